@@ -1,0 +1,106 @@
+"""Access control, limits and audit for MCP client sessions, inside the agent's own process.
+
+`Guard` is where to begin. Names are loaded when they are first used, so that importing this package costs
+next to nothing.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mcpguard.core.call import Call as Call
+    from mcpguard.core.call import ToolFacts as ToolFacts
+    from mcpguard.core.clock import Clock as Clock
+    from mcpguard.core.errors import Denied as Denied
+    from mcpguard.core.errors import GuardBuildError as GuardBuildError
+    from mcpguard.core.errors import LayerError as LayerError
+    from mcpguard.core.errors import MCPGuardError as MCPGuardError
+    from mcpguard.core.errors import OrderError as OrderError
+    from mcpguard.core.errors import PluginError as PluginError
+    from mcpguard.core.errors import PolicyError as PolicyError
+    from mcpguard.core.errors import SeamError as SeamError
+    from mcpguard.core.events import Event as Event
+    from mcpguard.core.events import Scrubber as Scrubber
+    from mcpguard.core.events import Sink as Sink
+    from mcpguard.core.interceptor import CallNext as CallNext
+    from mcpguard.core.interceptor import Common as Common
+    from mcpguard.core.interceptor import Interceptor as Interceptor
+    from mcpguard.core.interceptor import Place as Place
+    from mcpguard.core.principal import Principal as Principal
+    from mcpguard.core.result import Denial as Denial
+    from mcpguard.core.result import Fate as Fate
+    from mcpguard.core.result import Outcome as Outcome
+    from mcpguard.core.result import Result as Result
+    from mcpguard.core.result import WireError as WireError
+    from mcpguard.core.run import Run as Run
+    from mcpguard.core.run import current_run as current_run
+    from mcpguard.core.scope import Match as Match
+    from mcpguard.core.scope import Scope as Scope
+    from mcpguard.core.verdict import ALLOW as ALLOW
+    from mcpguard.core.verdict import Allow as Allow
+    from mcpguard.core.verdict import Ask as Ask
+    from mcpguard.core.verdict import Deny as Deny
+    from mcpguard.core.verdict import Rewrite as Rewrite
+    from mcpguard.core.verdict import Verdict as Verdict
+    from mcpguard.core.views import Coverage as Coverage
+    from mcpguard.core.views import Explanation as Explanation
+    from mcpguard.core.wire import JSON as JSON
+    from mcpguard.core.wire import JSONObject as JSONObject
+    from mcpguard.guard import Guard as Guard
+    from mcpguard.interceptors.access import Access as Access
+    from mcpguard.interceptors.access import AccessRule as AccessRule
+    from mcpguard.interceptors.budget import Budget as Budget
+    from mcpguard.sinks.jsonl import JsonLines as JsonLines
+    from mcpguard.sinks.logging import Logging as Logging
+
+_HOMES = {
+    "core.call": ("Call", "ToolFacts"),
+    "core.clock": ("Clock",),
+    "core.errors": (
+        "Denied",
+        "GuardBuildError",
+        "LayerError",
+        "MCPGuardError",
+        "OrderError",
+        "PluginError",
+        "PolicyError",
+        "SeamError",
+    ),
+    "core.events": ("Event", "Scrubber", "Sink"),
+    "core.interceptor": ("CallNext", "Common", "Interceptor", "Place"),
+    "core.principal": ("Principal",),
+    "core.result": ("Denial", "Fate", "Outcome", "Result", "WireError"),
+    "core.run": ("Run", "current_run"),
+    "core.scope": ("Match", "Scope"),
+    "core.verdict": ("ALLOW", "Allow", "Ask", "Deny", "Rewrite", "Verdict"),
+    "core.views": ("Coverage", "Explanation"),
+    "core.wire": ("JSON", "JSONObject"),
+    "guard": ("Guard",),
+    "interceptors.access": ("Access", "AccessRule"),
+    "interceptors.budget": ("Budget",),
+    "sinks.jsonl": ("JsonLines",),
+    "sinks.logging": ("Logging",),
+}
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted([*_HOME_OF, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll] - names load on use
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        try:
+            return version("mcpguard-inline")
+        except PackageNotFoundError:
+            return "0+unknown"
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mcpguard' has no attribute {name!r}")
+    value = getattr(import_module(f"mcpguard.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

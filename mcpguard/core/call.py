@@ -1,0 +1,236 @@
+"""One logical request under control, or one notification.
+
+A call is frozen: change is `replace`. What several interceptors derive from its parameters is derived once,
+on first use, shared, and dropped by the rewrite that invalidates it.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypedDict, Unpack, cast
+
+from mcpguard.core.principal import Principal
+from mcpguard.core.result import Denial, Result
+from mcpguard.core.run import Run
+from mcpguard.core.verdict import Ask
+from mcpguard.core.wire import (
+    EMPTY,
+    JSON,
+    TARGETS,
+    Direction,
+    JSONObject,
+    canonical,
+    is_notification,
+    mutable_copy,
+)
+from mcpguard.core.wire import strings_in as _strings_in
+
+__all__ = ["Call", "ToolFacts", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFacts:
+    """A tool's definition as the server last listed it; a server's own claims, hence hints.
+
+    Args:
+        name: The server's name for the tool.
+        definition: The whole definition, wire-shaped.
+    """
+
+    name: str
+    definition: JSONObject = field(repr=False)
+
+    @property
+    def input_schema(self) -> JSONObject:
+        """JSON Schema of the arguments; empty if the server gave none."""
+        return _mapping(self.definition.get("inputSchema"))
+
+    @property
+    def output_schema(self) -> JSONObject | None:
+        """JSON Schema of the structured result, or None."""
+        schema = self.definition.get("outputSchema")
+        return _mapping(schema) if isinstance(schema, Mapping) else None
+
+    @property
+    def annotations(self) -> JSONObject:
+        """What the server says of the tool (`readOnlyHint` and so on). Untrusted, by the specification."""
+        return _mapping(self.definition.get("annotations"))
+
+
+class _Derived:
+    """What has been derived from a call's parameters so far."""
+
+    __slots__ = ("canonical", "fingerprint", "texts")
+
+    def __init__(self) -> None:
+        self.canonical: bytes | None = None
+        self.fingerprint: str | None = None
+        self.texts: tuple[str, ...] | None = None
+
+
+class _Changes(TypedDict, total=False):
+    params: JSONObject
+    asks: tuple[Ask, ...]
+    approved: tuple[Ask, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request or notification, in either direction.
+
+    Args:
+        id: The logical call's id; the same over all rounds and attempts, and in nested guards.
+        method: The protocol's method.
+        params: Wire-shaped parameters, as the specification defines them. Read only.
+        direction: `outbound` from the agent, `inbound` from the server.
+        server: What the user called this server when wrapping it.
+        principal: On whose behalf; None if nobody said and the guard does not allow anonymous calls.
+        run: The agent's task this belongs to, if one is bound.
+        round: 0 for the first message of a logical call, 1 and up for its continuations.
+        tool: The tool's definition, where a linked interceptor asked for it.
+        parent: Id of the call that an inbound request interrupts, if that is known.
+        asks: Questions collected by checks that nobody has answered yet.
+        approved: Questions that were answered with yes.
+        enforced: False while an interceptor in `mode="audit"` looks at the call: nothing it does takes
+            effect, and it must not wait.
+    """
+
+    id: str
+    method: str
+    params: JSONObject = field(default_factory=dict[str, JSON], repr=False)
+    direction: Direction = "outbound"
+    server: str = ""
+    principal: Principal | None = None
+    run: Run | None = None
+    round: int = 0
+    tool: ToolFacts | None = field(default=None, repr=False)
+    parent: str | None = None
+    asks: tuple[Ask, ...] = ()
+    approved: tuple[Ask, ...] = ()
+    enforced: bool = True
+    _derived: _Derived | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def tool_call(
+        cls,
+        name: str,
+        arguments: JSONObject | None = None,
+        *,
+        server: str,
+        principal: Principal | None = None,
+        run: Run | None = None,
+    ) -> "Call":
+        """A `tools/call` to ask `guard.explain` about. The principal is the run's where none is given."""
+        if principal is None and run is not None:
+            principal = run.principal
+        params: JSONObject = {"name": name, "arguments": {} if arguments is None else arguments}
+        return cls(
+            id="explained", method="tools/call", params=params, server=server, principal=principal, run=run
+        )
+
+    @property
+    def is_notification(self) -> bool:
+        """Whether this is a one-way message."""
+        return is_notification(self.method)
+
+    @property
+    def target(self) -> str | None:
+        """The tool or prompt name or the resource's URI; None for methods that have none."""
+        key = TARGETS.get(self.method)
+        value = None if key is None else self.params.get(key)
+        return value if isinstance(value, str) else None
+
+    @property
+    def arguments(self) -> JSONObject:
+        """The arguments of a tool or prompt; empty where there are none."""
+        return _mapping(self.params.get("arguments"))
+
+    @property
+    def canonical_arguments(self) -> bytes:
+        """Canonical JSON of the arguments, or of all parameters for methods without arguments.
+
+        `_meta` never counts: it carries progress tokens and trace context, which differ on every call.
+        """
+        derived = self._derive()
+        if derived.canonical is None:
+            subject: JSONObject
+            if "arguments" in self.params or self.method in ("tools/call", "prompts/get"):
+                subject = self.arguments
+            else:
+                subject = {name: value for name, value in self.params.items() if name != "_meta"}
+            derived.canonical = canonical(subject)
+        return derived.canonical
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of server, method, target and canonical arguments; for comparing, not for records."""
+        derived = self._derive()
+        if derived.fingerprint is None:
+            head = canonical([self.server, self.method, self.target])
+            derived.fingerprint = hashlib.sha256(head + self.canonical_arguments).hexdigest()
+        return derived.fingerprint
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every string in the parameters but `_meta`, in document order."""
+        derived = self._derive()
+        if derived.texts is None:
+            body = {name: value for name, value in self.params.items() if name != "_meta"}
+            derived.texts = tuple(_strings_in(body))
+        return derived.texts
+
+    def replace(self, **changes: Unpack[_Changes]) -> "Call":
+        """A copy with other parameters or questions. Everything else of a call is the guard's."""
+        if "params" not in changes:
+            return replace(self, **changes)
+        return replace(self, _derived=None, **changes)
+
+    def with_tool(self, facts: ToolFacts | None) -> "Call":
+        """A copy that carries the tool's definition."""
+        return replace(self, tool=facts)
+
+    def shadow(self) -> "Call":
+        """A copy for an auditing interceptor: it shares nothing mutable and says it is not enforced."""
+        return replace(self, params=_mapping(mutable_copy(self.params)), enforced=False, _derived=None)
+
+    def denied(
+        self,
+        *,
+        code: str,
+        reason: str,
+        message: str | None = None,
+        retry_after: float | None = None,
+    ) -> Result:
+        """The result with which a layer refuses this call.
+
+        Args:
+            code: Stable snake_case code.
+            reason: For the operator; no argument or result value.
+            message: For the model; None gives a general sentence.
+            retry_after: Seconds until trying again makes sense.
+        """
+        return Result.denied(refusal(code=code, reason=reason, message=message, retry_after=retry_after))
+
+    def _derive(self) -> _Derived:
+        if self._derived is None:
+            object.__setattr__(self, "_derived", _Derived())
+        return cast("_Derived", self._derived)
+
+
+def refusal(
+    *,
+    code: str,
+    reason: str,
+    message: str | None = None,
+    retry_after: float | None = None,
+    source: str | None = None,
+) -> Denial:
+    """A denial, with the general sentence for the model where the rule gave none."""
+    if message is None:
+        again = "Do not repeat it." if retry_after is None else f"Try again in {retry_after:.0f} seconds."
+        message = f"This call was refused by the operator's policy. {again}"
+    return Denial(code=code, reason=reason, message=message, retry_after=retry_after, source=source)
+
+
+def _mapping(value: object) -> JSONObject:
+    return cast("JSONObject", value) if isinstance(value, Mapping) else EMPTY

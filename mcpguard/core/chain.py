@@ -1,0 +1,230 @@
+"""The chain: the hooks of one (method, direction), linked once.
+
+Neighbouring checks and filters fuse into one frame; layers get a frame each; what handles nothing is not
+there. The chain keeps the contract that interceptors are written to: a check that raises or returns nothing
+denies, Deny beats Ask, a rewrite is judged again by the checks that had passed, an auditing interceptor's
+decisions are reported and discarded, and every outcome is a `Result`.
+
+Above: seams, which turn messages into calls and results into what the SDK expects. Below: interceptors.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from mcpguard.core.call import Call, refusal
+from mcpguard.core.events import Emitter
+from mcpguard.core.gate import Check, Gate, report_denial, report_failure, unasked
+from mcpguard.core.interceptor import Frame, Interceptor, Wire
+from mcpguard.core.layer import Layer, attributed, failure
+from mcpguard.core.result import Denial, Result
+from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
+
+__all__ = ["Chain", "Hook", "Step", "link", "link_gate"]
+
+Hook: TypeAlias = Literal["check", "filter", "layer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One hook of one interceptor at its place in a chain."""
+
+    interceptor: Interceptor
+    hook: Hook
+
+
+Look: TypeAlias = Callable[[Call, Result], Result]
+
+
+class Stretch:
+    """Neighbouring checks and filters in one frame."""
+
+    __slots__ = ("_emitter", "_filters", "_inner", "gate")
+
+    def __init__(
+        self,
+        gate: Gate,
+        filters: Sequence[tuple[Look, Interceptor]],
+        inner: Frame,
+        emitter: Emitter,
+    ) -> None:
+        self.gate = gate
+        self._filters = tuple(reversed(filters))
+        self._inner = inner
+        self._emitter = emitter
+
+    async def __call__(self, call: Call, wire: Wire) -> Result:
+        admitted = self.gate.admit(call)
+        if isinstance(admitted, Denial):
+            return Result.denied(admitted)
+        result = await self._inner(admitted, wire)
+        return self.filter(admitted, result) if self._filters else result
+
+    def filter(self, call: Call, result: Result) -> Result:
+        """Let the filters of this stretch look at what came back, innermost first."""
+        for look, interceptor in self._filters:
+            result = self._filtered(look, interceptor, call, result)
+        return result
+
+    def _filtered(
+        self,
+        look: Look,
+        interceptor: Interceptor,
+        call: Call,
+        result: Result,
+    ) -> Result:
+        error: Exception | None = None
+        seen: object = None
+        try:
+            seen = look(call, result)
+        except Exception as raised:  # noqa: BLE001 - a filter that raises denies
+            error = raised
+        if seen is result:
+            return result
+        if not isinstance(seen, Result):
+            what = report_failure(self._emitter, call, interceptor, error, "filter", "a Result")
+            return result if interceptor.fail_open else failure(interceptor, what, result.fate)
+        if seen.denial is not None and seen.denial is not result.denial:
+            return attributed(self._emitter, call, interceptor, seen.denial, result.fate)
+        self._emitter.about("decision", call, interceptor=interceptor.label, verdict="change")
+        return seen
+
+
+class Chain:
+    """The linked hooks of one (method, direction). Calling it runs them around `wire`."""
+
+    __slots__ = (
+        "_emitter",
+        "_head",
+        "_stretches",
+        "has_layers",
+        "has_waiting_layers",
+        "is_empty",
+        "needs_tool",
+        "steps",
+    )
+
+    def __init__(
+        self, head: Frame, steps: Sequence[Step], stretches: Sequence[Stretch], emitter: Emitter
+    ) -> None:
+        self._head = head
+        self.steps = tuple(steps)
+        self._stretches = tuple(stretches)
+        self._emitter = emitter
+        layers = [step.interceptor for step in steps if step.hook == "layer"]
+        self.is_empty = not self.steps and not emitter.is_active
+        """Whether a message may pass without any of this: nothing handles it and nobody listens."""
+        self.has_layers = bool(layers)
+        """Whether anything stands around the call, so that passing it may take time."""
+        self.has_waiting_layers = any(layer.waits for layer in layers)
+        """Whether a layer waits on purpose."""
+        self.needs_tool = any(step.interceptor.needs_tool for step in steps)
+        """Whether a hook reads the tool's definition."""
+
+    async def __call__(self, call: Call, wire: Wire) -> Result:
+        """Run `call` through the hooks and, if nothing refuses it, through `wire`."""
+        emitter = self._emitter
+        if not emitter.is_active:
+            return await self._head(call, wire)
+        began = emitter.clock.now()
+        emitter.received(call)
+        try:
+            result = await self._head(call, wire)
+        except BaseException:
+            emitter.about("cancelled", call, duration=emitter.clock.now() - began)
+            raise
+        emitter.completed(call, result, emitter.clock.now() - began)
+        return result
+
+    def review(self, call: Call, result: Result) -> Result:
+        """Let every filter look at `result`, checks and layers left out: for what the SDK fetches by itself."""
+        for stretch in reversed(self._stretches):
+            result = stretch.filter(call, result)
+        return result
+
+    def admit(self, call: Call) -> Call | Denial:
+        """Let every check judge `call`, layers left out: a preview, and all an embedded request can meet."""
+        for stretch in self._stretches:
+            admitted = stretch.gate.admit(call)
+            if isinstance(admitted, Denial):
+                return admitted
+            call = admitted
+        return call
+
+
+class _Exit:
+    """The inner end: nothing goes out with an open question, or unrecorded where records are strict."""
+
+    __slots__ = ("_emitter",)
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+
+    async def __call__(self, call: Call, wire: Wire) -> Result:
+        if call.asks:
+            denial = unasked(call.asks[0])
+            report_denial(self._emitter, call, denial)
+            return Result.denied(denial)
+        if self._emitter.is_active and not self._emitter.dispatched(call):
+            denial = refusal(
+                code="audit_unavailable", reason="a strict sink could not record the call", source="guard"
+            )
+            return Result.denied(denial)
+        return await wire(call)
+
+
+def link(steps: Sequence[Step], emitter: Emitter) -> Chain:
+    """Link `steps`, outermost first, into a chain."""
+    frame: Frame = _Exit(emitter)
+    stretches: list[Stretch] = []
+    position = len(steps)
+    while position > 0:
+        end = position
+        position -= 1
+        step = steps[position]
+        if step.hook == "layer":
+            gate = Gate((), _checks(steps[:position], emitter), emitter)
+            if step.interceptor.mode == "audit":
+                frame = ShadowLayer(step.interceptor, frame, emitter)
+            else:
+                frame = Layer(step.interceptor, gate, frame, emitter)
+            continue
+        while position > 0 and steps[position - 1].hook != "layer":
+            position -= 1
+        stretch = steps[position:end]
+        gate = Gate(_checks(stretch, emitter), _checks(steps[:position], emitter), emitter)
+        neighbours = Stretch(gate, _filters(stretch, emitter), frame, emitter)
+        stretches.insert(0, neighbours)
+        frame = neighbours
+    return Chain(frame, steps, stretches, emitter)
+
+
+def link_gate(steps: Sequence[Step], emitter: Emitter) -> Gate:
+    """Link the checks among `steps` for notifications, which meet nothing else."""
+    return Gate(_checks(steps, emitter), (), emitter)
+
+
+def _checks(steps: Sequence[Step], emitter: Emitter) -> list[tuple[Check, Interceptor]]:
+    return [
+        (
+            shadow_check(step.interceptor, emitter)
+            if step.interceptor.mode == "audit"
+            else step.interceptor.check,
+            step.interceptor,
+        )
+        for step in steps
+        if step.hook == "check"
+    ]
+
+
+def _filters(steps: Sequence[Step], emitter: Emitter) -> list[tuple[Look, Interceptor]]:
+    return [
+        (
+            shadow_filter(step.interceptor, emitter)
+            if step.interceptor.mode == "audit"
+            else step.interceptor.filter,
+            step.interceptor,
+        )
+        for step in steps
+        if step.hook == "filter"
+    ]

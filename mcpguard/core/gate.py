@@ -1,0 +1,195 @@
+"""Gates: neighbouring checks, run as one.
+
+Every check of a gate runs, so that the record shows all that spoke against a call; Deny beats Ask. A
+rewrite is judged again, once, by the checks that had already passed: they judged other parameters.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from mcpguard.core.call import Call, refusal
+from mcpguard.core.events import Emitter
+from mcpguard.core.interceptor import Interceptor
+from mcpguard.core.result import Denial
+from mcpguard.core.verdict import ALLOW, Allow, Ask, Deny, Rewrite, Verdict
+
+__all__ = ["Check", "Gate", "report_denial", "report_failure", "unasked"]
+
+Check: TypeAlias = Callable[[Call], Verdict]
+
+
+class Gate:
+    """Some checks in a row: all a notification meets, and the way into a stretch of a chain."""
+
+    __slots__ = ("_checks", "_earlier", "_emitter")
+
+    def __init__(
+        self,
+        checks: Sequence[tuple[Check, Interceptor]],
+        earlier: Sequence[tuple[Check, Interceptor]],
+        emitter: Emitter,
+    ) -> None:
+        self._checks = tuple(checks)
+        self._earlier = tuple(earlier)
+        self._emitter = emitter
+
+    def admit(self, call: Call) -> Call | Denial:
+        """The call as it goes on, or why it does not."""
+        for position, (check, interceptor) in enumerate(self._checks):
+            try:
+                verdict = check(call)
+            except Exception as error:  # noqa: BLE001 - a check that raises denies
+                verdict = self._failed(call, interceptor, error)
+            if verdict is not ALLOW:
+                return self._deliberate(call, position, verdict)
+        return call
+
+    def judge_again(self, call: Call, *, may_ask: bool) -> Call | Denial:
+        """Let every check that had passed by here judge a call that was rewritten further in."""
+        return self._rejudge(call, (*self._earlier, *self._checks), may_ask=may_ask)
+
+    def _deliberate(self, call: Call, position: int, verdict: Verdict) -> Call | Denial:
+        denials: list[Denial] = []
+        rewriters: set[int] = set()
+        last_rewrite = -1
+        while True:
+            check, interceptor = self._checks[position]
+            decided = self._settle(call, interceptor, verdict)
+            if isinstance(decided, Denial):
+                denials.append(decided)
+            elif decided.params is not call.params:
+                last_rewrite = position
+                rewriters.add(position)
+                call = decided
+            else:
+                call = decided
+            position += 1
+            if position == len(self._checks):
+                break
+            check, interceptor = self._checks[position]
+            try:
+                verdict = check(call)
+            except Exception as error:  # noqa: BLE001 - a check that raises denies
+                verdict = self._failed(call, interceptor, error)
+        if denials:
+            return denials[0]
+        if last_rewrite < 0:
+            return call
+        passed = [one for at, one in enumerate(self._checks[:last_rewrite]) if at not in rewriters]
+        return self._rejudge(call, (*self._earlier, *passed), may_ask=True)
+
+    def _rejudge(
+        self, call: Call, checks: Sequence[tuple[Check, Interceptor]], *, may_ask: bool
+    ) -> Call | Denial:
+        params = call.params
+        denials: list[Denial] = []
+        for check, interceptor in checks:
+            try:
+                verdict = check(call)
+            except Exception as error:  # noqa: BLE001 - a check that raises denies
+                verdict = self._failed(call, interceptor, error)
+            decided = self._settle(call, interceptor, verdict)
+            if isinstance(decided, Denial):
+                denials.append(decided)
+                continue
+            if decided.params is not params:
+                denials.append(_conflict(interceptor.label))
+            elif decided.asks is not call.asks and not may_ask:
+                denials.append(unasked(decided.asks[-1]))
+            else:
+                call = decided
+        return denials[0] if denials else call
+
+    def _settle(self, call: Call, interceptor: Interceptor, verdict: Verdict) -> Call | Denial:
+        """The call after one verdict, and its event."""
+        source = interceptor.label
+        match verdict:
+            case Allow():
+                return call
+            case Deny():
+                denial = refusal(
+                    code=verdict.code,
+                    reason=verdict.reason,
+                    message=verdict.message,
+                    retry_after=verdict.retry_after,
+                    source=source,
+                )
+                report_denial(self._emitter, call, denial)
+                return denial
+            case Ask():
+                question = Ask(verdict.code, reason=verdict.reason, source=source)
+                if any(_same(question, known) for known in (*call.asks, *call.approved)):
+                    return call
+                self._emitter.about(
+                    "decision",
+                    call,
+                    interceptor=source,
+                    verdict="ask",
+                    code=verdict.code,
+                    reason=verdict.reason,
+                )
+                if not interceptor.can_ask:
+                    return unasked(question)
+                return call.replace(asks=(*call.asks, question))
+            case Rewrite():
+                self._emitter.about(
+                    "decision", call, interceptor=source, verdict="rewrite", reason=verdict.reason
+                )
+                return call.replace(params=verdict.params)
+            case _:
+                failed = self._failed(call, interceptor, None)
+                return call if isinstance(failed, Allow) else self._settle(call, interceptor, failed)
+
+    def _failed(self, call: Call, interceptor: Interceptor, error: Exception | None) -> Allow | Deny:
+        what = report_failure(self._emitter, call, interceptor, error, "check", "a verdict")
+        return ALLOW if interceptor.fail_open else Deny("interceptor_failed", reason=what)
+
+
+def report_denial(emitter: Emitter, call: Call, denial: Denial, *, mode: str | None = None) -> None:
+    """Record that `denial.source` speaks against `call`."""
+    emitter.about(
+        "decision",
+        call,
+        interceptor=denial.source,
+        verdict="deny",
+        mode=mode,
+        code=denial.code,
+        reason=denial.reason,
+        retry_after=denial.retry_after,
+    )
+
+
+def report_failure(
+    emitter: Emitter, call: Call, interceptor: Interceptor, error: Exception | None, hook: str, wanted: str
+) -> str:
+    """Record that an interceptor failed, and say so in a sentence without values."""
+    if error is None:
+        what = f"the {hook} of {interceptor.label} did not return {wanted}"
+    else:
+        what = f"the {hook} of {interceptor.label} raised {type(error).__name__}"
+    emitter.about(
+        "interceptor_failed", call, interceptor=interceptor.label, mode=interceptor.mode, reason=what
+    )
+    return what
+
+
+def unasked(question: Ask) -> Denial:
+    """The refusal of a question that nobody further in can answer."""
+    return refusal(
+        code="approval_required",
+        reason=f"{question.source} asks for approval ({question.code}) and nobody can answer here",
+        message="This call needs a person's approval, which was not given. Do not repeat it.",
+        source=question.source,
+    )
+
+
+def _conflict(label: str) -> Denial:
+    return refusal(
+        code="rewrite_conflict",
+        reason=f"{label} would rewrite a call again that a later interceptor had rewritten",
+        source=label,
+    )
+
+
+def _same(one: Ask, other: Ask) -> bool:
+    return one.source == other.source and one.code == other.code

@@ -1,0 +1,128 @@
+"""Layers in a chain: what one calls to go on, and what the chain makes of what it does.
+
+A layer may change parameters, answer questions and return any result. It may not make the call somebody
+else's, go on twice unless it says so, or take a decision for another interceptor.
+"""
+
+from mcpguard.core.call import Call, refusal
+from mcpguard.core.errors import LayerError
+from mcpguard.core.events import Emitter
+from mcpguard.core.gate import Gate, report_denial, report_failure
+from mcpguard.core.interceptor import Frame, Interceptor, Wire
+from mcpguard.core.result import Denial, Fate, Result
+
+__all__ = ["Layer", "attributed", "failure"]
+
+
+class _Next:
+    """What one layer calls to go on, for one call; keeps the contract on its inner side."""
+
+    __slots__ = ("_call", "_layer", "_wire", "result", "was_called")
+
+    def __init__(self, layer: "Layer", call: Call, wire: Wire) -> None:
+        self._layer = layer
+        self._call = call
+        self._wire = wire
+        self.was_called = False
+        self.result: Result | None = None
+
+    async def __call__(self, call: Call, /) -> Result:
+        layer = self._layer
+        if self.was_called and not layer.interceptor.repeats:
+            raise LayerError(f"{layer.interceptor.label} called next twice; a layer that repeats says so")
+        if call is not self._call:
+            judged = layer.inspect(self._call, call)
+            if isinstance(judged, Denial):
+                return Result.denied(judged)
+            call = judged
+        self.was_called = True
+        self.result = None
+        self.result = await layer.inner(call, self._wire)
+        return self.result
+
+
+class Layer:
+    """One layer and what stands further in."""
+
+    __slots__ = ("_emitter", "_gate", "inner", "interceptor")
+
+    def __init__(self, interceptor: Interceptor, gate: Gate, inner: Frame, emitter: Emitter) -> None:
+        self.interceptor = interceptor
+        self.inner = inner
+        self._gate = gate
+        self._emitter = emitter
+
+    async def __call__(self, call: Call, wire: Wire) -> Result:
+        """Run the layer around what stands further in."""
+        step = _Next(self, call, wire)
+        try:
+            result = await self.interceptor(call, step)
+        except Exception as error:  # noqa: BLE001 - a layer that raises denies
+            return await self._failed(call, wire, step, error)
+        if result is step.result:
+            return result
+        if not isinstance(result, Result):
+            return await self._failed(call, wire, step, None)
+        if result.denial is not None:
+            if result.denial.source is not None:
+                return result
+            fate = Fate.NOT_SENT if step.result is None else step.result.fate
+            return attributed(self._emitter, call, self.interceptor, result.denial, fate)
+        self._emitter.about("decision", call, interceptor=self.interceptor.label, verdict="change")
+        return result
+
+    def inspect(self, before: Call, after: Call) -> Call | Denial:
+        """What a layer changed of the call: only parameters and answered questions may differ."""
+        if not isinstance(after, Call) or after.id != before.id or after.method != before.method:
+            raise LayerError(f"{self.interceptor.label} passed on another call than it was given")
+        same = (
+            after.run is before.run
+            and after.principal is before.principal
+            and after.server == before.server
+            and after.direction == before.direction
+            and after.round == before.round
+        )
+        if not same:
+            raise LayerError(f"{self.interceptor.label} changed whose call it is; only params may change")
+        asks_changed = after.asks is not before.asks or after.approved is not before.approved
+        if asks_changed and not self.interceptor.resolves_asks:
+            raise LayerError(f"{self.interceptor.label} changed questions without declaring resolves_asks")
+        if after.params is before.params:
+            return after
+        self._emitter.about("decision", after, interceptor=self.interceptor.label, verdict="rewrite")
+        if self.interceptor.injects:
+            return after
+        return self._gate.judge_again(after, may_ask=False)
+
+    async def _failed(self, call: Call, wire: Wire, step: _Next, error: Exception | None) -> Result:
+        interceptor = self.interceptor
+        what = report_failure(self._emitter, call, interceptor, error, "layer", "a Result")
+        if interceptor.fail_open:
+            if step.result is not None:
+                return step.result
+            if not step.was_called:
+                return await self.inner(call, wire)
+        if step.result is not None:
+            fate = step.result.fate
+        else:
+            fate = Fate.SENT if step.was_called else Fate.NOT_SENT
+        return failure(interceptor, what, fate)
+
+
+def failure(interceptor: Interceptor, what: str, fate: Fate) -> Result:
+    """The refusal with which a call ends whose interceptor failed."""
+    denial = refusal(code="interceptor_failed", reason=what, source=interceptor.label)
+    return Result.denied(denial, fate=fate)
+
+
+def attributed(emitter: Emitter, call: Call, interceptor: Interceptor, given: Denial, fate: Fate) -> Result:
+    """A refusal by a layer or filter, with its source and how far the call had really got."""
+    denial = refusal(
+        code=given.code,
+        reason=given.reason,
+        message=given.message,
+        retry_after=given.retry_after,
+        source=interceptor.label,
+    )
+    report_denial(emitter, call, denial)
+    return Result.denied(denial, fate=fate)

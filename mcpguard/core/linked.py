@@ -1,0 +1,109 @@
+"""A set of interceptors, linked for every (method, direction), and the handle that a reload swaps.
+
+Methods come from outside, so only methods that some hook names get a chain of their own; all others share
+one per direction.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
+
+from mcpguard.core.chain import Chain, Step, link, link_gate
+from mcpguard.core.clock import Clock
+from mcpguard.core.events import Emitter
+from mcpguard.core.gate import Gate
+from mcpguard.core.order import handled, handles
+from mcpguard.core.principal import Principal
+from mcpguard.core.run import Run
+from mcpguard.core.wire import INPUT_METHODS, LIFECYCLE, Direction, is_notification
+
+__all__ = ["ANONYMOUS", "Handle", "Linked", "OnDeny"]
+
+OnDeny: TypeAlias = Literal["result", "raise"]
+
+ANONYMOUS: Final = Principal()
+"""Who calls where nobody said and the guard allows that: matches no rule about a principal."""
+
+_ANY_REQUEST: Final = "any/request"
+_ANY_NOTIFICATION: Final = "notifications/any"
+
+
+class Linked:
+    """Chains for requests and gates for notifications, by direction and method."""
+
+    __slots__ = ("_gates", "_requests", "_silent", "answers", "emitter", "steps")
+
+    def __init__(self, steps: Sequence[Step], emitter: Emitter) -> None:
+        self.steps = tuple(steps)
+        self.emitter = emitter
+        named = {method for step in steps for method, _ in handled(step) if not method.endswith("*")}
+        methods = named | LIFECYCLE | {_ANY_REQUEST, _ANY_NOTIFICATION}
+        directions: tuple[Direction, Direction] = ("outbound", "inbound")
+        self._requests: dict[Direction, dict[str, Chain]] = {
+            direction: {
+                method: link([s for s in steps if handles(s, method, direction)], emitter)
+                for method in methods
+                if not is_notification(method)
+            }
+            for direction in directions
+        }
+        self._gates: dict[Direction, dict[str, Gate | None]] = {
+            direction: {
+                method: self._gate(method, direction, emitter)
+                for method in methods
+                if is_notification(method)
+            }
+            for direction in directions
+        }
+        self._silent: dict[str, Gate | None] = {
+            method: self._gate(method, "inbound", emitter.silent())
+            for method in methods
+            if is_notification(method)
+        }
+        self.answers = any(not self.chain(method, "inbound").is_empty for method in INPUT_METHODS)
+        """Whether anything looks at what a server asks of the agent."""
+
+    def chain(self, method: str, direction: Direction) -> Chain:
+        """The chain that a request meets."""
+        chains = self._requests[direction]
+        return chains.get(method) or chains[_ANY_REQUEST]
+
+    def gate(self, method: str, direction: Direction) -> Gate | None:
+        """The checks that a notification meets; None if there are none."""
+        gates = self._gates[direction]
+        return gates[method] if method in gates else gates[_ANY_NOTIFICATION]
+
+    def silent_gate(self, method: str) -> Gate | None:
+        """The same for an inbound notification that has been recorded already, and arrives a second way."""
+        return self._silent[method] if method in self._silent else self._silent[_ANY_NOTIFICATION]
+
+    def _gate(self, method: str, direction: Direction, emitter: Emitter) -> Gate | None:
+        steps = [step for step in self.steps if handles(step, method, direction)]
+        return link_gate(steps, emitter) if steps else None
+
+
+class Handle:
+    """What seams hold of a guard: the linked chains of the moment, and what holds whatever is linked.
+
+    Args:
+        linked: Swapped by a reload; a call keeps the one it began with.
+        clock: The guard's time.
+        on_deny: Whether a denied tool call is answered or raised.
+        anonymous: Whether calls may be made on nobody's behalf.
+    """
+
+    __slots__ = ("anonymous", "clock", "linked", "on_deny", "stopped_tenants")
+
+    def __init__(self, linked: Linked, *, clock: Clock, on_deny: OnDeny, anonymous: bool) -> None:
+        self.linked = linked
+        self.clock = clock
+        self.on_deny: OnDeny = on_deny
+        self.anonymous = anonymous
+        self.stopped_tenants: set[str] = set()
+
+    def refusal_code(self, run: Run) -> str | None:
+        """Why no call may be made in `run` any more, or None."""
+        if run.ended is not None:
+            return run.ended
+        if self.stopped_tenants and run.principal is not None:
+            return "tenant_stopped" if run.principal.tenant in self.stopped_tenants else None
+        return None

@@ -1,0 +1,142 @@
+"""From a list of interceptors to hooks in order, with the promises between them checked.
+
+The order of a Python list is final: it is validated against the canonical order (`Place`), never silently
+changed. An interceptor whose check or filter has a place of its own (a budget that looks before anybody is
+asked, a label that is put on results) appears there as well.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from mcpguard.core.chain import Hook, Step
+from mcpguard.core.errors import GuardBuildError, OrderError
+from mcpguard.core.interceptor import Handles, Interceptor, Place
+from mcpguard.core.wire import LIFECYCLE, Direction, is_notification
+
+__all__ = ["arrange", "covers", "handled", "handles"]
+
+EVERY_REQUEST = "*"
+EVERY_NOTIFICATION = "notifications/*"
+
+
+def arrange(interceptors: Sequence[Interceptor]) -> tuple[Step, ...]:
+    """All hooks of `interceptors`, outermost first.
+
+    Raises:
+        GuardBuildError: If something is not an interceptor, stands twice, shares an id with another, or has
+            no hook or nothing to handle.
+        OrderError: If the list's order breaks the canonical one, or a question has nobody to answer it.
+    """
+    for interceptor in interceptors:
+        if not isinstance(interceptor, Interceptor):
+            raise GuardBuildError(
+                f"a guard is made of Interceptor instances; got {_what(interceptor)}. "
+                "A class must be instantiated first"
+            )
+    _refuse_twins(interceptors)
+    _refuse_disorder(interceptors)
+    placed: list[tuple[int, Step]] = []
+    here = 0
+    for interceptor in interceptors:
+        here = max(here, interceptor.place or here)
+        placed.extend((_place_of(step, here), step) for step in _hooks(interceptor))
+    placed.sort(key=lambda entry: entry[0])
+    steps = tuple(step for _, step in placed)
+    _refuse_unanswered(steps)
+    return steps
+
+
+def handled(step: Step) -> Handles:
+    """The (method, direction) pairs that a step's hook handles."""
+    interceptor = step.interceptor
+    own = {"check": interceptor.checks, "filter": interceptor.filters, "layer": interceptor.layers}[step.hook]
+    return interceptor.handles if own is None else own
+
+
+def handles(step: Step, method: str, direction: Direction) -> bool:
+    """Whether a step's hook handles `method` in `direction`."""
+    return covers(handled(step), step.hook, method, direction)
+
+
+def covers(pairs: Handles, hook: Hook, method: str, direction: Direction) -> bool:
+    """Whether a hook that handles `pairs` meets `method`: by name, or as one of all but the lifecycle's."""
+    if is_notification(method) and hook != "check":
+        return False
+    every = EVERY_NOTIFICATION if is_notification(method) else EVERY_REQUEST
+    return (method, direction) in pairs or (method not in LIFECYCLE and (every, direction) in pairs)
+
+
+def _hooks(interceptor: Interceptor) -> list[Step]:
+    kind = type(interceptor)
+    hooks: list[Hook] = []
+    if kind.check is not Interceptor.check:
+        hooks.append("check")
+    if kind.filter is not Interceptor.filter:
+        hooks.append("filter")
+    if kind.__call__ is not Interceptor.__call__:
+        hooks.append("layer")
+    if not hooks:
+        raise GuardBuildError(f"{kind.__name__} overrides none of check, filter and __call__")
+    steps = [Step(interceptor, hook) for hook in hooks]
+    for step in steps:
+        pairs = _valid(handled(step), kind.__name__)
+        if "check" not in hooks and any(is_notification(method) for method, _ in pairs):
+            raise GuardBuildError(f"{kind.__name__} handles notifications, which meet checks, and has none")
+    if not any(handled(step) for step in steps):
+        raise GuardBuildError(f"{kind.__name__} handles nothing: set `handles` to (method, direction) pairs")
+    return steps
+
+
+def _valid(pairs: Handles, owner: str) -> Handles:
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2 or pair[1] not in ("outbound", "inbound"):
+            raise GuardBuildError(f"{owner} handles {pair!r}; expected pairs like ('tools/call', 'outbound')")
+    return pairs
+
+
+def _place_of(step: Step, here: int) -> int:
+    interceptor = step.interceptor
+    if step.hook == "check" and interceptor.check_place is not None:
+        return interceptor.check_place
+    if step.hook == "filter" and interceptor.filter_place is not None:
+        return interceptor.filter_place
+    return here
+
+
+def _refuse_twins(interceptors: Sequence[Interceptor]) -> None:
+    ids: set[str] = set()
+    for position, interceptor in enumerate(interceptors):
+        if any(interceptor is other for other in interceptors[:position]):
+            raise GuardBuildError(f"{interceptor.label} stands in the list twice")
+        if interceptor.id is not None:
+            if interceptor.id in ids:
+                raise GuardBuildError(f"two interceptors have the id {interceptor.id!r}; ids are unique")
+            ids.add(interceptor.id)
+
+
+def _refuse_disorder(interceptors: Sequence[Interceptor]) -> None:
+    placed = [(one, one.place) for one in interceptors if one.place is not None]
+    for (outer, outer_place), (inner, inner_place) in pairwise(placed):
+        if inner_place < outer_place:
+            raise OrderError(
+                f"{inner.label} ({Place(inner_place).name.lower()}) must stand before {outer.label} "
+                f"({Place(outer_place).name.lower()}): lists are outermost first"
+            )
+
+
+def _refuse_unanswered(steps: Sequence[Step]) -> None:
+    for position, step in enumerate(steps):
+        if step.hook != "check" or not step.interceptor.can_ask or step.interceptor.mode == "audit":
+            continue
+        answered = any(
+            later.hook == "layer" and later.interceptor.resolves_asks and later.interceptor.mode == "enforce"
+            for later in steps[position:]
+        )
+        if not answered:
+            raise OrderError(
+                f"{step.interceptor.label} can ask for approval, and no Approval stands further in to answer"
+            )
+
+
+def _what(thing: object) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"a {type(thing).__name__}"

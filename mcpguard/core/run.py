@@ -1,0 +1,105 @@
+"""Runs: one task of an agent, to which limits, loops, labels and audit attach.
+
+Runs nest: a sub-agent's run has its parent's budget above its own. A run is bound to the calls made inside
+its `async with` by context, or to a session explicitly when it is wrapped. A closed or stopped run stays
+closed: long-lived tasks inherit contexts, and a call made under a stale one is refused.
+"""
+
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+from mcpguard.core.principal import Principal
+from mcpguard.core.said import Said
+
+__all__ = ["Run", "bound", "current_run"]
+
+MAX_DEPTH: Final = 32
+"""Runs that may stand above one run; a deeper nesting is a program that calls itself."""
+
+_current: ContextVar["Run | None"] = ContextVar("mcpguard_run", default=None)
+
+
+class Run:
+    """One task of an agent.
+
+    Args:
+        id: What the audit calls it. A random id by default.
+        principal: On whose behalf; by default the parent's.
+        parent: The run this one is part of.
+
+    Raises:
+        ValueError: If the parent has ended, runs nest deeper than 32, or `id` is empty.
+    """
+
+    __slots__ = ("__weakref__", "_ended", "_said", "id", "lineage", "parent", "principal")
+
+    def __init__(
+        self, *, id: str | None = None, principal: Principal | None = None, parent: "Run | None" = None
+    ) -> None:
+        if id == "":
+            raise ValueError("a run's id must not be empty; leave it out for a random one")
+        if parent is not None and parent.ended:
+            raise ValueError(f"the parent run {parent.id!r} has ended ({parent.ended}); open a new one")
+        inherited = None if parent is None else parent.principal
+        self.id: str = id or secrets.token_hex(8)
+        self.parent = parent
+        self.principal: Principal | None = inherited if principal is None else principal
+        self.lineage: tuple[Run, ...] = (self,) if parent is None else (self, *parent.lineage)
+        if len(self.lineage) > MAX_DEPTH:
+            raise ValueError(f"runs nest deeper than {MAX_DEPTH}")
+        self._ended: str | None = None
+        self._said: Said | None = None
+
+    @property
+    def ended(self) -> str | None:
+        """None while calls may be made; else the code a call is refused with.
+
+        `run_closed` or `run_stopped`, of this run or of one above it.
+        """
+        for run in self.lineage:
+            if run._ended is not None:
+                return run._ended
+        return None
+
+    def close(self) -> None:
+        """End the run as finished. A run that was stopped stays stopped."""
+        self._ended = self._ended or "run_closed"
+
+    def stop(self) -> None:
+        """End the run and every run below it: the kill switch. Calls already sent are not called back."""
+        self._ended = "run_stopped"
+
+    def user_said(self, text: str) -> None:
+        """Tell the run what the person provided.
+
+        Addresses, URLs and account numbers in `text` are remembered as keyed digests, the newest 4,096.
+        """
+        if self._said is None:
+            self._said = Said()
+        self._said.add(text)
+
+    def said(self, value: str) -> bool:
+        """Whether the person provided `value`, here or in a run above; false when nothing is known."""
+        return any(run._said is not None and value in run._said for run in self.lineage)
+
+    def __repr__(self) -> str:
+        return f"Run(id={self.id!r}, depth={len(self.lineage) - 1}, ended={self.ended!r})"
+
+
+def current_run() -> Run | None:
+    """The run bound by context, if any; it may have ended."""
+    return _current.get()
+
+
+@contextmanager
+def bound(run: Run | None) -> Generator[None]:
+    """Bind `run` to everything inside, tasks started there included. None unbinds."""
+    before = _current.get()
+    _current.set(run)
+    try:
+        yield
+    finally:
+        _current.set(before)

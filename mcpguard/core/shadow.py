@@ -1,0 +1,159 @@
+"""Interceptors in `mode="audit"`: they see copies, and what they decide is reported and discarded.
+
+That is the chain's doing, not a promise of the interceptor: an auditing one that denies, rewrites, raises
+or changes what it was given has no effect on the call.
+"""
+
+from collections.abc import Callable
+
+from mcpguard.core.call import Call, refusal
+from mcpguard.core.errors import LayerError
+from mcpguard.core.events import Emitter
+from mcpguard.core.gate import Check, report_denial, report_failure
+from mcpguard.core.interceptor import Frame, Interceptor, Wire
+from mcpguard.core.result import Result
+from mcpguard.core.verdict import ALLOW, Allow, Ask, Deny, Rewrite, Verdict
+
+__all__ = ["ShadowLayer", "shadow_check", "shadow_filter"]
+
+
+def shadow_check(interceptor: Interceptor, emitter: Emitter) -> Check:
+    """The interceptor's check, reporting what it would have said; it always allows."""
+
+    def check(call: Call) -> Verdict:
+        verdict: object = None
+        error: Exception | None = None
+        try:
+            verdict = interceptor.check(call.shadow())
+        except Exception as raised:  # noqa: BLE001 - an auditing check has no effect, failures included
+            error = raised
+        match verdict:
+            case Allow():
+                pass
+            case Deny():
+                _would_deny(emitter, call, interceptor, verdict)
+            case Ask():
+                _report(emitter, call, interceptor, "ask", code=verdict.code, reason=verdict.reason)
+            case Rewrite():
+                _report(emitter, call, interceptor, "rewrite", reason=verdict.reason)
+            case _:
+                report_failure(emitter, call, interceptor, error, "check", "a verdict")
+        return ALLOW
+
+    return check
+
+
+def shadow_filter(interceptor: Interceptor, emitter: Emitter) -> Callable[[Call, Result], Result]:
+    """The interceptor's filter, reporting what it would have changed; it always returns what it was given."""
+
+    def look(call: Call, result: Result) -> Result:
+        given = result.copy()
+        seen: object = None
+        error: Exception | None = None
+        try:
+            seen = interceptor.filter(call.shadow(), given)
+        except Exception as raised:  # noqa: BLE001 - an auditing filter has no effect, failures included
+            error = raised
+        if not isinstance(seen, Result):
+            report_failure(emitter, call, interceptor, error, "filter", "a Result")
+        else:
+            _report_change(emitter, call, interceptor, seen, result)
+        return result
+
+    return look
+
+
+class ShadowLayer:
+    """An auditing layer and what stands further in."""
+
+    __slots__ = ("_emitter", "_inner", "_interceptor")
+
+    def __init__(self, interceptor: Interceptor, inner: Frame, emitter: Emitter) -> None:
+        self._interceptor = interceptor
+        self._inner = inner
+        self._emitter = emitter
+
+    async def __call__(self, call: Call, wire: Wire) -> Result:
+        """Run the layer beside the call: whatever it does, the call goes on once and unchanged."""
+        step = _ShadowNext(self._inner, call, wire, self._interceptor, self._emitter)
+        seen: object = None
+        error: Exception | None = None
+        try:
+            seen = await self._interceptor(step.shadow, step)
+        except Exception as raised:  # noqa: BLE001 - an auditing layer has no effect, failures included
+            error = raised
+        if not isinstance(seen, Result):
+            report_failure(self._emitter, call, self._interceptor, error, "layer", "a Result")
+        elif step.given is None or seen is not step.given:
+            _report_change(self._emitter, call, self._interceptor, seen, step.result)
+        if step.result is None:
+            return await self._inner(call, wire)
+        return step.result
+
+
+class _ShadowNext:
+    """Lets an auditing layer go on: the real call runs once, unchanged."""
+
+    __slots__ = ("_call", "_emitter", "_inner", "_interceptor", "_wire", "given", "result", "shadow")
+
+    def __init__(
+        self, inner: Frame, call: Call, wire: Wire, interceptor: Interceptor, emitter: Emitter
+    ) -> None:
+        self._inner = inner
+        self._call = call
+        self._wire = wire
+        self._interceptor = interceptor
+        self._emitter = emitter
+        self.shadow = call.shadow()
+        self.result: Result | None = None
+        self.given: Result | None = None
+
+    async def __call__(self, call: Call, /) -> Result:
+        if self.given is not None:
+            if not self._interceptor.repeats:
+                raise LayerError(f"{self._interceptor.label} called next twice; a layer that repeats says so")
+            return self.given
+        if call.params != self._call.params:
+            _report(self._emitter, self._call, self._interceptor, "rewrite")
+        self.result = await self._inner(self._call, self._wire)
+        self.given = self.result.copy()
+        return self.given
+
+
+def _would_deny(emitter: Emitter, call: Call, interceptor: Interceptor, verdict: Deny) -> None:
+    denial = refusal(
+        code=verdict.code,
+        reason=verdict.reason,
+        retry_after=verdict.retry_after,
+        source=interceptor.label,
+    )
+    report_denial(emitter, call, denial, mode="audit")
+
+
+def _report_change(
+    emitter: Emitter, call: Call, interceptor: Interceptor, seen: Result, result: Result | None
+) -> None:
+    if seen.denial is not None and (result is None or seen.denial != result.denial):
+        _report(emitter, call, interceptor, "deny", code=seen.denial.code, reason=seen.denial.reason)
+    elif seen != result:
+        _report(emitter, call, interceptor, "change")
+
+
+def _report(
+    emitter: Emitter,
+    call: Call,
+    interceptor: Interceptor,
+    verdict: str,
+    *,
+    code: str | None = None,
+    reason: str | None = None,
+) -> None:
+    emitter.about(
+        "decision",
+        call,
+        interceptor=interceptor.label,
+        verdict=verdict,
+        mode="audit",
+        code=code,
+        reason=reason,
+    )

@@ -1,0 +1,136 @@
+"""The wire's shapes: JSON values, the protocol's methods, canonical form and digests.
+
+Method tables follow the MCP specification, revisions 2024-11-05 to 2026-07-28. They say which list a name
+is drawn from and which methods are lifecycle; a method that is in no table is still guarded, by the hooks
+that handle every method.
+"""
+
+import hmac
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias, cast
+
+__all__ = [
+    "EMPTY",
+    "INPUT_METHODS",
+    "INTERRUPTIBLE",
+    "JSON",
+    "LIFECYCLE",
+    "LISTINGS",
+    "TARGETS",
+    "Direction",
+    "JSONObject",
+    "Listing",
+    "canonical",
+    "digest",
+    "is_notification",
+    "mutable_copy",
+    "strings_in",
+]
+
+JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
+JSONObject: TypeAlias = Mapping[str, JSON]
+Direction: TypeAlias = Literal["outbound", "inbound"]
+"""`outbound`: from the agent to the server. `inbound`: from the server to the agent."""
+
+EMPTY: Final[JSONObject] = MappingProxyType({})
+
+LIFECYCLE: Final = frozenset(
+    {"initialize", "server/discover", "ping", "notifications/initialized", "notifications/cancelled"}
+)
+"""Methods that keep a connection alive. `*` leaves them out; a hook that wants them names them."""
+
+TARGETS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "tools/call": "name",
+        "prompts/get": "name",
+        "resources/read": "uri",
+        "resources/subscribe": "uri",
+        "resources/unsubscribe": "uri",
+    }
+)
+"""Method -> the parameter that names what it is aimed at."""
+
+INTERRUPTIBLE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Methods during which a server may ask for input, by a request of its own or by `input_required`."""
+
+INPUT_METHODS: Final = frozenset({"sampling/createMessage", "elicitation/create", "roots/list"})
+"""What a server may ask of the client, as a request (to 2025-11-25) or inside a result (2026-07-28)."""
+
+
+class Listing:
+    """Where a list method keeps its items, and which member names one."""
+
+    __slots__ = ("items", "key")
+
+    def __init__(self, items: str, key: str) -> None:
+        self.items = items
+        self.key = key
+
+
+LISTINGS: Final[Mapping[str, Listing]] = MappingProxyType(
+    {
+        "tools/list": Listing("tools", "name"),
+        "prompts/list": Listing("prompts", "name"),
+        "resources/list": Listing("resources", "uri"),
+        "resources/templates/list": Listing("resourceTemplates", "uriTemplate"),
+    }
+)
+
+
+def is_notification(method: str) -> bool:
+    """Whether `method` names a one-way message."""
+    return method.startswith("notifications/")
+
+
+def canonical(value: JSON) -> bytes:
+    """The one byte string for a JSON value: sorted keys, no white space, UTF-8.
+
+    The bytes agree with RFC 8785 where keys are ASCII and numbers are integers within 2**53. Lone
+    surrogates, which UTF-8 cannot carry, are escaped; NaN and infinities, which JSON cannot, are written as
+    Python writes them, so that no value a server sends can stop a digest.
+    """
+    text = _encoder.encode(value)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def digest(body: bytes, key: bytes) -> str:
+    """A keyed digest, 32 hexadecimal digits (HMAC-SHA256, truncated).
+
+    Keyed, because a plain hash of a short argument can be reversed by trying.
+    """
+    return hmac.digest(key, body, "sha256").hex()[:32]
+
+
+def mutable_copy(value: JSON) -> JSON:
+    """A deep copy made of plain dicts and lists."""
+    if isinstance(value, Mapping):
+        return {name: mutable_copy(member) for name, member in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [mutable_copy(member) for member in value]
+    return value
+
+
+def strings_in(value: JSON) -> Iterator[str]:
+    """Every string value in `value`, in document order; keys are not values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from strings_in(member)
+    elif isinstance(value, Sequence):
+        for member in value:
+            yield from strings_in(member)
+
+
+def _plain(value: object) -> object:
+    """Let the encoder see mappings that are not dicts and sequences that are not lists."""
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, object]", value))
+    if isinstance(value, Sequence):
+        return list(cast("Sequence[object]", value))
+    return f"<{type(value).__name__}>"
+
+
+_encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)

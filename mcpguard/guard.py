@@ -1,0 +1,311 @@
+"""The guard: what a user holds. A facade over the linked chain, the seams and the policy file.
+
+Nothing is decided here. What a guard does to a message stands in `core.chain`; how it gets into a session
+in `seams`; what a policy file may say in `config`.
+"""
+
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from mcpguard.core.call import Call, refusal
+from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.events import Emitter, Scrubber, Sink
+from mcpguard.core.interceptor import Interceptor
+from mcpguard.core.linked import Handle, Linked, OnDeny
+from mcpguard.core.order import arrange
+from mcpguard.core.principal import Principal
+from mcpguard.core.run import Run, bound, current_run
+from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained
+from mcpguard.core.wire import JSON
+from mcpguard.seams.connection import Binding, Connection
+
+if TYPE_CHECKING:
+    from mcp import ClientSession
+
+__all__ = ["Guard"]
+
+_Session = TypeVar("_Session", bound="ClientSession")
+
+
+class Guard:
+    """Put interceptors around MCP client sessions.
+
+    Args:
+        interceptors: Outermost first. The order is validated, never changed.
+        sinks: Where events go.
+        scrubber: Cleans arguments and results before a sink sees them; without one, sinks get digests.
+        clock: Time, for limits and records.
+        on_deny: `result` answers a denied tool call with an error result the model can read; `raise`
+            raises `Denied`. Other methods get the SDK's own error type for `result`.
+        anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
+        digest_key: Secret of the digests in events, 16 bytes at least; by default random, so that digests
+            compare within one process only.
+
+    Raises:
+        GuardBuildError: If the interceptors cannot be linked. `OrderError` names the two that conflict.
+    """
+
+    def __init__(
+        self,
+        interceptors: Iterable[Interceptor] = (),
+        *,
+        sinks: Iterable[Sink] = (),
+        scrubber: Scrubber | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        on_deny: OnDeny = "result",
+        anonymous: Literal["deny", "allow"] = "deny",
+        digest_key: bytes | None = None,
+    ) -> None:
+        if on_deny not in ("result", "raise"):
+            raise ValueError(f"on_deny is 'result' or 'raise', not {on_deny!r}")
+        if anonymous not in ("deny", "allow"):
+            raise ValueError(f"anonymous is 'deny' or 'allow', not {anonymous!r}")
+        if digest_key is not None and len(digest_key) < 16:
+            raise ValueError(f"digest_key has {len(digest_key)} bytes; 16 at least")
+        self._interceptors = tuple(interceptors)
+        self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
+        linked = Linked(arrange(self._interceptors), self._emitter)
+        self._handle = Handle(linked, clock=clock, on_deny=on_deny, anonymous=anonymous == "allow")
+        self._shared_servers: Mapping[str, bool] = {}
+        self._lock = threading.Lock()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+    @classmethod
+    def from_policy(
+        cls,
+        path: str | Path,
+        *,
+        sinks: Iterable[Sink] = (),
+        scrubber: Scrubber | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        digest_key: bytes | None = None,
+    ) -> Self:
+        """Build a guard from a policy file: YAML, JSON or TOML.
+
+        Args:
+            path: The file.
+            sinks: Further sinks beside those the file names.
+            scrubber: As for `Guard`.
+            clock: As for `Guard`.
+            digest_key: As for `Guard`.
+
+        Raises:
+            PolicyError: If the file is missing or says something wrong; carries file and line.
+            PluginError: If it uses a plugin that cannot be loaded.
+        """
+        from mcpguard.config.policy import load_policy
+
+        policy = load_policy(path)
+        built = policy.build()
+        guard = cls(
+            built.interceptors,
+            sinks=(*built.sinks, *sinks),
+            scrubber=scrubber,
+            clock=clock,
+            on_deny=policy.on_deny,
+            anonymous=policy.anonymous,
+            digest_key=digest_key,
+        )
+        guard._shared_servers = {name: options.shared for name, options in policy.servers.items()}
+        return guard
+
+    @asynccontextmanager
+    async def run(
+        self,
+        *,
+        principal: Principal | None = None,
+        id: str | None = None,
+        parent: Run | None = None,
+    ) -> AsyncGenerator[Run]:
+        """Open a run and bind it to every call made inside, also in tasks started there.
+
+        Args:
+            principal: On whose behalf; by default the parent's.
+            id: What the audit calls the run; by default a random id.
+            parent: The run this one is part of; by default the one around it.
+        """
+        around = current_run()
+        if parent is None and around is not None and around.ended is None:
+            parent = around
+        run = Run(id=id, principal=principal, parent=parent)
+        with self._lock:
+            self._runs.add(run)
+        self._emitter.about_run("run_opened", run)
+        try:
+            with bound(run):
+                yield run
+        finally:
+            run.close()
+            self._emitter.about_run("run_closed", run)
+
+    def session(
+        self, session: _Session, *, name: str, run: Run | None = None, shared: bool | None = None
+    ) -> _Session:
+        """Guard a `ClientSession` in place and return it. Best before it is entered.
+
+        Args:
+            session: The session; a second guard on it is an error.
+            name: What policy, stores and audit call the server.
+            run: Binds every call of the session to this run, whatever the context says.
+            shared: Whether several principals may use it. None: as the policy says of `name`, else not.
+
+        Raises:
+            SeamError: If it is guarded already, or is not a session.
+        """
+        from mcpguard.seams.session import guard_session
+
+        guard_session(session, self._binding(name, run, shared))
+        return session
+
+    def client(
+        self,
+        server: Any,
+        *,
+        name: str,
+        run: Run | None = None,
+        shared: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        """A guarded `mcp.Client` (SDK 2.x) on anything that takes: a URL, a transport, an in-process server.
+
+        With any interceptor linked the SDK's response cache is off: it would answer one principal with what
+        another was given.
+
+        Args:
+            server: What `mcp.Client` takes.
+            name: What policy, stores and audit call the server.
+            run: Binds every call to this run.
+            shared: Whether several principals may use it. None: as the policy says of `name`, else not.
+            options: Further arguments of `mcp.Client`.
+
+        Raises:
+            SeamError: On SDK 1.x, which has no such class, or if `cache=` is given beside interceptors.
+        """
+        from mcpguard.seams.session import guarded_client
+
+        return guarded_client(server, self._binding(name, run, shared), options)
+
+    def transport(
+        self,
+        transport: AbstractAsyncContextManager[Any],
+        *,
+        name: str,
+        run: Run | None = None,
+        shared: bool | None = None,
+    ) -> AbstractAsyncContextManager[Any]:
+        """A guarded transport, for hosts that build the session themselves; works on both SDK majors.
+
+        Args:
+            transport: An async context manager that yields a read and a write stream, and maybe more.
+            name: What policy, stores and audit call the server.
+            run: Binds every call to this run.
+            shared: Whether several principals may use it. None: as the policy says of `name`, else not.
+
+        Raises:
+            SeamError: If it is not a transport. An in-process server has no streams: use `client`.
+        """
+        from mcpguard.seams.transport import guarded_transport
+
+        return guarded_transport(transport, self._binding(name, run, shared))
+
+    def fastmcp_transport(
+        self, transport: Any, *, name: str, run: Run | None = None, shared: bool | None = None
+    ) -> Any:
+        """A guarded FastMCP `ClientTransport`, for `fastmcp.Client` and what builds on it.
+
+        Args:
+            transport: A FastMCP transport, or anything FastMCP infers one from.
+            name: What policy, stores and audit call the server.
+            run: Binds every call to this run.
+            shared: Whether several principals may use it. None: as the policy says of `name`, else not.
+        """
+        from mcpguard.seams.fastmcp import guarded_fastmcp_transport
+
+        return guarded_fastmcp_transport(transport, self._binding(name, run, shared))
+
+    def coverage(self) -> Coverage:
+        """Which interceptor handles which method and direction, in what order and mode; and what no seam sees."""
+        connections = [
+            ConnectionView(one.name, one.seam, one.is_shared, one.blind_spots) for one in self._open()
+        ]
+        return covered(self._handle.linked.steps, connections)
+
+    def explain(self, call: Call) -> Explanation:
+        """How this guard would decide about `call`, step by step, without sending it or spending anything.
+
+        `Call.tool_call(...)` makes one to ask about.
+        """
+        code = None if call.run is None else self._handle.refusal_code(call.run)
+        refused = None
+        if code is not None and call.run is not None:
+            refused = refusal(code=code, reason=f"run {call.run.id} may make no more calls", source="guard")
+        return explained(call, self._handle.linked.steps, self._handle.clock, refused)
+
+    def status(self) -> dict[str, JSON]:
+        """Runs, interceptors' state, connections and sink failures as of now, JSON-shaped, without values."""
+        with self._lock:
+            runs = [run for run in self._runs if run.ended is None]
+        return {
+            "runs": [{"id": run.id, "depth": len(run.lineage) - 1} for run in runs],
+            "interceptors": {one.label: dict(one.status()) for one in self._interceptors},
+            "connections": [{"server": one.name, "seam": one.seam} for one in self._open()],
+            "sinks": {"failures": dict(self._emitter.failures)},
+            "stopped_tenants": sorted(self._handle.stopped_tenants),
+        }
+
+    def stop(self, target: Run | str) -> None:
+        """Refuse every further call of a run and those below it, or of a tenant: the kill switch.
+
+        Args:
+            target: A run, or a tenant's name. Calls already sent are not called back.
+        """
+        if isinstance(target, Run):
+            target.stop()
+            self._emitter.about_run("stopped", target, reason="run stopped")
+        elif isinstance(target, str):
+            self._handle.stopped_tenants.add(target)
+            with self._lock:
+                runs = [run for run in self._runs if run.principal is not None]
+            for run in runs:
+                if run.principal is not None and run.principal.tenant == target:
+                    self._emitter.about_run("stopped", run, reason="tenant stopped")
+        else:
+            raise TypeError(f"stop takes a Run or a tenant's name, not {type(target).__name__}")
+
+    async def aclose(self) -> None:
+        """Flush and close the sinks. Sessions stay open; what they do afterwards is no longer recorded."""
+        await self._emitter.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        labels = ", ".join(one.label for one in self._interceptors)
+        return f"Guard([{labels}])"
+
+    def _binding(self, name: str, run: Run | None, shared: bool | None) -> Binding:
+        if shared is None:
+            shared = self._shared_servers.get(name, False)
+        return Binding(handle=self._handle, name=name, run=run, shared=shared, register=self._register)
+
+    def _register(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+    def _open(self) -> list[Connection]:
+        with self._lock:
+            return list(self._connections)

@@ -1,0 +1,24 @@
+"""`mcp.Client` of SDK 2.x, with its session guarded before it is entered.
+
+All the client does goes through that session, whatever connects it: streams or an in-process server.
+"""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from mcp import Client
+from mcp.client.session import ClientSession
+
+__all__ = ["GuardedClient"]
+
+
+class GuardedClient(Client):
+    """A client that guards each session it builds."""
+
+    guard_it: Callable[[Any], None]
+
+    async def _build_session(self, exit_stack: AsyncExitStack) -> ClientSession:
+        session = await super()._build_session(exit_stack)
+        self.guard_it(session)
+        return session

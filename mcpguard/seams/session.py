@@ -1,0 +1,61 @@
+"""Guarding a session or building a guarded client, on whichever major of the SDK is installed.
+
+The major is read from the installed distribution, not from what can be imported: parts of 2.x survive a
+downgrade.
+"""
+
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from mcpguard.core.errors import SeamError
+from mcpguard.seams.connection import Binding
+
+__all__ = ["guard_session", "guarded_client", "sdk_major"]
+
+_MARK = "_mcpguard_connection"
+
+
+@cache
+def sdk_major() -> int:
+    """1 or 2: the major of the installed `mcp`."""
+    return int(version("mcp").split(".", 1)[0])
+
+
+def guard_session(session: Any, binding: Binding, *, seam: str = "session") -> None:
+    """Guard `session` in place.
+
+    Raises:
+        SeamError: If it is guarded already, or is not a `ClientSession`.
+    """
+    from mcp import ClientSession
+
+    if not isinstance(session, ClientSession):
+        hint = "; guard.transport() takes transports" if hasattr(session, "__aenter__") else ""
+        raise SeamError(f"guard.session() takes an mcp.ClientSession, not {type(session).__name__}{hint}")
+    if _MARK in session.__dict__:
+        raise SeamError("this session is guarded already; put all interceptors into one guard")
+    if sdk_major() >= 2:
+        from mcpguard.seams import session2 as major
+    else:
+        from mcpguard.seams import session1 as major
+    session.__dict__[_MARK] = major.guard_in_place(session, binding, seam)
+
+
+def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> Any:
+    """A `mcp.Client` whose session is guarded.
+
+    Raises:
+        SeamError: On SDK 1.x, or if a response cache is asked for beside interceptors.
+    """
+    if sdk_major() < 2:
+        raise SeamError("mcp 1.x has no Client; use guard.session() or guard.transport()")
+    from mcpguard.seams.client2 import GuardedClient
+
+    if binding.handle.linked.steps or binding.shared:
+        if options.get("cache") is not None:
+            raise SeamError("cache= would answer one principal with what another was given; leave it out")
+        options = {**options, "cache": None}
+    client = GuardedClient(server, **options)
+    client.guard_it = lambda session: guard_session(session, binding, seam="client")
+    return client
