@@ -22,7 +22,8 @@ from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run, bound, current_run
 from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained
 from mcpguard.core.wire import JSON
-from mcpguard.seams.connection import Binding, Connection
+from mcpguard.seams.callers import Binding
+from mcpguard.seams.connection import Connection
 
 if TYPE_CHECKING:
     from mcp import ClientSession
@@ -230,7 +231,7 @@ class Guard:
         return guarded_fastmcp_transport(transport, self._binding(name, run, shared))
 
     def coverage(self) -> Coverage:
-        """Which interceptor handles which method and direction, in what order and mode; and what no seam sees."""
+        """Which interceptor handles what, in what order and mode, and what no seam sees."""
         connections = [
             ConnectionView(one.name, one.seam, one.is_shared, one.blind_spots) for one in self._open()
         ]
@@ -248,7 +249,7 @@ class Guard:
         return explained(call, self._handle.linked.steps, self._handle.clock, refused)
 
     def status(self) -> dict[str, JSON]:
-        """Runs, interceptors' state, connections and sink failures as of now, JSON-shaped, without values."""
+        """Runs, interceptors' state, connections and sink failures as of now; JSON-shaped, no values."""
         with self._lock:
             runs = [run for run in self._runs if run.ended is None]
         return {

@@ -6,8 +6,8 @@ on first use, shared, and dropped by the rewrite that invalidates it.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypedDict, Unpack, cast
+from dataclasses import dataclass, field
+from typing import Final, TypedDict, Unpack, cast
 
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Result
@@ -15,7 +15,6 @@ from mcpguard.core.run import Run
 from mcpguard.core.verdict import Ask
 from mcpguard.core.wire import (
     EMPTY,
-    JSON,
     TARGETS,
     Direction,
     JSONObject,
@@ -57,6 +56,10 @@ class ToolFacts:
         return _mapping(self.definition.get("annotations"))
 
 
+_DERIVED: Final = "_derived"
+"""Where a call keeps what has been derived from its parameters: not one of its members."""
+
+
 class _Derived:
     """What has been derived from a call's parameters so far."""
 
@@ -74,7 +77,7 @@ class _Changes(TypedDict, total=False):
     approved: tuple[Ask, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, init=False, eq=False)
 class Call:
     """One request or notification, in either direction.
 
@@ -97,18 +100,51 @@ class Call:
 
     id: str
     method: str
-    params: JSONObject = field(default_factory=dict[str, JSON], repr=False)
-    direction: Direction = "outbound"
-    server: str = ""
-    principal: Principal | None = None
-    run: Run | None = None
-    round: int = 0
-    tool: ToolFacts | None = field(default=None, repr=False)
-    parent: str | None = None
-    asks: tuple[Ask, ...] = ()
-    approved: tuple[Ask, ...] = ()
-    enforced: bool = True
-    _derived: _Derived | None = field(default=None, repr=False, compare=False)
+    params: JSONObject = field(repr=False)
+    direction: Direction
+    server: str
+    principal: Principal | None
+    run: Run | None
+    round: int
+    tool: ToolFacts | None = field(repr=False)
+    parent: str | None
+    asks: tuple[Ask, ...]
+    approved: tuple[Ask, ...]
+    enforced: bool
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        method: str,
+        params: JSONObject = EMPTY,
+        direction: Direction = "outbound",
+        server: str = "",
+        principal: Principal | None = None,
+        run: Run | None = None,
+        round: int = 0,
+        tool: ToolFacts | None = None,
+        parent: str | None = None,
+        asks: tuple[Ask, ...] = (),
+        approved: tuple[Ask, ...] = (),
+        enforced: bool = True,
+    ) -> None:
+        # One update of the dict: a call is made per message, and frozen members set one by one cost more.
+        self.__dict__.update(
+            id=id,
+            method=method,
+            params=params,
+            direction=direction,
+            server=server,
+            principal=principal,
+            run=run,
+            round=round,
+            tool=tool,
+            parent=parent,
+            asks=asks,
+            approved=approved,
+            enforced=enforced,
+        )
 
     @classmethod
     def tool_call(
@@ -181,17 +217,16 @@ class Call:
 
     def replace(self, **changes: Unpack[_Changes]) -> "Call":
         """A copy with other parameters or questions. Everything else of a call is the guard's."""
-        if "params" not in changes:
-            return replace(self, **changes)
-        return replace(self, _derived=None, **changes)
+        return self._with(changes, keep_derived="params" not in changes)
 
     def with_tool(self, facts: ToolFacts | None) -> "Call":
         """A copy that carries the tool's definition."""
-        return replace(self, tool=facts)
+        return self._with({"tool": facts}, keep_derived=True)
 
     def shadow(self) -> "Call":
         """A copy for an auditing interceptor: it shares nothing mutable and says it is not enforced."""
-        return replace(self, params=_mapping(mutable_copy(self.params)), enforced=False, _derived=None)
+        params = _mapping(mutable_copy(self.params))
+        return self._with({"params": params, "enforced": False}, keep_derived=False)
 
     def denied(
         self,
@@ -211,10 +246,19 @@ class Call:
         """
         return Result.denied(refusal(code=code, reason=reason, message=message, retry_after=retry_after))
 
+    def _with(self, changes: Mapping[str, object], *, keep_derived: bool) -> "Call":
+        copy = object.__new__(Call)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(changes)
+        if not keep_derived:
+            copy.__dict__.pop(_DERIVED, None)
+        return copy
+
     def _derive(self) -> _Derived:
-        if self._derived is None:
-            object.__setattr__(self, "_derived", _Derived())
-        return cast("_Derived", self._derived)
+        derived: _Derived | None = self.__dict__.get(_DERIVED)
+        if derived is None:
+            derived = self.__dict__[_DERIVED] = _Derived()
+        return derived
 
 
 def refusal(

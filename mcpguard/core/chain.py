@@ -137,7 +137,7 @@ class Chain:
         return result
 
     def review(self, call: Call, result: Result) -> Result:
-        """Let every filter look at `result`, checks and layers left out: for what the SDK fetches by itself."""
+        """Let every filter look at `result`, no check and no layer: for what the SDK fetches by itself."""
         for stretch in reversed(self._stretches):
             result = stretch.filter(call, result)
         return result

@@ -21,7 +21,7 @@ MAX_TOOLS: Final = 10_000
 """Definitions kept per connection."""
 
 Lister: TypeAlias = Callable[[JSONObject | None], Awaitable[JSONObject]]
-"""Sends one `tools/list` past the chain: parameters in, wire-shaped result out; raises what the SDK raises."""
+"""Sends one `tools/list` past the chain: parameters in, wire-shaped result out; raises as the SDK does."""
 
 
 class Catalog:

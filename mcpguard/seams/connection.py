@@ -6,8 +6,7 @@ session that belongs to somebody else and an ambiguous inbound request are refus
 """
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import count
 from math import inf
 from typing import Final
@@ -18,44 +17,17 @@ from mcpguard.core.call import Call, ToolFacts, refusal
 from mcpguard.core.chain import Chain
 from mcpguard.core.gate import report_denial
 from mcpguard.core.interceptor import Wire
-from mcpguard.core.linked import ANONYMOUS, Handle
-from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Fate, Outcome, Result
-from mcpguard.core.run import Run, current_run
-from mcpguard.core.wire import EMPTY, INPUT_METHODS, INTERRUPTIBLE, JSON, LIFECYCLE, JSONObject
+from mcpguard.core.wire import EMPTY, INPUT_METHODS, INTERRUPTIBLE, Direction, JSONObject
+from mcpguard.seams.callers import Binding, Callers
 from mcpguard.seams.catalog import Catalog, Lister
+from mcpguard.seams.embedded import screened, with_answers
 from mcpguard.seams.render import inbound_answer
-from mcpguard.seams.rounds import HEADER_MISMATCH, Continuation, Rounds, own_state
+from mcpguard.seams.rounds import HEADER_MISMATCH, Continuation, Rounds
 
-__all__ = ["Binding", "Connection"]
+__all__ = ["Connection"]
 
 _TOOLS_CHANGED: Final = "notifications/tools/list_changed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """What the user said when wrapping, and the guard that is to be bound.
-
-    Args:
-        handle: The guard.
-        name: What the user calls the server: policy, stores and audit use this name.
-        run: Binds every call to this run, whatever the context says.
-        shared: Whether several principals may use the connection.
-        register: Tells the guard of a connection, for `coverage()` and `status()`.
-
-    Raises:
-        ValueError: If `name` is empty.
-    """
-
-    handle: Handle
-    name: str
-    run: Run | None
-    shared: bool
-    register: Callable[["Connection"], None]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError("name= is what the policy and the audit call this server; it must not be empty")
 
 
 class Connection:
@@ -86,11 +58,9 @@ class Connection:
         self.blind_spots = blind_spots
         self.is_shared = binding.shared
         self.catalog = Catalog(list_page)
-        self._run = binding.run
-        self._owner: Principal | None = None if binding.run is None else binding.run.principal
+        self._callers = Callers(binding)
         self._sees_input_dispatch = sees_input_dispatch
         self._rounds = Rounds(handle.clock)
-        self._active: dict[str, Call] = {}
         self._prefix = secrets.token_hex(4)
         self._numbers = count(1)
         binding.register(self)
@@ -101,12 +71,7 @@ class Connection:
         chain = linked.chain(method, "outbound")
         if not chain.is_empty or linked.answers:
             return chain
-        run = self._run or current_run()
-        if run is None or method in LIFECYCLE:
-            return None
-        if self.handle.refusal_code(run) is None and self._owns(run.principal):
-            return None
-        return chain
+        return None if self._callers.may_pass(method) else chain
 
     def inbound_chain(self, method: str) -> Chain | None:
         """The chain a server's request must go through; None if it may pass as it is."""
@@ -122,11 +87,11 @@ class Connection:
             timeout: Seconds the caller allows for the answer; the same time is allowed to layers on either
                 side of it, unless one waits on purpose.
         """
-        who = self._caller(method)
+        who = self._callers.caller(method)
         principal = None if isinstance(who, Denial) else who[1]
         resumed = self._rounds.take(method, params, principal) if method in INTERRUPTIBLE else None
         if resumed is not None:
-            params = _with_answers(params, resumed)
+            params = with_answers(params, resumed)
         call = Call(
             id=self._new_id() if resumed is None else resumed.call.id,
             method=method,
@@ -153,15 +118,16 @@ class Connection:
 
         if method not in INTERRUPTIBLE:
             return await self._timed(chain, call, at_wire, timeout)
-        self._active[call.id] = call
+        active = self._callers.active
+        active[call.id] = call
         try:
             return await self._timed(chain, call, at_wire, timeout)
         finally:
-            self._active.pop(call.id, None)
+            active.pop(call.id, None)
 
     async def unasked(self, method: str, params: JSONObject, chain: Chain, wire: Wire) -> Result:
         """Fetch what the SDK wants for itself: filters look at it; it is no call of the agent's."""
-        principal = self._principal()
+        principal = self._callers.principal
         call = Call(id=self._new_id(), method=method, params=params, server=self.name, principal=principal)
         return chain.review(call, self._answered(call, await wire(call), resent=True))
 
@@ -173,11 +139,11 @@ class Connection:
         Args:
             key: The server's key, for a request that came inside an `input_required` result.
         """
-        waiting = None if key is None else self._rounds.asking(key, method, self._principal())
+        waiting = None if key is None else self._rounds.asking(key, method, self._callers.principal)
         if waiting is not None:
             call = self._inbound_call(method, params, waiting.call)
         else:
-            interrupted = self._interrupted(method)
+            interrupted = self._callers.interrupted(method)
             if isinstance(interrupted, Denial):
                 return self._refused(self._inbound_call(method, params, None), interrupted)
             call = self._inbound_call(method, params, interrupted)
@@ -188,7 +154,7 @@ class Connection:
 
     def is_awaited(self, key: str, method: str) -> bool:
         """Whether a request under `key` came inside a result, so that a message of ours answers it."""
-        return self._rounds.asking(key, method, self._principal()) is not None
+        return self._rounds.asking(key, method, self._callers.principal) is not None
 
     def notify_out(self, method: str, params: JSONObject | None) -> JSONObject | Denial | None:
         """The parameters a notification to the server goes out with, or why it is dropped."""
@@ -207,24 +173,22 @@ class Connection:
         return self._notify(method, params, "inbound", again=again)
 
     def _notify(
-        self, method: str, params: JSONObject | None, direction: str, *, again: bool = False
+        self, method: str, params: JSONObject | None, direction: Direction, *, again: bool = False
     ) -> JSONObject | Denial | None:
         linked = self.handle.linked
-        outward = direction == "outbound"
-        gate = (
-            linked.silent_gate(method) if again else linked.gate(method, "outbound" if outward else "inbound")
-        )
+        gate = linked.silent_gate(method) if again else linked.gate(method, direction)
         emitter = linked.emitter
         if gate is None and not emitter.is_active:
             return params
-        run = self._run or current_run() if outward else self._inbound_run()
+        callers = self._callers
+        run = callers.run if direction == "outbound" else callers.inbound_run()
         call = Call(
             id=self._new_id(),
             method=method,
             params=EMPTY if params is None else params,
-            direction="outbound" if outward else "inbound",
+            direction=direction,
             server=self.name,
-            principal=self._principal_of(run),
+            principal=callers.principal_of(run),
             run=run,
         )
         admitted = call if gate is None else gate.admit(call)
@@ -248,51 +212,13 @@ class Connection:
         if call.method == "tools/list":
             self.catalog.record(result.value)
         elif result.outcome is Outcome.INPUT_REQUIRED:
-            return self._screened(call, result)
+            return screened(call, result, self._rounds, self._judged)
         elif result.error is not None and result.error.code == HEADER_MISMATCH and not resent:
             self._rounds.expect(Continuation(call, is_resend=True), None)
         return result
 
-    def _screened(self, call: Call, result: Result) -> Result:
-        """Let the checks judge what the server asks for inside its answer, and remember what it asked.
-
-        A refused elicitation is declined and refused roots are empty, by the guard itself: the client never
-        sees the request. Refused sampling refuses the call, as an error would on the wire.
-        """
-        value = EMPTY if result.value is None else result.value
-        state = value.get("requestState")
-        state = state if isinstance(state, str) else None
-        requests = value.get("inputRequests")
-        waiting = Continuation(call, state=state)
-        kept: dict[str, JSON] = {}
-        for key, request in requests.items() if isinstance(requests, Mapping) else ():
-            method = request.get("method") if isinstance(request, Mapping) else None
-            if not isinstance(request, Mapping) or not isinstance(method, str):
-                kept[key] = request
-                continue
-            judged = self._judged(call, method, request)
-            if not isinstance(judged, Denial):
-                kept[key] = judged
-                waiting.asked[key] = method
-                continue
-            answer = inbound_answer(method)
-            if answer is None:
-                return Result.denied(judged, fate=Fate.ANSWERED)
-            waiting.answers[key] = answer
-        if not waiting.answers and not _differs(kept, requests):
-            self._rounds.expect(waiting, state)
-            return result
-        shown = state if kept or state is not None else own_state()
-        changed: dict[str, JSON] = {k: v for k, v in value.items() if k != "inputRequests"}
-        if kept:
-            changed["inputRequests"] = kept
-        if shown is not None:
-            changed["requestState"] = shown
-        self._rounds.expect(waiting, shown)
-        return result.replace(value=changed)
-
     def _judged(self, call: Call, method: str, request: JSONObject) -> JSONObject | Denial:
-        """One embedded request, as the checks leave it; layers see it when it is answered, if the seam can."""
+        """One embedded request, as the checks leave it; layers meet it when it is answered."""
         chain = self.inbound_chain(method)
         if chain is None or method not in INPUT_METHODS:
             return request
@@ -335,70 +261,8 @@ class Connection:
         )
         return self._refused(call, denial, Fate.SENT if sent else Fate.NOT_SENT)
 
-    def _caller(self, method: str) -> tuple[Run | None, Principal | None] | Denial:
-        """Whose call this is, or why nobody may make it."""
-        run = self._run or current_run()
-        principal = self._principal_of(run)
-        if run is None or method in LIFECYCLE:
-            return run, principal
-        code = self.handle.refusal_code(run)
-        if code is not None:
-            return refusal(
-                code=code,
-                reason=f"run {run.id} may make no more calls",
-                message="This task has ended; no more calls can be made in it.",
-                source="guard",
-            )
-        if not self._owns(run.principal):
-            return refusal(
-                code="session_not_shared",
-                reason=f"the session to {self.name} belongs to another principal; wrap it with shared=True",
-                source="guard",
-            )
-        return run, principal
-
-    def _owns(self, principal: Principal | None) -> bool:
-        if principal is None or self.is_shared:
-            return True
-        if self._owner is None:
-            self._owner = principal
-        return self._owner is principal or self._owner == principal
-
-    def _principal(self) -> Principal | None:
-        return self._principal_of(self._run or current_run())
-
-    def _principal_of(self, run: Run | None) -> Principal | None:
-        principal = None if run is None else run.principal
-        return ANONYMOUS if principal is None and self.handle.anonymous else principal
-
-    def _interrupted(self, method: str) -> Call | Denial | None:
-        """The call in flight that a server's request interrupts; None if none is, or any would do."""
-        active = list(self._active.values())
-        if not active or method not in INPUT_METHODS:
-            return None
-        first = active[0]
-        if any(other.principal != first.principal for other in active):
-            return refusal(
-                code="ambiguous_principal",
-                reason="calls of several principals are in flight; whose this request is cannot be told",
-                source="guard",
-            )
-        if len(active) == 1 or all(other.run is first.run for other in active):
-            return first
-        return None
-
-    def _inbound_run(self) -> Run | None:
-        """The run that a message from the server belongs to, if that is certain."""
-        if self._run is not None:
-            return self._run
-        runs = {id(call.run): call.run for call in list(self._active.values())}
-        return next(iter(runs.values())) if len(runs) == 1 else None
-
     def _inbound_call(self, method: str, params: JSONObject, interrupted: Call | None) -> Call:
-        run = self._inbound_run() if interrupted is None else interrupted.run
-        principal = self._principal_of(run) if interrupted is None else interrupted.principal
-        if principal is None and not self.is_shared:
-            principal = self._owner
+        run, principal = self._callers.inbound(interrupted)
         return Call(
             id=self._new_id(),
             method=method,
@@ -432,21 +296,3 @@ class Connection:
 
     def _new_id(self) -> str:
         return f"{self._prefix}-{next(self._numbers)}"
-
-
-def _with_answers(params: JSONObject, resumed: Continuation) -> JSONObject:
-    """The continuation as the server expects it: with the guard's own answers, under the server's state."""
-    if not resumed.answers:
-        return params
-    given = params.get("inputResponses")
-    answers: dict[str, JSON] = {**(given if isinstance(given, Mapping) else {}), **resumed.answers}
-    changed: dict[str, JSON] = {**params, "inputResponses": answers}
-    if resumed.state is None:
-        changed.pop("requestState", None)
-    return changed
-
-
-def _differs(kept: Mapping[str, JSON], requests: JSON) -> bool:
-    if not isinstance(requests, Mapping):
-        return False
-    return any(kept.get(key) is not request for key, request in requests.items())

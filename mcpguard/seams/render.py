@@ -9,7 +9,7 @@ from mcpguard.core.wire import JSON, JSONObject
 __all__ = ["DENIAL_KEY", "denial_error", "inbound_answer", "tool_refusal"]
 
 DENIAL_KEY: Final = "mcpguard/denial"
-"""Key in `_meta` of a refused tool's result; its value holds `code` and, where it makes sense, `retryAfter`."""
+"""Key in `_meta` of a refused tool's result; its value holds `code` and sometimes `retryAfter`."""
 
 
 def tool_refusal(denial: Denial) -> JSONObject:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mcpguard.core.errors import SeamError
-from mcpguard.seams.connection import Binding
+from mcpguard.seams.callers import Binding
 
 __all__ = ["guard_session", "guarded_client", "sdk_major"]
 

@@ -32,7 +32,8 @@ from mcpguard.core.call import Call
 from mcpguard.core.errors import Denied
 from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, JSONObject
-from mcpguard.seams.connection import Binding, Connection
+from mcpguard.seams.callers import Binding
+from mcpguard.seams.connection import Connection
 from mcpguard.seams.render import denial_error, inbound_answer, tool_refusal
 
 __all__ = ["guard_in_place"]
@@ -137,7 +138,8 @@ class Session2:
             )
         if result.value is seen and answered is not None:
             return answered
-        return _INPUT_RESULTS[request.method].model_validate(result.value)
+        given: types.InputResponse = _INPUT_RESULTS[request.method].model_validate(result.value)
+        return given
 
     async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
         """Validate a result that has arrived; the listing this may take costs nothing and cannot fail it."""
@@ -191,9 +193,9 @@ class Session2:
     def _take_over_callbacks(self) -> None:
         """See what can still be seen of a session whose dispatcher runs already."""
         session, connection = self.session, self.connection
-        intercept = getattr(self._inner, "_on_notify_intercept", None)
-        if intercept is not None:
-            self._inner._on_notify_intercept = _guarded_intercept(connection, intercept, {})
+        inner: Any = self._inner
+        if inner._on_notify_intercept is not None:
+            inner._on_notify_intercept = _guarded_intercept(connection, inner._on_notify_intercept, {})
         log, handle = session._logging_callback, session._message_handler
 
         async def on_log(params: types.LoggingMessageNotificationParams) -> None:
@@ -412,7 +414,8 @@ def _refused_input(
     """
     answer = inbound_answer(method)
     if answer is not None:
-        return _INPUT_RESULTS[method].model_validate(answer)
+        refused: types.InputResponse = _INPUT_RESULTS[method].model_validate(answer)
+        return refused
     if is_embedded:
         text = types.TextContent(type="text", text=denial.message)
         return types.CreateMessageResult(role="assistant", content=text, model="none")
