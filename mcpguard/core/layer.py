@@ -59,10 +59,10 @@ class Layer:
             result = await self.interceptor(call, step)
         except Exception as error:  # noqa: BLE001 - a layer that raises denies
             return await self._failed(call, wire, step, error)
-        if result is step.result:
-            return result
         if not isinstance(result, Result):
             return await self._failed(call, wire, step, None)
+        if result is step.result:
+            return result
         if result.denial is not None:
             if result.denial.source is not None:
                 return result
