@@ -5,7 +5,6 @@ next to nothing.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,10 +89,9 @@ __all__ = sorted([*_HOME_OF, "__version__"])  # pyright: ignore[reportUnsupporte
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        try:
-            return version("mcpguard-inline")
-        except PackageNotFoundError:
-            return "0+unknown"
+        from importlib.metadata import version
+
+        return version("mcpguard-inline")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'mcpguard' has no attribute {name!r}")

@@ -62,10 +62,11 @@ class Continuation:
 class Rounds:
     """The calls of one connection that wait for another message; safe across threads."""
 
-    __slots__ = ("_lock", "_open")
+    __slots__ = ("_is_used", "_lock", "_open")
 
     def __init__(self, clock: Clock) -> None:
         self._open: TTLCache[bytes, Continuation] = TTLCache(MAX_OPEN, LIFETIME, timer=clock.now)
+        self._is_used = False
         self._lock = threading.Lock()
 
     def expect(self, continuation: Continuation, state: str | None) -> None:
@@ -79,11 +80,12 @@ class Rounds:
             else _key(call.method, call.params, call.principal, state)
         )
         with self._lock:
+            self._is_used = True
             self._open[key] = continuation
 
     def take(self, method: str, params: JSONObject, principal: Principal | None) -> Continuation | None:
         """The call that this message continues, if it does; it can be continued once."""
-        if not self._open:
+        if not self._is_used:
             return None
         with self._lock:
             found = self._open.pop(_resend_key(method, params, principal), None)
@@ -102,9 +104,6 @@ class Rounds:
                 if one.asked.get(key) == method and one.call.principal == principal
             ]
         return found[0] if len(found) == 1 else None
-
-    def __len__(self) -> int:
-        return len(self._open)
 
 
 def own_state() -> str:

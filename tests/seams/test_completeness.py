@@ -70,7 +70,9 @@ async def drive_modern(peer: Peer, server: FakeServer) -> None:
     client = peer.client
     await client.list_prompts()
     await client.get_prompt("brief")
-    await client.complete(types.PromptReference(type="ref/prompt", name="brief"), {"name": "tone", "value": "f"})
+    await client.complete(
+        types.PromptReference(type="ref/prompt", name="brief"), {"name": "tone", "value": "f"}
+    )
     await client.list_resources()
     await client.list_resource_templates()
     await client.read_resource("file:///notes")

@@ -257,7 +257,9 @@ async def test_what_is_denied_of_a_servers_questions_takes_the_form_that_lets_th
     )
     async with opened(guard, server, seam, **callbacks) as peer:
         assert text(await peer.call("read")) == "done"
-        assert (await peer.call("remove"))["isError"] is True, "the server says so, as for any refused sampling"
+        assert (await peer.call("remove"))["isError"] is True, (
+            "the server says so, as for any refused sampling"
+        )
     assert asked == []
     assert server.replies[0]["action"] == "decline"
     assert server.replies[1] == {"roots": []}
@@ -471,7 +473,9 @@ async def test_the_sdks_own_listing_costs_nothing_and_cannot_fail_a_completed_ca
     assert [event.method for event in sink.events if event.method == "tools/list"] == []
 
 
-async def test_a_server_that_answers_twice_or_sends_garbage_loses_nothing(seam: str, server: FakeServer) -> None:
+async def test_a_server_that_answers_twice_or_sends_garbage_loses_nothing(
+    seam: str, server: FakeServer
+) -> None:
     """Bad input: the session and the record stay whole."""
     server.on_call("read").answers_twice("once").sends_garbage().returns("after garbage").notifies(
         "notifications/unheard_of", {"x": 1}
@@ -563,7 +567,9 @@ async def test_tool_facts_are_listed_once_for_many_calls(seam: str, server: Fake
     assert all(call.tool is not None for call in needing.seen)
 
 
-async def test_a_guard_that_handles_nothing_leaves_every_answer_as_it_is(seam: str, server: FakeServer) -> None:
+async def test_a_guard_that_handles_nothing_leaves_every_answer_as_it_is(
+    seam: str, server: FakeServer
+) -> None:
     """Transparent when empty: what a bare session answers, a guarded one answers."""
     async with server.connect() as (read, write):
         from mcp import ClientSession
@@ -573,7 +579,10 @@ async def test_a_guard_that_handles_nothing_leaves_every_answer_as_it_is(seam: s
             expected = wire(await bare.call_tool("read", {"path": "a"})), wire(await bare.list_tools())
     for guard in (Guard(), Guard([watching()], sinks=[RecordingSink()])):
         async with opened(guard, server, seam) as peer:
-            got = wire(await peer.session.call_tool("read", {"path": "a"})), wire(await peer.session.list_tools())
+            got = (
+                wire(await peer.session.call_tool("read", {"path": "a"})),
+                wire(await peer.session.list_tools()),
+            )
         assert got == expected
 
 

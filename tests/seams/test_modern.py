@@ -114,7 +114,11 @@ async def test_a_continuation_belongs_to_its_principal(seam: str, server: FakeSe
         async with guard.run(principal=Principal(tenant="b")):
             answer = {"ask-1": import_module("mcp.types").ElicitResult(action="decline")}
             await peer.session.call_tool(
-                "read", {}, request_state=asked.request_state, input_responses=answer, allow_input_required=True
+                "read",
+                {},
+                request_state=asked.request_state,
+                input_responses=answer,
+                allow_input_required=True,
             )
     assert [call.round for call in seen.seen] == [0, 0]
 

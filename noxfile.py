@@ -1,0 +1,98 @@
+"""How this project checks itself. `nox -s tests` is what a contributor runs; CI adds the rest."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "uv|virtualenv"
+
+HERE = Path(__file__).parent
+DIST = HERE / ".nox" / "dist"
+SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
+"""Lowest supported and newest of each major, and the 2.x that strands-agents resolves to."""
+
+
+def wheel(session: nox.Session) -> str:
+    """Build the wheel once per run of nox: what is tested is what would be installed."""
+    mark = DIST / f"built-by-{os.getpid()}"
+    if not mark.exists():
+        shutil.rmtree(DIST, ignore_errors=True)
+        DIST.mkdir(parents=True)
+        session.install("build")
+        session.run("python", "-m", "build", "--wheel", "--outdir", str(DIST), str(HERE), silent=True)
+        mark.touch()
+    (built,) = DIST.glob("*.whl")
+    return str(built)
+
+
+def dependencies(group: str) -> list[str]:
+    """A dependency group of pyproject.toml."""
+    return nox.project.dependency_groups(nox.project.load_toml(HERE / "pyproject.toml"), group)
+
+
+@nox.session
+@nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
+def tests(session: nox.Session, sdk: str) -> None:
+    """Test the installed wheel against one version of the SDK, on asyncio and trio."""
+    session.install(f"{wheel(session)}[demo]", f"mcp=={sdk}", *dependencies("test"))
+    session.run(
+        "coverage",
+        "run",
+        "-m",
+        "pytest",
+        *session.posargs,
+        env={"COVERAGE_FILE": f".coverage.{session.name}"},
+    )
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Every branch of core and seams, over all SDKs together; run it after `tests` and `fastmcp`."""
+    session.install("coverage[toml]")
+    session.run("coverage", "combine", "--keep")
+    session.run(
+        "coverage",
+        "report",
+        "--include=mcpguard/core/*,mcpguard/seams/*",
+        "--fail-under=100",
+        "--skip-covered",
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types and the direction of imports."""
+    session.install("-e", ".", "mcp==2.*", *dependencies("lint"), *dependencies("test"), "fastmcp>=4", "nox")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("lint-imports")
+
+
+@nox.session
+@nox.parametrize("release", ["3.*", "4.*"], ids=["3", "4"])
+def fastmcp(session: nox.Session, release: str) -> None:
+    """The FastMCP seam, on both majors of FastMCP."""
+    session.install(wheel(session), f"fastmcp=={release}", *dependencies("test"))
+    session.run(
+        "coverage",
+        "run",
+        "-m",
+        "pytest",
+        "tests/seams/test_fastmcp.py",
+        *session.posargs,
+        env={"COVERAGE_FILE": f".coverage.{session.name}", "MCPGUARD_REQUIRE_FASTMCP": "1"},
+    )
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Print the overhead of a guard beside a bare control, in one process."""
+    session.install(wheel(session), "mcp==2.*")
+    session.run("python", "benchmarks/overhead.py", *session.posargs)
