@@ -21,7 +21,12 @@ MCPError: Any = getattr(import_module("mcp.shared.exceptions"), "McpError" if V1
 LEGACY_SEAMS = ["session", "entered", "transport"] + ([] if V1 else ["client"])
 MODERN_SEAMS = [] if V1 else ["client", "transport"]
 
-ALL: Handles = {("*", "outbound"), ("*", "inbound"), ("notifications/*", "outbound"), ("notifications/*", "inbound")}
+ALL: Handles = {
+    ("*", "outbound"),
+    ("*", "inbound"),
+    ("notifications/*", "outbound"),
+    ("notifications/*", "inbound"),
+}
 
 
 class Checking(Interceptor):
@@ -99,7 +104,9 @@ class Peer:
         self.session = session
         self.client = client
 
-    async def call(self, name: str, arguments: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    async def call(
+        self, name: str, arguments: dict[str, Any] | None = None, **options: Any
+    ) -> dict[str, Any]:
         """Call a tool."""
         caller = self.client or self.session
         return wire(await caller.call_tool(name, arguments, **options))
