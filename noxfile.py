@@ -39,7 +39,8 @@ def dependencies(group: str) -> list[str]:
 @nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
 def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
-    session.install(f"{wheel(session)}[demo]", f"mcp=={sdk}", *dependencies("test"))
+    extra = "" if sdk == "2.1.*" else "[demo]"  # no release of mcp-server-git runs on it
+    session.install(wheel(session) + extra, f"mcp=={sdk}", *dependencies("test"))
     session.run(
         "coverage",
         "run",

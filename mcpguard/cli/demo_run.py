@@ -1,0 +1,192 @@
+"""The demo's two runs: real servers over stdio, the agent, and a look at what it left.
+
+Decisions are read back from the audit file, effects from git and SQLite; nothing is reported because the
+script expects it.
+"""
+
+import json
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+from typing import TextIO
+from uuid import uuid4
+
+import anyio
+import mcp
+import yaml
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from mcpguard import Guard, Principal
+from mcpguard.cli.demo_agent import Agent
+from mcpguard.cli.demo_repo import DemoError, clone, look_at, make_repository
+from mcpguard.cli.demo_report import Decision, Outcome, Report
+
+__all__ = ["connected", "perform"]
+
+STARTUP = 60.0
+"""Seconds within which all servers have to answer the handshake."""
+
+SERVERS = ("database", "tickets", "channel")
+"""The example servers: each is a Python file of that name, and so is its database."""
+
+PACKAGED = Path(__file__).parent / "demo_servers"
+"""Where a wheel has the example files; a checkout has them in `examples`."""
+
+PROTOCOL_ERROR: type[Exception] = getattr(mcp, "MCPError" if hasattr(mcp, "MCPError") else "McpError")
+"""What the SDK raises for an error that is not a tool's and for a lost connection; 1.x has another name."""
+
+BROKEN = (PROTOCOL_ERROR, OSError, TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+"""What comes out of a session whose server is gone."""
+
+
+async def perform(work: Path, given: Path | None, audit: Path) -> Report:
+    """Let the agent work twice, and compare.
+
+    Args:
+        work: An empty directory for the clones and databases; its path is absolute.
+        given: The repository to review, which is only read; None for one made on the spot.
+        audit: The JSON Lines file that the guarded run's events are added to.
+
+    Raises:
+        DemoError: If git or a server fails, or the example files are missing.
+    """
+    policy = _example("compliance_policy.yaml")
+    run_id = f"demo-{uuid4().hex[:8]}"
+    origin = make_repository(work / "origin") if given is None else given
+    before = look_at(clone(origin, work / "unguarded"))
+    clone(origin, work / "guarded")
+    bare = await _work(work / "unguarded", None)
+    guard = Guard.from_policy(_with_audit(policy, audit, work / "policy.json"))
+    try:
+        async with guard.run(principal=Principal(tenant="acme", user="ana", agent="compliance"), id=run_id):
+            guarded = await _work(work / "guarded", guard)
+    finally:
+        await guard.aclose()
+    events, decisions = _read(audit, run_id)
+    if len(decisions) != len(guarded.steps):
+        raise DemoError(f"{audit} has {len(decisions)} tool calls, the agent made {len(guarded.steps)}")
+    return Report(
+        given=given,
+        policy=policy,
+        audit=audit,
+        events=events,
+        decisions=decisions,
+        before=before,
+        bare=bare,
+        guarded=guarded,
+    )
+
+
+async def _work(repository: Path, guard: Guard | None) -> Outcome:
+    """Start the servers, let the agent work on a clone, stop the servers, and look at what is there."""
+    directory = repository.parent / f"{repository.name}-data"
+    directory.mkdir()
+    databases = {name: directory / f"{name}.sqlite" for name in SERVERS}
+    environment = {"GIT_LFS_SKIP_SMUDGE": "1"}
+    commands = {"git": ["-m", "mcp_server_git", "--repository", str(repository)]}
+    for name, database in databases.items():
+        commands[name] = [str(_example(f"{name}.py")), str(database)]
+    servers = {
+        name: StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+        for name, arguments in commands.items()
+    }
+    with (directory / "stderr.txt").open("w+", encoding="utf-8") as stderr:
+        async with connected(servers, stderr, guard) as sessions:
+            agent = Agent(sessions, repository)
+            await agent.work()
+    rows = {f"{name}.{table}": n for name, path in databases.items() for table, n in _tables(path)}
+    return Outcome(tools=agent.tools, steps=agent.steps, repository=look_at(repository), rows=rows)
+
+
+@asynccontextmanager
+async def connected(
+    servers: Mapping[str, StdioServerParameters], stderr: TextIO, guard: Guard | None
+) -> AsyncGenerator[dict[str, ClientSession]]:
+    """Initialized sessions with all servers, which start side by side.
+
+    Args:
+        servers: By the name that the policy has for it, how to start each server.
+        stderr: A file, open for reading too, for what the servers write there.
+        guard: Guards every session; None leaves them bare.
+
+    Raises:
+        DemoError: If a connection fails at any time, with the last line of `stderr`.
+    """
+    try:
+        async with AsyncExitStack() as stack:
+            streams = {
+                name: await stack.enter_async_context(stdio_client(server, errlog=stderr))
+                for name, server in servers.items()
+            }
+            sessions: dict[str, ClientSession] = {}
+            for name, (read, write) in streams.items():
+                session = ClientSession(read, write)
+                if guard is not None:
+                    session = guard.session(session, name=name)
+                sessions[name] = await stack.enter_async_context(session)
+            with anyio.fail_after(STARTUP):
+                for session in sessions.values():
+                    await session.initialize()
+            yield sessions
+    except* BROKEN as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        stderr.seek(0)
+        complaint = (stderr.read().strip().splitlines() or ["they wrote nothing to stderr"])[-1]
+        raise DemoError(f"a server failed: {str(error) or type(error).__name__}; {complaint}") from group
+
+
+def _example(name: str) -> Path:
+    """One of the demo's example files, from the wheel or from the checkout."""
+    examples = Path(__file__).parents[2] / "examples"
+    for path in (PACKAGED / name, examples / name, examples / "servers" / name):
+        if path.is_file():
+            return path
+    raise DemoError(f"{name} is missing: neither in {PACKAGED} nor in {examples}")
+
+
+def _with_audit(policy: Path, audit: Path, path: Path) -> Path:
+    """Write the policy as JSON, with this run's audit file in place of its own."""
+    content = yaml.safe_load(policy.read_text(encoding="utf-8"))
+    content["audit"] = [{"jsonl": {"path": str(audit)}}]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def _tables(path: Path) -> list[tuple[str, int]]:
+    """The tables of a SQLite file and how many rows each has."""
+    with closing(sqlite3.connect(path)) as database:
+        names = database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        ).fetchall()
+        return [
+            (name, database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0])  # noqa: S608
+            for (name,) in names
+        ]
+
+
+def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision]]:
+    """This run's events by kind, and its tool calls in order, out of the audit file."""
+    kinds: Counter[str] = Counter()
+    dispatched: set[str] = set()
+    decisions: list[Decision] = []
+    for line in audit.read_text(encoding="utf-8", errors="replace").splitlines():
+        if f'"{run_id}"' not in line:
+            continue
+        event = json.loads(line)
+        kinds[event["kind"]] += 1
+        if event.get("method") != "tools/call":
+            continue
+        if event["kind"] == "dispatched":
+            dispatched.add(event["call_id"])
+        elif event["kind"] == "completed":
+            done = event["call_id"] in dispatched
+            decisions.append(
+                Decision(dispatched=done, interceptor=event.get("interceptor"), code=event.get("code"))
+            )
+    return kinds, decisions

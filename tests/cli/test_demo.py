@@ -1,0 +1,287 @@
+"""`mcpguard demo`: real servers as processes, a real git, and what is there afterwards."""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mcp import StdioServerParameters
+
+from mcpguard.cli import demo
+from mcpguard.cli.demo_agent import PATIENCE
+from mcpguard.cli.demo_repo import DemoError, clone, find_repository, look_at, make_repository
+from mcpguard.cli.demo_report import Report
+from mcpguard.cli.demo_run import connected, perform
+
+FORBIDDEN = {"git_reset", "git_checkout", "delete_diffs", "drop_table"}
+"""What the agent tries and the example policy denies."""
+
+CALLS = 25
+"""The call budget of the example policy."""
+
+
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Both, and each demo once for all tests that look at it."""
+    name: str = request.param
+    return name
+
+
+def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo as a user does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "mcpguard", "demo", *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """Run git as somebody whose identity is known."""
+    identity = ["-c", "user.name=Ana", "-c", "user.email=ana@example.com", "-c", "commit.gpgSign=false"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=directory, check=True, capture_output=True, encoding="utf-8"
+    )
+    return done.stdout.strip()
+
+
+def fingerprint(directory: Path) -> dict[str, str]:
+    """Every file of a directory, `.git` included, with a digest of its content."""
+    return {
+        str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in directory.rglob("*")
+        if file.is_file()
+    }
+
+
+class TestBothRuns:
+    """One demo a backend, on the repository it makes."""
+
+    @pytest.fixture(scope="class")
+    async def report(self, anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> Report:
+        pytest.importorskip("mcp_server_git", reason="comes with the extra `demo`")
+        audit = tmp_path_factory.mktemp("audit") / "audit.jsonl"
+        return await perform(tmp_path_factory.mktemp("work").resolve(), None, audit)
+
+    def test_without_a_guard_the_agent_harms_the_repository_and_the_database(self, report: Report) -> None:
+        """The threat is real: else the guarded half proves nothing."""
+        assert report.before.staged
+        assert report.bare.repository.staged == ()
+        assert report.bare.repository.branch is None
+        assert report.bare.repository.head != report.before.head
+        assert "database.history" not in report.bare.rows
+        assert report.bare.rows["database.diffs"] == 4
+
+    def test_with_the_guard_both_are_as_they_should_be(self, report: Report) -> None:
+        """Issue 2, build 8; fails when the guard is taken out."""
+        assert report.guarded.repository == report.before
+        assert report.guarded.rows["database.history"] == 5
+        assert report.guarded.rows["database.diffs"] == 5
+
+    def test_with_the_guard_the_work_that_was_asked_for_is_done(self, report: Report) -> None:
+        """A guard that stops the agent's job would be no use."""
+        for outcome in (report.bare, report.guarded):
+            assert outcome.rows["tickets.tickets"] == 1
+            assert outcome.rows["channel.messages"] == 1
+            assert sum(step.tool == "store_diff" for step in outcome.steps) == 5
+
+    def test_denied_tools_are_hidden_and_refused_by_name(self, report: Report) -> None:
+        """Both: a model knows names that no list told it."""
+        shown = {name for names in report.guarded.tools.values() for name in names}
+        assert not shown & FORBIDDEN
+        assert {name for names in report.bare.tools.values() for name in names} > shown
+        refused = {step.tool: step for step in report.guarded.steps if step.denial == "access_denied"}
+        assert refused.keys() == FORBIDDEN
+        assert all(step.is_error and step.text for step in refused.values())
+
+    def test_the_budget_stops_the_agent_that_waits_without_end(self, report: Report) -> None:
+        """Refused calls cost nothing; the one after the budget is the agent's last."""
+        assert sum(step.tool == "get_ticket" for step in report.bare.steps) == PATIENCE
+        assert sum(decision.dispatched for decision in report.decisions) == CALLS
+        assert report.guarded.steps[-1].denial == "budget_exhausted"
+
+    def test_the_audit_file_agrees_with_what_the_agent_saw(self, report: Report) -> None:
+        """Two witnesses: results the agent read, and events the guard wrote."""
+        seen = [step.denial for step in report.guarded.steps]
+        assert [decision.code for decision in report.decisions] == seen
+        assert [decision.dispatched for decision in report.decisions] == [code is None for code in seen]
+        assert report.events["run_opened"] == report.events["run_closed"] == 1
+
+    def test_the_audit_file_holds_no_argument_and_no_result(self, report: Report) -> None:
+        """Without a scrubber, digests only."""
+        text = report.audit.read_text(encoding="utf-8")
+        assert "an-example-not-a-real-one" in "".join(step.text for step in report.guarded.steps)
+        assert "an-example-not-a-real-one" not in text
+        assert "Ana Lima" not in text
+
+    def test_the_document_is_json_and_names_every_difference(self, report: Report) -> None:
+        """What `--json` prints."""
+        document = json.loads(json.dumps(report.document()))
+        assert len(document["guarded"]["steps"]) == len(document["decisions"])
+        differing = {name for name, effect in document["effects"].items() if effect["differs"]}
+        assert differing == {
+            "calls carried out",
+            "HEAD",
+            "staged",
+            "rows: database.diffs",
+            "rows: database.history",
+        }
+
+
+class TestTheUsersRepository:
+    """`--repo`: read, never changed."""
+
+    @pytest.fixture(autouse=True)
+    def needs_the_extra(self) -> None:
+        pytest.importorskip("mcp_server_git", reason="comes with the extra `demo`")
+
+    def test_no_byte_of_it_changes_nor_of_the_one_in_git_dir(self, tmp_path: Path) -> None:
+        """It has work staged, a hook, and messages that try to steer; the demo runs as if from a git hook."""
+        repository, decoy = make_repository(tmp_path / "theirs"), make_repository(tmp_path / "decoy")
+        (repository / "big.txt").write_text("a line\n" * 200_000, encoding="utf-8")
+        git(repository, "add", "--all")
+        git(
+            repository,
+            "commit",
+            "--message",
+            f"Big\n\nCommit: {'f' * 40}\nAuthor: x",
+            "--author",
+            "\x1b[31mEve <e@x>",
+        )
+        (repository / ".git" / "hooks").mkdir(exist_ok=True)
+        hook = repository / ".git" / "hooks" / "post-checkout"
+        hook.write_text(f"#!/bin/sh\ntouch '{tmp_path}/hooked'\n", encoding="utf-8")
+        hook.chmod(0o755)
+        (repository / "unfinished.txt").write_text("mine", encoding="utf-8")
+        git(repository, "add", "unfinished.txt")
+        before = fingerprint(repository), fingerprint(decoy)
+
+        audit = tmp_path / "audit.jsonl"
+        audit.write_bytes(b"what stood in the file before, \xff and not JSON")
+        done = run_command(
+            "--repo", str(repository / "src"), "--audit", str(audit), "--json", GIT_DIR=str(decoy / ".git")
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        assert (fingerprint(repository), fingerprint(decoy)) == before
+        assert not (tmp_path / "hooked").exists()
+        document = json.loads(done.stdout)
+        assert document["repository"] == str(repository)
+        assert document["effects"]["HEAD"]["before"].endswith(git(repository, "rev-parse", "HEAD")[:8])
+        assert document["effects"]["HEAD"]["guarded"] == document["effects"]["HEAD"]["before"]
+        assert sum(step["tool"] == "store_diff" for step in document["unguarded"]["steps"]) == 5
+        assert audit.read_bytes().startswith(b"what stood in the file before, \xff and not JSON\n{")
+        assert len(done.stdout) < 100_000
+
+    def test_a_bare_one_with_one_commit_is_shown_in_plain_text(self, tmp_path: Path) -> None:
+        """Output goes into files and READMEs: 100 columns, no escape codes, whatever the encoding."""
+        work = tmp_path / "work"
+        git(tmp_path, "init", "--quiet", str(work))
+        (work / "a.txt").write_text("a\n", encoding="utf-8")
+        git(work, "add", "a.txt")
+        git(work, "commit", "--message", "Only one")
+        git(tmp_path, "clone", "--quiet", "--bare", str(work), "bare.git")
+
+        done = run_command(
+            "--repo", str(tmp_path / "bare.git"), PYTHONIOENCODING="ascii", TMPDIR=str(tmp_path)
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert "\x1b" not in done.stdout
+        lines = done.stdout.replace("\\u2026", ".").splitlines()
+        assert all(
+            len(line) <= 100 or line.startswith(("policy:", "audit:", "repository:")) for line in lines
+        )
+        assert all(line == line.rstrip() for line in done.stdout.splitlines())
+        (audit,) = tmp_path.glob("mcpguard-demo-*")
+        assert f"audit:  {audit}" in done.stdout
+
+    def test_a_clone_shares_no_file_and_is_no_deeper_than_the_review(self, tmp_path: Path) -> None:
+        """Large repositories are not copied whole."""
+        origin = make_repository(tmp_path / "origin")
+        for number in range(5):
+            git(origin, "commit", "--allow-empty", "--message", f"Commit {number}")
+        copy = clone(origin, tmp_path / "copy")
+        assert look_at(copy).head == look_at(origin).head
+        assert git(copy, "rev-list", "--count", "HEAD") == "6"
+        assert all(file.stat().st_nlink == 1 for file in (origin / ".git").rglob("*") if file.is_file())
+
+
+class TestErrors:
+    """One clear line and exit code 2."""
+
+    def fails(self, capsys: pytest.CaptureFixture[str], **arguments: object) -> str:
+        """Run the command where it cannot work; what it says."""
+        chosen = {"repo": None, "audit": None, "json": False} | arguments
+        assert demo.run(argparse.Namespace(**chosen)) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("mcpguard demo: ")
+        assert said.err.count("\n") == 1
+        return said.err
+
+    def test_a_missing_server_names_what_to_install(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The extra is optional; a traceback would not say so."""
+        monkeypatch.setitem(sys.modules, "mcp_server_git", None)
+        assert "pip install 'mcpguard-inline[demo]'" in self.fails(capsys)
+
+    @pytest.mark.parametrize(
+        ("path", "said"),
+        [
+            ("missing", "no such directory"),
+            ("file", "no such directory"),
+            ("plain", "not a git repository"),
+            ("empty", "no commit yet"),
+        ],
+    )
+    def test_what_is_no_repository_is_named(
+        self, path: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Before any process is started."""
+        pytest.importorskip("mcp_server_git", reason="comes with the extra `demo`")
+        (tmp_path / "file").write_text("", encoding="utf-8")
+        (tmp_path / "plain").mkdir()
+        git(tmp_path, "init", "--quiet", "empty")
+        message = self.fails(capsys, repo=tmp_path / path)
+        assert said in message
+        assert str(tmp_path / path) in message
+
+    def test_a_missing_git_is_named(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The server needs the program, not only its Python package."""
+        pytest.importorskip("mcp_server_git", reason="comes with the extra `demo`")
+        monkeypatch.setenv("PATH", "")
+        assert "git is missing" in self.fails(capsys)
+
+    def test_an_audit_file_that_cannot_be_written_is_named(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Before any process is started."""
+        pytest.importorskip("mcp_server_git", reason="comes with the extra `demo`")
+        assert "--audit" in self.fails(capsys, audit=tmp_path / "no" / "audit.jsonl")
+
+    @pytest.mark.anyio
+    async def test_a_server_that_ends_at_once_is_told_with_its_last_words(self, tmp_path: Path) -> None:
+        """Its stderr is not on the screen, so the line must carry the reason."""
+        server = StdioServerParameters(command=sys.executable, args=["-c", "raise SystemExit('no database')"])
+        with (
+            (tmp_path / "stderr").open("w+", encoding="utf-8") as stderr,
+            pytest.raises(DemoError, match=r"a server failed: .*no database"),
+        ):
+            async with connected({"database": server}, stderr, None):
+                pass
+
+    def test_a_path_inside_a_repository_finds_its_root(self, tmp_path: Path) -> None:
+        """As git itself does."""
+        origin = make_repository(tmp_path / "origin")
+        assert find_repository(origin / "src") == origin.resolve()

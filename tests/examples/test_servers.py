@@ -1,0 +1,183 @@
+"""The example servers, as processes over stdio, on whichever major of the SDK is installed."""
+
+import sqlite3
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+pytestmark = pytest.mark.anyio
+
+SERVERS = Path(__file__).parents[2] / "examples" / "servers"
+REVISION = "a" * 40
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One backend: the code under test runs in another process, and on asyncio."""
+    return "asyncio"
+
+
+@asynccontextmanager
+async def connected(
+    name: str, cwd: Path, *arguments: str, env: dict[str, str] | None = None
+) -> AsyncGenerator[ClientSession]:
+    """A session with a server that was started in `cwd`."""
+    command = [str(SERVERS / f"{name}.py"), *arguments]
+    server = StdioServerParameters(command=sys.executable, args=command, env=env, cwd=cwd)
+    with (cwd / "stderr").open("w", encoding="utf-8") as stderr:
+        async with (
+            stdio_client(server, errlog=stderr) as (read, write),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            yield session
+
+
+async def call(session: ClientSession, tool: str, **arguments: Any) -> str:
+    """The text of an answer that must not be an error."""
+    text, is_error = await answer(session, tool, **arguments)
+    assert not is_error, text
+    return text
+
+
+async def answer(session: ClientSession, tool: str, **arguments: Any) -> tuple[str, bool]:
+    """The text of an answer, and whether it is an error."""
+    result = (await session.call_tool(tool, arguments)).model_dump(by_alias=True, mode="json")
+    return "\n".join(part["text"] for part in result["content"]), result["isError"]
+
+
+def files(directory: Path) -> set[str]:
+    """The names of what lies in a directory."""
+    return {file.name for file in directory.iterdir()}
+
+
+def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """What a server left in its file."""
+    with closing(sqlite3.connect(path)) as database:
+        return database.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("name", "tools"),
+    [
+        ("database", {"store_diff", "search_diffs", "delete_diffs", "drop_table"}),
+        ("tickets", {"open_ticket", "get_ticket", "close_ticket"}),
+        ("channel", {"notify", "read_channel"}),
+    ],
+)
+async def test_a_server_without_a_database_lists_its_tools_and_leaves_nothing_behind(
+    name: str, tools: set[str], tmp_path: Path
+) -> None:
+    """The README and the demo's policy refer to these names; the data was in memory."""
+    async with connected(name, tmp_path) as session:
+        listed = (await session.list_tools()).tools
+    assert {tool.name for tool in listed} == tools
+    assert all(tool.description for tool in listed)
+    assert files(tmp_path) == {"stderr"}
+
+
+@pytest.mark.parametrize("name", ["database", "tickets", "channel"])
+async def test_a_database_named_in_the_environment_is_one_file_afterwards(name: str, tmp_path: Path) -> None:
+    """As MCP client configurations name it; no journal is left beside it."""
+    async with connected(name, tmp_path, env={"DATABASE_PATH": "e.sqlite"}):
+        pass
+    assert files(tmp_path) == {"stderr", "e.sqlite"}
+    assert rows(tmp_path / "e.sqlite", "SELECT count(*) FROM sqlite_master WHERE type = 'table'")[0][0] >= 1
+
+
+async def test_a_stored_diff_is_found_in_any_case_and_stays_in_the_file(tmp_path: Path) -> None:
+    """The demo looks into the file once the server has gone."""
+    path = tmp_path / "d.sqlite"
+    async with connected("database", tmp_path, str(path)) as session:
+        await call(session, "store_diff", revision=REVISION, author="Ana", diff="+++ b/Secrets/x\n+ü\x00🔑")
+        assert await call(session, "search_diffs", text="SECRETS/") == REVISION
+        assert await call(session, "search_diffs", text="%") == ""
+    assert rows(path, "SELECT revision, author, diff FROM diffs") == [
+        (REVISION, "Ana", "+++ b/Secrets/x\n+ü\x00🔑")
+    ]
+
+
+async def test_storing_a_diff_again_replaces_it_and_history_keeps_both(tmp_path: Path) -> None:
+    """An agent that repeats a call must not double the data, and the history must say it did."""
+    path = tmp_path / "d.sqlite"
+    async with connected("database", tmp_path, str(path)) as session:
+        for diff in ("old", "new"):
+            await call(session, "store_diff", revision=REVISION, author="Ana", diff=diff)
+    assert rows(path, "SELECT diff FROM diffs") == [("new",)]
+    assert rows(path, "SELECT count(*) FROM history") == [(2,)]
+
+
+async def test_a_diff_of_megabytes_is_stored_whole(tmp_path: Path) -> None:
+    """Real commits carry generated files."""
+    path = tmp_path / "d.sqlite"
+    async with connected("database", tmp_path, str(path)) as session:
+        await call(session, "store_diff", revision=REVISION, author="Ana", diff="+line\n" * 400_000)
+    assert rows(path, "SELECT length(diff) FROM diffs") == [(2_400_000,)]
+
+
+async def test_deleting_removes_only_the_diffs_that_match(tmp_path: Path) -> None:
+    """The demo counts the rows that are left."""
+    path = tmp_path / "d.sqlite"
+    async with connected("database", tmp_path, str(path)) as session:
+        for revision, diff in (("a", "a password"), ("b", "nothing")):
+            await call(session, "store_diff", revision=revision, author="Ana", diff=diff)
+        assert await call(session, "delete_diffs", text="PASSWORD") == "Diffs deleted: 1."
+    assert rows(path, "SELECT revision FROM diffs") == [("b",)]
+
+
+async def test_a_dropped_table_is_gone_and_no_other(tmp_path: Path) -> None:
+    """The demo's unguarded agent does this."""
+    path = tmp_path / "d.sqlite"
+    async with connected("database", tmp_path, str(path)) as session:
+        await call(session, "drop_table", name="history")
+    assert rows(path, "SELECT name FROM sqlite_master WHERE type = 'table'") == [("diffs",)]
+
+
+async def test_dropping_a_table_that_is_not_there_is_an_error_and_drops_nothing(tmp_path: Path) -> None:
+    """The name comes from a model; it is data, never SQL."""
+    path = tmp_path / "d.sqlite"
+    async with connected("database", tmp_path, str(path)) as session:
+        for name in ("", "no", 'diffs"; DROP TABLE history; --', "sqlite_master"):
+            text, is_error = await answer(session, "drop_table", name=name)
+            assert is_error
+            assert "There is no table" in text
+    assert len(rows(path, "SELECT name FROM sqlite_master WHERE type = 'table'")) == 2
+
+
+async def test_a_ticket_is_open_until_somebody_closes_it(tmp_path: Path) -> None:
+    """The demo's agent waits for this, and nobody comes."""
+    async with connected("tickets", tmp_path) as session:
+        number = int(await call(session, "open_ticket", title="Look", body="here"))
+        assert await call(session, "get_ticket", number=number) == "open: Look"
+        await call(session, "close_ticket", number=number)
+        assert await call(session, "get_ticket", number=number) == "closed: Look"
+
+
+async def test_a_ticket_that_is_not_there_is_an_error_the_agent_can_read(tmp_path: Path) -> None:
+    """An error result, not a protocol error: the session goes on."""
+    async with connected("tickets", tmp_path) as session:
+        for tool in ("get_ticket", "close_ticket"):
+            text, is_error = await answer(session, tool, number=7)
+            assert is_error
+            assert "There is no ticket 7." in text
+        await call(session, "open_ticket", title="Look", body="here")
+
+
+async def test_a_channel_gives_its_latest_messages_and_no_other_channels(tmp_path: Path) -> None:
+    """Two channels share a table."""
+    path = tmp_path / "c.sqlite"
+    async with connected("channel", tmp_path, str(path)) as session:
+        for channel, text in (("#a", "one"), ("#b", "two"), ("#a", "three")):
+            await call(session, "notify", channel=channel, text=text)
+        latest = await call(session, "read_channel", channel="#a", limit=1)
+        assert "three" in latest
+        assert "one" not in latest
+        assert "two" not in await call(session, "read_channel", channel="#a")
+    assert rows(path, "SELECT count(*) FROM messages") == [(3,)]
