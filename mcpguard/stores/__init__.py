@@ -1,0 +1,1 @@
+"""Where limits keep what has been used."""
