@@ -1,0 +1,47 @@
+"""The shape of a policy file: what stands at its top, beside the sections that others define."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from mcpguard.core.linked import OnDeny
+
+__all__ = ["SCHEMA_KEY", "Anonymous", "Content", "OnDeny", "ServerOptions"]
+
+Anonymous: TypeAlias = Literal["deny", "allow"]
+
+SCHEMA_KEY: Final = "$schema"
+"""The one key that is for editors and says nothing: a JSON file has no other way to name its schema."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """What is said of one server, by the name it is wrapped with.
+
+    Args:
+        shared: Whether one session of it may serve several principals.
+    """
+
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A policy of mcpguard: which interceptors stand around MCP sessions, and where the audit goes.
+
+    Args:
+        version: The version of the format: 1.
+        servers: The servers by the names they are wrapped with. Rules that name another server are warned of.
+        interceptors: One section for each interceptor: its options, or a list for several of a kind. They run
+            in the canonical order, whatever the order here.
+        audit: Where events go: a list of sinks, each a mapping from the sink's name to its options.
+        on_deny: `result` answers a denied tool call with an error result the model can read; `raise` raises.
+        anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
+    """
+
+    version: Literal[1]
+    servers: Mapping[str, ServerOptions] = field(default_factory=dict[str, ServerOptions])
+    interceptors: Mapping[str, object] = field(default_factory=dict[str, object])
+    audit: Sequence[Mapping[str, object]] = ()
+    on_deny: OnDeny = "result"
+    anonymous: Anonymous = "deny"
