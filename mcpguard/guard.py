@@ -16,10 +16,10 @@ from mcpguard.core.call import Call, refusal
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.events import Emitter, Scrubber, Sink
 from mcpguard.core.interceptor import Interceptor
-from mcpguard.core.linked import Handle, Linked, OnDeny
+from mcpguard.core.linked import ANONYMOUS, Handle, Linked, OnDeny
 from mcpguard.core.order import arrange
 from mcpguard.core.principal import Principal
-from mcpguard.core.run import Run, bound, current_run
+from mcpguard.core.run import STOPPED, Run, bound, current_run
 from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained
 from mcpguard.core.wire import JSON
 from mcpguard.seams.callers import Binding
@@ -129,11 +129,14 @@ class Guard:
         Args:
             principal: On whose behalf; by default the parent's.
             id: What the audit calls the run; by default a random id.
-            parent: The run this one is part of; by default the one around it.
+            parent: The run this one is part of; by default the one around it. A task that has outlived
+                that run belongs to the next one further out that is still open, or to none.
+
+        Raises:
+            ValueError: If `parent`, or the run around, was stopped: a new run does not undo that.
         """
-        around = current_run()
-        if parent is None and around is not None and around.ended is None:
-            parent = around
+        if parent is None:
+            parent = _run_around()
         run = Run(id=id, principal=principal, parent=parent)
         with self._lock:
             self._runs.add(run)
@@ -242,6 +245,8 @@ class Guard:
 
         `Call.tool_call(...)` makes one to ask about.
         """
+        if call.principal is None and self._handle.anonymous:
+            call = call.made_by(ANONYMOUS)
         code = None if call.run is None else self._handle.refusal_code(call.run)
         refused = None
         if code is not None and call.run is not None:
@@ -264,7 +269,8 @@ class Guard:
         """Refuse every further call of a run and those below it, or of a tenant: the kill switch.
 
         Args:
-            target: A run, or a tenant's name. Calls already sent are not called back.
+            target: A run, or a tenant's name, whose runs are those made on its behalf and all below them.
+                Calls already sent are not called back.
         """
         if isinstance(target, Run):
             target.stop()
@@ -272,9 +278,9 @@ class Guard:
         elif isinstance(target, str):
             self._handle.stopped_tenants.add(target)
             with self._lock:
-                runs = [run for run in self._runs if run.principal is not None]
+                runs = [run for run in self._runs if run.ended is None]
             for run in runs:
-                if run.principal is not None and run.principal.tenant == target:
+                if target in run.tenants:
                     self._emitter.about_run("stopped", run, reason="tenant stopped")
         else:
             raise TypeError(f"stop takes a Run or a tenant's name, not {type(target).__name__}")
@@ -310,3 +316,11 @@ class Guard:
     def _open(self) -> list[Connection]:
         with self._lock:
             return list(self._connections)
+
+
+def _run_around() -> Run | None:
+    """The innermost run of this context that is open, or the one that was stopped."""
+    around = current_run()
+    if around is None or around.ended == STOPPED:
+        return around
+    return next((run for run in around.lineage if run.ended is None), None)

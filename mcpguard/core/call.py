@@ -4,6 +4,7 @@ A call is frozen: change is `replace`. What several interceptors derive from its
 on first use, shared, and dropped by the rewrite that invalidates it.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -223,10 +224,19 @@ class Call:
         """A copy that carries the tool's definition."""
         return self._with({"tool": facts}, keep_derived=True)
 
+    def made_by(self, principal: Principal | None) -> "Call":
+        """A copy made on another's behalf."""
+        return self._with({"principal": principal}, keep_derived=True)
+
     def shadow(self) -> "Call":
-        """A copy for an auditing interceptor: it shares nothing mutable and says it is not enforced."""
-        params = _mapping(mutable_copy(self.params))
-        return self._with({"params": params, "enforced": False}, keep_derived=False)
+        """A copy for an auditing interceptor: it says it is not enforced, and shares no JSON value."""
+        changes: dict[str, object] = {"params": _mapping(mutable_copy(self.params)), "enforced": False}
+        if self.tool is not None:
+            changes["tool"] = ToolFacts(self.tool.name, _mapping(mutable_copy(self.tool.definition)))
+        if self.principal is not None:
+            claims = _mapping(mutable_copy(self.principal.claims))
+            changes["principal"] = dataclasses.replace(self.principal, claims=claims)
+        return self._with(changes, keep_derived=False)
 
     def denied(
         self,

@@ -81,13 +81,13 @@ class Stretch:
             error = raised
         if seen is result:
             return result
-        if not isinstance(seen, Result):
-            what = report_failure(self._emitter, call, interceptor, error, "filter", "a Result")
+        if not isinstance(seen, Result) or not seen.is_whole:
+            what = report_failure(self._emitter, call, interceptor, error, "filter", "a whole Result")
             return result if interceptor.fail_open else failure(interceptor, what, result.fate)
         if seen.denial is not None and seen.denial is not result.denial:
             return attributed(self._emitter, call, interceptor, seen.denial, result.fate)
         self._emitter.about("decision", call, interceptor=interceptor.label, verdict="change")
-        return seen
+        return seen if seen.fate is result.fate else seen.replace(fate=result.fate)
 
 
 class Chain:
@@ -116,7 +116,7 @@ class Chain:
         """Whether a message may pass without any of this: nothing handles it and nobody listens."""
         self.has_layers = bool(layers)
         """Whether anything stands around the call, so that passing it may take time."""
-        self.has_waiting_layers = any(layer.waits for layer in layers)
+        self.has_waiting_layers = any(layer.waits and layer.mode == "enforce" for layer in layers)
         """Whether a layer waits on purpose."""
         self.needs_tool = any(step.interceptor.needs_tool for step in steps)
         """Whether a hook reads the tool's definition."""

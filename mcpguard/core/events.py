@@ -16,7 +16,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.clock import Clock
 from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.run import Run
-from mcpguard.core.wire import JSON, Direction, canonical, digest
+from mcpguard.core.wire import JSON, Direction, canonical, digest, mutable_copy
 
 __all__ = ["Emitter", "Event", "Kind", "Scrubber", "Sink"]
 
@@ -112,7 +112,7 @@ class Sink(Protocol):
     - What `emit` raises never reaches the agent, and never keeps an event from the other sinks; it is
       counted in `guard.status()`.
     - A sink whose `strict` is true decides: if it fails to take the `dispatched` event, the call is denied.
-    - `aclose` flushes; nothing is emitted after it.
+    - `aclose` flushes; nothing is emitted after it, so a strict sink that is closed denies every call.
     """
 
     def emit(self, event: Event) -> None:
@@ -125,7 +125,7 @@ class Sink(Protocol):
 
 
 class Scrubber(Protocol):
-    """Cleans a value before any sink sees it. It returns a new value; raising drops the payload."""
+    """Cleans a value before any sink sees it. It is given a copy; raising drops the payload."""
 
     def scrub(self, value: JSON) -> JSON:
         """A cleaned copy of `value`."""
@@ -176,6 +176,7 @@ class Emitter:
         self._key = key or secrets.token_bytes(32)
         self._numbers = count(1)
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def silent(self) -> "Emitter":
         """An emitter that records nothing, for what has been recorded already."""
@@ -242,7 +243,10 @@ class Emitter:
         )
 
     async def aclose(self) -> None:
-        """Flush and close every sink; the first failure is raised after all have been tried."""
+        """Flush and close every sink, once; the first failure is raised after all have been tried."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         first: Exception | None = None
         for sink in self.sinks:
             try:
@@ -276,6 +280,8 @@ class Emitter:
         )
 
     def _send(self, event: Event) -> bool:
+        if self._is_closed:
+            return not any(getattr(sink, "strict", False) for sink in self.sinks)
         recorded = True
         for sink in self.sinks:
             try:
@@ -292,7 +298,7 @@ class Emitter:
         if self._scrubber is None:
             return None
         try:
-            return self._scrubber.scrub(value)
+            return self._scrubber.scrub(mutable_copy(value))
         except Exception as error:  # noqa: BLE001 - what cannot be cleaned is not recorded
             _log.warning("scrubber failed with %s; payload dropped", type(error).__name__)
             return None

@@ -1,10 +1,11 @@
 """Gates: neighbouring checks, run as one.
 
 Every check of a gate runs, so that the record shows all that spoke against a call; Deny beats Ask. A
-rewrite is judged again, once, by the checks that had already passed: they judged other parameters.
+rewrite is judged again, once, by the checks that had already passed: they judged other parameters. So did
+the person who had approved the call: what was approved before a rewrite is not approved after it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from mcpguard.core.call import Call, refusal
@@ -50,19 +51,16 @@ class Gate:
 
     def _deliberate(self, call: Call, position: int, verdict: Verdict) -> Call | Denial:
         denials: list[Denial] = []
-        rewriters: set[int] = set()
         last_rewrite = -1
         while True:
             check, interceptor = self._checks[position]
             decided = self._settle(call, interceptor, verdict)
             if isinstance(decided, Denial):
                 denials.append(decided)
-            elif decided.params is not call.params:
-                last_rewrite = position
-                rewriters.add(position)
-                call = decided
             else:
                 call = decided
+                if isinstance(verdict, Rewrite):
+                    last_rewrite = position
             position += 1
             if position == len(self._checks):
                 break
@@ -75,13 +73,11 @@ class Gate:
             return denials[0]
         if last_rewrite < 0:
             return call
-        passed = [one for at, one in enumerate(self._checks[:last_rewrite]) if at not in rewriters]
-        return self._rejudge(call, (*self._earlier, *passed), may_ask=True)
+        return self._rejudge(call, (*self._earlier, *self._checks[:last_rewrite]), may_ask=True)
 
     def _rejudge(
         self, call: Call, checks: Sequence[tuple[Check, Interceptor]], *, may_ask: bool
     ) -> Call | Denial:
-        params = call.params
         denials: list[Denial] = []
         for check, interceptor in checks:
             try:
@@ -92,8 +88,9 @@ class Gate:
             if isinstance(decided, Denial):
                 denials.append(decided)
                 continue
-            if decided.params is not params:
-                denials.append(_conflict(interceptor.label))
+            if decided.params is not call.params:
+                if decided.params != call.params:
+                    denials.append(_conflict(interceptor.label))
             elif decided.asks is not call.asks and not may_ask:
                 denials.append(unasked(decided.asks[-1]))
             else:
@@ -131,11 +128,11 @@ class Gate:
                 if not interceptor.can_ask:
                     return unasked(question)
                 return call.replace(asks=(*call.asks, question))
-            case Rewrite():
+            case Rewrite() if isinstance(verdict.params, Mapping):
                 self._emitter.about(
                     "decision", call, interceptor=source, verdict="rewrite", reason=verdict.reason
                 )
-                return call.replace(params=verdict.params)
+                return call.replace(params=verdict.params, approved=())
             case _:
                 failed = self._failed(call, interceptor, None)
                 return call if isinstance(failed, Allow) else self._settle(call, interceptor, failed)

@@ -126,7 +126,10 @@ class Interceptor:
     repeats: bool = False
     """Whether its layer may call next more than once."""
     injects: bool = False
-    """Whether what its layer adds to the parameters is kept from the rules that stand before it."""
+    """Whether what its layer adds to the parameters is kept from the rules that stand before it.
+
+    The target is not an addition: a layer that changes it is judged again whatever it says here.
+    """
     needs_tool: bool = False
     """Whether it reads `call.tool`; the seam then lists first if the client has not."""
     waits: bool = False

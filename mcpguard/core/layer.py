@@ -4,6 +4,8 @@ A layer may change parameters, answer questions and return any result. It may no
 else's, go on twice unless it says so, or take a decision for another interceptor.
 """
 
+from collections.abc import Mapping
+
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.errors import LayerError
 from mcpguard.core.events import Emitter
@@ -17,28 +19,45 @@ __all__ = ["Layer", "attributed", "failure"]
 class _Next:
     """What one layer calls to go on, for one call; keeps the contract on its inner side."""
 
-    __slots__ = ("_call", "_layer", "_wire", "result", "was_called")
+    __slots__ = ("_call", "_layer", "_reached", "_wire", "denials", "is_over", "result", "was_called")
 
     def __init__(self, layer: "Layer", call: Call, wire: Wire) -> None:
         self._layer = layer
         self._call = call
         self._wire = wire
         self.was_called = False
+        self.is_over = False
         self.result: Result | None = None
+        self.denials: tuple[Denial, ...] = ()
+        self._reached = Fate.NOT_SENT
+
+    @property
+    def fate(self) -> Fate:
+        """How far the call has got, in whichever attempt got furthest."""
+        return Fate.SENT if self.was_called and self.result is None else self._reached
 
     async def __call__(self, call: Call, /) -> Result:
         layer = self._layer
+        if self.is_over:
+            raise LayerError(f"{layer.interceptor.label} called next after it had returned")
         if self.was_called and not layer.interceptor.repeats:
             raise LayerError(f"{layer.interceptor.label} called next twice; a layer that repeats says so")
         if call is not self._call:
             judged = layer.inspect(self._call, call)
             if isinstance(judged, Denial):
-                return Result.denied(judged)
+                self.result = Result.denied(judged)
+                self.denials = (*self.denials, judged)
+                return self.result
             call = judged
         self.was_called = True
         self.result = None
-        self.result = await layer.inner(call, self._wire)
-        return self.result
+        result = await layer.inner(call, self._wire)
+        self.result = result
+        if result.denial is not None:
+            self.denials = (*self.denials, result.denial)
+        if result.fate is not Fate.NOT_SENT:
+            self._reached = result.fate
+        return result
 
 
 class Layer:
@@ -59,17 +78,15 @@ class Layer:
             result = await self.interceptor(call, step)
         except Exception as error:  # noqa: BLE001 - a layer that raises denies
             return await self._failed(call, wire, step, error)
-        if not isinstance(result, Result):
+        finally:
+            step.is_over = True
+        if not isinstance(result, Result) or not (result is step.result or result.is_whole):
             return await self._failed(call, wire, step, None)
-        if result is step.result:
-            return result
-        if result.denial is not None:
-            if result.denial.source is not None:
-                return result
-            fate = Fate.NOT_SENT if step.result is None else step.result.fate
-            return attributed(self._emitter, call, self.interceptor, result.denial, fate)
-        self._emitter.about("decision", call, interceptor=self.interceptor.label, verdict="change")
-        return result
+        if result.denial is not None and not any(result.denial is known for known in step.denials):
+            return attributed(self._emitter, call, self.interceptor, result.denial, step.fate)
+        if result is not step.result:
+            self._emitter.about("decision", call, interceptor=self.interceptor.label, verdict="change")
+        return result if result.fate is step.fate else result.replace(fate=step.fate)
 
     def inspect(self, before: Call, after: Call) -> Call | Denial:
         """What a layer changed of the call: only parameters and answered questions may differ."""
@@ -81,6 +98,9 @@ class Layer:
             and after.server == before.server
             and after.direction == before.direction
             and after.round == before.round
+            and after.parent == before.parent
+            and after.tool is before.tool
+            and after.enforced is before.enforced
         )
         if not same:
             raise LayerError(f"{self.interceptor.label} changed whose call it is; only params may change")
@@ -89,9 +109,13 @@ class Layer:
             raise LayerError(f"{self.interceptor.label} changed questions without declaring resolves_asks")
         if after.params is before.params:
             return after
+        if not isinstance(after.params, Mapping):
+            raise LayerError(f"{self.interceptor.label} passed on parameters that are not a mapping")
         self._emitter.about("decision", after, interceptor=self.interceptor.label, verdict="rewrite")
-        if self.interceptor.injects:
+        if self.interceptor.injects and after.target == before.target:
             return after
+        if after.approved and not self.interceptor.resolves_asks:
+            after = after.replace(approved=())
         return self._gate.judge_again(after, may_ask=False)
 
     async def _failed(self, call: Call, wire: Wire, step: _Next, error: Exception | None) -> Result:
@@ -102,11 +126,7 @@ class Layer:
                 return step.result
             if not step.was_called:
                 return await self.inner(call, wire)
-        if step.result is not None:
-            fate = step.result.fate
-        else:
-            fate = Fate.SENT if step.was_called else Fate.NOT_SENT
-        return failure(interceptor, what, fate)
+        return failure(interceptor, what, step.fate)
 
 
 def failure(interceptor: Interceptor, what: str, fate: Fate) -> Result:

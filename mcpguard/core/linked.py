@@ -104,6 +104,6 @@ class Handle:
         """Why no call may be made in `run` any more, or None."""
         if run.ended is not None:
             return run.ended
-        if self.stopped_tenants and run.principal is not None:
-            return "tenant_stopped" if run.principal.tenant in self.stopped_tenants else None
+        if self.stopped_tenants and not self.stopped_tenants.isdisjoint(run.tenants):
+            return "tenant_stopped"
         return None

@@ -79,9 +79,11 @@ def _hooks(interceptor: Interceptor) -> list[Step]:
         raise GuardBuildError(f"{kind.__name__} overrides none of check, filter and __call__")
     steps = [Step(interceptor, hook) for hook in hooks]
     for step in steps:
-        pairs = _valid(handled(step), kind.__name__)
-        if "check" not in hooks and any(is_notification(method) for method, _ in pairs):
-            raise GuardBuildError(f"{kind.__name__} handles notifications, which meet checks, and has none")
+        for method, direction in _valid(handled(step), kind.__name__):
+            if is_notification(method) and not any(handles(one, method, direction) for one in steps):
+                raise GuardBuildError(
+                    f"{kind.__name__} handles {method} with its {step.hook}; notifications meet checks only"
+                )
     if not any(handled(step) for step in steps):
         raise GuardBuildError(f"{kind.__name__} handles nothing: set `handles` to (method, direction) pairs")
     return steps
@@ -89,7 +91,8 @@ def _hooks(interceptor: Interceptor) -> list[Step]:
 
 def _valid(pairs: Handles, owner: str) -> Handles:
     for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2 or pair[1] not in ("outbound", "inbound"):
+        is_pair = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
+        if not is_pair or pair[1] not in ("outbound", "inbound"):
             raise GuardBuildError(f"{owner} handles {pair!r}; expected pairs like ('tools/call', 'outbound')")
     return pairs
 

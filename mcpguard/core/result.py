@@ -119,6 +119,17 @@ class Result:
         return cls(outcome=Outcome.DENIED, fate=fate, denial=denial)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it holds what its outcome says: the value, the error or the denial."""
+        if self.outcome is Outcome.DENIED:
+            return isinstance(self.denial, Denial)
+        if self.outcome is Outcome.PROTOCOL_ERROR:
+            return isinstance(self.error, WireError)
+        if self.outcome in (Outcome.TIMEOUT, Outcome.TRANSPORT_ERROR):
+            return True
+        return isinstance(self.value, Mapping)
+
+    @property
     def retry_after(self) -> float | None:
         """Seconds after which the refusal may lapse, if it said so."""
         return None if self.denial is None else self.denial.retry_after
@@ -126,11 +137,13 @@ class Result:
     def replace(self, **changes: Unpack[_Changes]) -> "Result":
         """A copy with some members changed.
 
-        A new `value` gets the outcome it states; a new `error` is no longer the one the SDK raised.
+        A new `value` gets the outcome it states, and takes the place of an error or a refusal; a new `error`
+        is no longer the one the SDK raised.
         """
         value = changes.get("value")
         if value is not None and "outcome" not in changes:
             changes["outcome"] = Result.of(value).outcome
+            changes = {"error": None, "denial": None, **changes}
         if "error" in changes:
             changes.setdefault("cause", None)
         return replace(self, **changes)

@@ -14,10 +14,13 @@ from typing import Final
 from mcpguard.core.principal import Principal
 from mcpguard.core.said import Said
 
-__all__ = ["Run", "bound", "current_run"]
+__all__ = ["STOPPED", "Run", "bound", "current_run"]
 
 MAX_DEPTH: Final = 32
-"""Runs that may stand above one run; a deeper nesting is a program that calls itself."""
+"""Runs in one lineage, the innermost included; a deeper nesting is a program that calls itself."""
+
+STOPPED: Final = "run_stopped"
+"""The code that calls of a stopped run are refused with."""
 
 _current: ContextVar["Run | None"] = ContextVar("mcpguard_run", default=None)
 
@@ -54,15 +57,24 @@ class Run:
         self._said: Said | None = None
 
     @property
+    def tenants(self) -> frozenset[str]:
+        """The tenants on whose behalf this run and those above it are."""
+        known = (run.principal.tenant for run in self.lineage if run.principal is not None)
+        return frozenset(tenant for tenant in known if tenant is not None)
+
+    @property
     def ended(self) -> str | None:
         """None while calls may be made; else the code a call is refused with.
 
-        `run_closed` or `run_stopped`, of this run or of one above it.
+        `run_closed` or `run_stopped`, of this run or of one above it; stopped outweighs closed.
         """
+        ended: str | None = None
         for run in self.lineage:
             if run._ended is not None:
-                return run._ended
-        return None
+                if run._ended == STOPPED:
+                    return STOPPED
+                ended = run._ended
+        return ended
 
     def close(self) -> None:
         """End the run as finished. A run that was stopped stays stopped."""
@@ -70,7 +82,7 @@ class Run:
 
     def stop(self) -> None:
         """End the run and every run below it: the kill switch. Calls already sent are not called back."""
-        self._ended = "run_stopped"
+        self._ended = STOPPED
 
     def user_said(self, text: str) -> None:
         """Tell the run what the person provided.

@@ -5,16 +5,20 @@ or changes what it was given has no effect on the call.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.errors import LayerError
 from mcpguard.core.events import Emitter
 from mcpguard.core.gate import Check, report_denial, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
-from mcpguard.core.result import Result
+from mcpguard.core.layer import failure
+from mcpguard.core.result import Fate, Result
 from mcpguard.core.verdict import ALLOW, Allow, Ask, Deny, Rewrite, Verdict
 
 __all__ = ["ShadowLayer", "shadow_check", "shadow_filter"]
+
+_ABANDONED: Final = "an auditing layer left a call that was under way, which cannot be sent again"
 
 
 def shadow_check(interceptor: Interceptor, emitter: Emitter) -> Check:
@@ -47,11 +51,10 @@ def shadow_filter(interceptor: Interceptor, emitter: Emitter) -> Callable[[Call,
     """The interceptor's filter, reporting what it would have changed; it always returns what it was given."""
 
     def look(call: Call, result: Result) -> Result:
-        given = result.copy()
         seen: object = None
         error: Exception | None = None
         try:
-            seen = interceptor.filter(call.shadow(), given)
+            seen = interceptor.filter(call.shadow(), result.copy())
         except Exception as raised:  # noqa: BLE001 - an auditing filter has no effect, failures included
             error = raised
         if not isinstance(seen, Result):
@@ -79,22 +82,37 @@ class ShadowLayer:
         seen: object = None
         error: Exception | None = None
         try:
-            seen = await self._interceptor(step.shadow, step)
+            seen = await self._interceptor(call.shadow(), step)
         except Exception as raised:  # noqa: BLE001 - an auditing layer has no effect, failures included
             error = raised
+        finally:
+            step.is_over = True
+        what = ""
         if not isinstance(seen, Result):
-            report_failure(self._emitter, call, self._interceptor, error, "layer", "a Result")
+            what = report_failure(self._emitter, call, self._interceptor, error, "layer", "a Result")
         elif step.given is None or seen is not step.given:
             _report_change(self._emitter, call, self._interceptor, seen, step.result)
-        if step.result is None:
-            return await self._inner(call, wire)
-        return step.result
+        if step.result is not None:
+            return step.result
+        if step.was_called:
+            return failure(self._interceptor, what or _ABANDONED, Fate.SENT)
+        return await self._inner(call, wire)
 
 
 class _ShadowNext:
     """Lets an auditing layer go on: the real call runs once, unchanged."""
 
-    __slots__ = ("_call", "_emitter", "_inner", "_interceptor", "_wire", "given", "result", "shadow")
+    __slots__ = (
+        "_call",
+        "_emitter",
+        "_inner",
+        "_interceptor",
+        "_wire",
+        "given",
+        "is_over",
+        "result",
+        "was_called",
+    )
 
     def __init__(
         self, inner: Frame, call: Call, wire: Wire, interceptor: Interceptor, emitter: Emitter
@@ -104,17 +122,22 @@ class _ShadowNext:
         self._wire = wire
         self._interceptor = interceptor
         self._emitter = emitter
-        self.shadow = call.shadow()
+        self.was_called = False
+        self.is_over = False
         self.result: Result | None = None
         self.given: Result | None = None
 
     async def __call__(self, call: Call, /) -> Result:
-        if self.given is not None:
-            if not self._interceptor.repeats:
-                raise LayerError(f"{self._interceptor.label} called next twice; a layer that repeats says so")
+        label = self._interceptor.label
+        if self.is_over:
+            raise LayerError(f"{label} called next after it had returned")
+        if self.was_called:
+            if self.given is None or not self._interceptor.repeats:
+                raise LayerError(f"{label} called next twice; a layer that repeats says so")
             return self.given
         if call.params != self._call.params:
             _report(self._emitter, self._call, self._interceptor, "rewrite")
+        self.was_called = True
         self.result = await self._inner(self._call, self._wire)
         self.given = self.result.copy()
         return self.given

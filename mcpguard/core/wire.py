@@ -91,7 +91,10 @@ def canonical(value: JSON) -> bytes:
     surrogates, which UTF-8 cannot carry, are escaped; NaN and infinities, which JSON cannot, are written as
     Python writes them, so that no value a server sends can stop a digest.
     """
-    text = _encoder.encode(value)
+    try:
+        text = _encoder.encode(value)
+    except RecursionError:
+        text = "".join(_pieces(value))
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -113,15 +116,20 @@ def mutable_copy(value: JSON) -> JSON:
 
 
 def strings_in(value: JSON) -> Iterator[str]:
-    """Every string value in `value`, in document order; keys are not values."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for member in value.values():
-            yield from strings_in(member)
-    elif isinstance(value, Sequence):
-        for member in value:
-            yield from strings_in(member)
+    """Every string value in `value`, in document order and at any depth; keys are not values."""
+    ahead = [iter((value,))]
+    while ahead:
+        for member in ahead[-1]:
+            if isinstance(member, str):
+                yield member
+            elif isinstance(member, Mapping):
+                ahead.append(iter(member.values()))
+                break
+            elif isinstance(member, Sequence):
+                ahead.append(iter(member))
+                break
+        else:
+            ahead.pop()
 
 
 def _plain(value: object) -> object:
@@ -131,6 +139,34 @@ def _plain(value: object) -> object:
     if isinstance(value, Sequence):
         return list(cast("Sequence[object]", value))
     return f"<{type(value).__name__}>"
+
+
+class _Text(str):
+    """A piece of the canonical text, told from a string that is yet to be written."""
+
+    __slots__ = ()
+
+
+def _pieces(value: JSON) -> Iterator[str]:
+    """The canonical text of a value that is nested deeper than the encoder goes."""
+    ahead: list[JSON] = [value]
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, _Text):
+            yield one
+        elif isinstance(one, str) or not isinstance(one, Mapping | Sequence):
+            yield _encoder.encode(one)
+        else:
+            parts: list[JSON] = []
+            if isinstance(one, Mapping):
+                for name in sorted(one):
+                    parts += [_Text(","), _Text(_encoder.encode(name) + ":"), one[name]]
+                first, last = "{", "}"
+            else:
+                for member in one:
+                    parts += [_Text(","), member]
+                first, last = "[", "]"
+            ahead += [_Text(last), *reversed(parts[1:]), _Text(first)]
 
 
 _encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
