@@ -1,4 +1,4 @@
-"""The seam for sessions of SDK 1.x: what a host sends, what reaches it, and what the guard records of both."""
+"""The seam for sessions of SDK 1.x: what a host sends, what reaches it, and what is recorded of both."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -34,7 +34,7 @@ from mcpguard import (
 )
 from mcpguard.core.result import DENIED_CODE
 from mcpguard.core.verdict import Verdict
-from mcpguard.testing import FakeServer, Gate, RecordingSink, structured
+from mcpguard.testing import FakeServer, Gate, RecordingSink, Script, structured
 
 pytestmark = [
     pytest.mark.anyio,
@@ -139,36 +139,44 @@ async def test_tasks_work_through_the_guard() -> None:
 
 
 class Keeping(ClientSession):
-    """A host's own session, which sees what it is asked to send."""
+    """A host's own session, which looks at what it sends and at what comes back, and may change that."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.requests: list[Any] = []
-        self.result_types: list[Any] = []
+        self.sent: list[Any] = []
+        self.received: list[Any] = []
+        self.instead: Any = None
 
     async def send_request(self, request: Any, result_type: Any, *args: Any, **kwargs: Any) -> Any:
-        self.requests.append(request)
-        self.result_types.append(result_type)
-        return await super().send_request(request, result_type, *args, **kwargs)
+        self.sent.append(request)
+        answer = await super().send_request(request, result_type, *args, **kwargs)
+        self.received.append(wire(answer))
+        return self.instead or answer
 
 
 @pytest.mark.parametrize("guard", [Guard(), Guard([watching()])], ids=["empty", "allowing"])
 async def test_what_no_interceptor_rewrites_goes_out_as_the_very_object(guard: Guard) -> None:
-    """`facts/sdk-seams.md`: transparency; hosts override `send_request` too."""
-    request = types.ClientRequest(types.PingRequest())
+    """`facts/sdk-seams.md`: transparency; hosts override `send_request` too (mcp-agent)."""
+    ping = types.ClientRequest(types.PingRequest())
     tools = types.ClientRequest(types.ListToolsRequest())
     async with connected(guard, FakeServer(), kind=Keeping) as session:
-        await session.send_request(request, types.EmptyResult)
+        await session.send_request(ping, types.EmptyResult)
         await session.send_request(tools, types.ListToolsResult)
-        assert session.requests[1] is request
-        assert session.requests[2] is tools
+        assert session.sent[1] is ping
+        assert session.sent[2] is tools
+        assert session.received[1:] == [{}, {"tools": []}]
 
 
-async def test_with_nothing_linked_the_callers_result_type_is_used_as_it_is() -> None:
-    """What handles nothing costs nothing."""
-    async with connected(Guard(), FakeServer(), kind=Keeping) as session:
+@pytest.mark.parametrize("guard", [Guard(), Guard([watching()])], ids=["empty", "allowing"])
+async def test_what_a_hosts_own_session_makes_of_an_answer_is_the_answer(guard: Guard) -> None:
+    """`facts/sdk-seams.md`: transparency; the guard stands around the host's session."""
+    server = FakeServer()
+    server.tool("read").returns("data")
+    changed = types.CallToolResult(content=[types.TextContent(type="text", text="the host's own")])
+    async with connected(guard, server, kind=Keeping) as session:
         await session.list_tools()
-        assert session.result_types[-1] is types.ListToolsResult
+        session.instead = changed
+        assert await session.call_tool("read") == changed
 
 
 async def test_a_rewrite_is_what_the_server_gets() -> None:
@@ -187,7 +195,7 @@ async def test_a_rewrite_the_sdks_models_refuse_is_sent_as_it_is() -> None:
     """The server is to judge it, as on SDK 2.x."""
     server = FakeServer()
     server.tool("read")
-    guard = Guard([Checking(lambda call: Rewrite({"tool": "read"}), {("tools/call", "outbound")})])
+    guard = Guard([Checking(lambda call: Rewrite({"tool": "read"}), CALLING)])
     async with connected(guard, server) as session:
         with pytest.raises(McpError):
             await session.call_tool("read")
@@ -201,22 +209,29 @@ class Vendor(types.Request[dict[str, Any] | None, str]):
     params: dict[str, Any] | None = None
 
 
+class Loose:
+    """One that is no model: all the SDK asks of a request is that it can be dumped."""
+
+    def model_dump(self, **_options: object) -> dict[str, Any]:
+        return {"method": "vendor/dance", "params": {"style": "fast"}}
+
+
 class Danced(BaseModel):
     """Its result."""
 
     steps: int
 
 
-async def test_a_method_the_sdk_does_not_know_passes_the_chain() -> None:
+@pytest.mark.parametrize("request_", [Vendor(params={"style": "fast"}), Vendor(), Loose()])
+async def test_a_method_the_sdk_does_not_know_passes_the_chain(request_: Any) -> None:
     """Issue 2, core: wire-shaped and version-free; methods that do not exist yet."""
     server = FakeServer()
     server.on("vendor/dance").returns({"steps": 3})
-    guard = Guard([rewriting("vendor/dance", style="slow")])
-    request: Any = Vendor(params={"style": "fast"})
-    async with connected(guard, server) as session:
-        assert (await session.send_request(request, Danced)).steps == 3
-        assert (await session.send_request(Vendor(), Danced)).steps == 3  # type: ignore[arg-type]
-    assert server.seen("vendor/dance") == [{"style": "slow"}, {"style": "slow"}]
+    for guard in (Guard(), Guard([watching()]), Guard([rewriting("vendor/dance", style="slow")])):
+        async with connected(guard, server) as session:
+            assert (await session.send_request(request_, Danced)).steps == 3
+    given = wire(request_).get("params", {})
+    assert server.seen("vendor/dance") == [given, given, {"style": "slow"}]
 
 
 async def test_a_filter_changes_what_the_caller_gets() -> None:
@@ -224,21 +239,22 @@ async def test_a_filter_changes_what_the_caller_gets() -> None:
     server = FakeServer()
     server.tool("read").returns("secret")
     changed = MappingProxyType({"content": (MappingProxyType({"type": "text", "text": "[removed]"}),)})
-    guard = Guard(
-        [Filtering(lambda call, result: result.replace(value=changed), {("tools/call", "outbound")})]
-    )
+    guard = Guard([Filtering(lambda call, result: result.replace(value=changed), CALLING)])
     async with connected(guard, server) as session:
         result = await session.call_tool("read")
     assert result.content == [types.TextContent(type="text", text="[removed]")]
 
 
-async def test_an_answer_that_is_not_of_the_callers_type_raises_what_the_sdk_raises() -> None:
-    """Garbage from a server: the bare SDK's behaviour is kept."""
+@pytest.mark.parametrize("garbage", [{"tools": "none"}, {"tools": [], "_meta": 1}])
+async def test_an_answer_that_is_not_of_the_callers_type_raises_what_the_sdk_raises(garbage: Any) -> None:
+    """Garbage from a server: the bare SDK's behaviour is kept, and the guard records an answer."""
     server = FakeServer()
-    server.on("tools/list").returns({"tools": "none"})
-    async with connected(Guard([watching()]), server) as session:
-        with pytest.raises(ValidationError, match="ListToolsResult"):
-            await session.list_tools()
+    server.on("tools/list").returns(garbage)
+    bare, guarded, events = await bare_and_guarded(server, lambda one: one.list_tools())
+    assert isinstance(bare, ValidationError)
+    assert isinstance(guarded, ValidationError)
+    assert guarded.errors() == bare.errors()
+    assert ending(events, "tools/list") == (Outcome.OK, Fate.ANSWERED)
 
 
 # Failures
@@ -250,7 +266,7 @@ async def bare_and_guarded(
     """What `work` raises without and with a guard, and the guard's records."""
     events = RecordingSink()
     raised: list[Exception] = []
-    for guard in (None, Guard([watching(), Around(go_on)], sinks=[events])):
+    for guard in (None, Guard([watching()], sinks=[events])):
         async with connected(guard, server, **options) as session:
             with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is the question
                 await work(session)
@@ -296,7 +312,7 @@ async def test_a_layer_that_hangs_ends_with_the_callers_time() -> None:
 
     server = FakeServer()
     server.tool("read")
-    async with connected(Guard([Around(hang, {("tools/call", "outbound")})]), server) as session:
+    async with connected(Guard([Around(hang, CALLING)]), server) as session:
         result = await session.call_tool("read", {}, timedelta(0))
     assert result.meta == {"mcpguard/denial": {"code": "interceptor_timeout"}}
     assert server.calls("read") == []
@@ -351,37 +367,28 @@ async def test_a_call_on_a_closed_connection_was_not_sent() -> None:
     assert ending(events, "tools/call") == (Outcome.TRANSPORT_ERROR, Fate.NOT_SENT)
 
 
+class Failing(ClientSession):
+    """A host's own session that fails in its own way."""
+
+    failure: Exception = OSError("the host's own")
+
+    async def send_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if wire(request)["method"] == "tools/call":
+            raise self.failure
+        return await super().send_request(request, *args, **kwargs)
+
+
 async def test_any_other_exception_comes_out_as_it_went_in() -> None:
     """Design, the contract: `cause` is kept so that the very same exception is raised."""
-    events = RecordingSink()
-    server = FakeServer()
-    server.tool("read")
-    causes: list[Exception | None] = []
-
-    async def note(call: Call, call_next: CallNext) -> Result:
-        result = await call_next(call)
-        causes.append(result.cause)
-        return result
-
-    odd: Any = object()
-    guard = Guard(
-        [Around(note, {("tools/call", "outbound")}), rewriting("tools/call", arguments={"x": odd})],
-        sinks=[events],
+    bare, guarded, events = await bare_and_guarded(
+        FakeServer(), lambda one: one.call_tool("read"), kind=Failing
     )
-    async with connected(guard, server) as session:
-        with pytest.raises(PydanticSerializationError) as raised:
-            await session.call_tool("read")
-    assert raised.value is causes[0]
-    assert ending(events, "tools/call")[0] is Outcome.TRANSPORT_ERROR
+    assert guarded is bare is Failing.failure
+    assert ending(events, "tools/call") == (Outcome.TRANSPORT_ERROR, Fate.SENT)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "code"),
-    [
-        (Outcome.TIMEOUT, 408),
-        (Outcome.TRANSPORT_ERROR, types.CONNECTION_CLOSED),
-        (Outcome.PROTOCOL_ERROR, types.INTERNAL_ERROR),
-    ],
+    ("outcome", "code"), [(Outcome.TIMEOUT, 408), (Outcome.TRANSPORT_ERROR, types.CONNECTION_CLOSED)]
 )
 async def test_a_layer_may_end_a_call_without_an_answer(outcome: Outcome, code: int) -> None:
     """A deadline's timeout has no exception of the SDK behind it; the caller gets one all the same."""
@@ -389,7 +396,7 @@ async def test_a_layer_may_end_a_call_without_an_answer(outcome: Outcome, code: 
     async def end(call: Call, call_next: CallNext) -> Result:
         return Result(outcome=outcome, fate=Fate.NOT_SENT)
 
-    async with connected(Guard([Around(end, {("tools/call", "outbound")})]), FakeServer()) as session:
+    async with connected(Guard([Around(end, CALLING)]), FakeServer()) as session:
         with pytest.raises(McpError) as raised:
             await session.call_tool("read")
     assert raised.value.error.code == code
@@ -403,7 +410,7 @@ async def test_an_error_changed_by_a_filter_is_the_one_the_caller_gets() -> None
 
     server = FakeServer()
     server.tool("read").fails(-32001, "password is 1234")
-    async with connected(Guard([Filtering(hush, {("tools/call", "outbound")})]), server) as session:
+    async with connected(Guard([Filtering(hush, CALLING)]), server) as session:
         with pytest.raises(McpError) as raised:
             await session.call_tool("read")
     assert raised.value.error == types.ErrorData(code=-32001, message="[removed]", data={"why": "secret"})
@@ -428,7 +435,8 @@ async def test_cancelling_a_call_leaves_the_session_usable() -> None:
 # Validation of tool results
 
 
-def tool_with_schema(server: FakeServer) -> Any:
+def counting(server: FakeServer) -> Script:
+    """A tool whose result has a schema."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     return server.tool("count", output_schema=schema)
 
@@ -436,7 +444,7 @@ def tool_with_schema(server: FakeServer) -> Any:
 async def test_the_sdks_own_listing_is_no_call_of_the_agents() -> None:
     """`facts/sdk-seams.md` 5: `call_tool` lists by itself, after the call, to validate."""
     server = FakeServer()
-    tool_with_schema(server).returns(structured({"n": 1}))
+    counting(server).returns(structured({"n": 1}))
     events = RecordingSink()
     seen = watching()
     async with connected(Guard([seen], sinks=[events]), server) as session:
@@ -450,7 +458,7 @@ async def test_the_sdks_own_listing_is_no_call_of_the_agents() -> None:
 async def test_a_result_that_breaks_its_schema_still_raises() -> None:
     """The SDK's validation stands."""
     server = FakeServer()
-    tool_with_schema(server).returns(structured({"n": "one"}))
+    counting(server).returns(structured({"n": "one"}))
     async with connected(Guard([watching()]), server) as session:
         with pytest.raises(RuntimeError, match="Invalid structured content"):
             await session.call_tool("count")
@@ -462,7 +470,7 @@ async def test_a_listing_that_fails_does_not_fail_the_call_that_has_completed() 
     """Design, tool facts: the SDK's own inner listings cannot fail a call that has completed."""
     server = FakeServer()
     server.on("tools/list").fails(-32603, "cannot list")
-    tool_with_schema(server).returns(structured({"n": 1}))
+    counting(server).returns(structured({"n": 1}))
     async with connected(Guard([watching()]), server) as session:
         assert (await session.call_tool("count")).structuredContent == {"n": 1}
 
@@ -475,8 +483,8 @@ async def test_a_denied_listing_does_not_fail_the_call_that_has_completed(on_den
         return call.denied(code="no_lists", reason="the test says so")
 
     server = FakeServer()
-    tool_with_schema(server).returns(structured({"n": 1}))
-    guard = Guard([Filtering(refuse, {("tools/list", "outbound")}), refusing("tools/list")], on_deny=on_deny)
+    counting(server).returns(structured({"n": 1}))
+    guard = Guard([Filtering(refuse, LISTING), refusing("tools/list")], on_deny=on_deny)
     async with connected(guard, server) as session:
         assert (await session.call_tool("count")).structuredContent == {"n": 1}
 
@@ -484,10 +492,8 @@ async def test_a_denied_listing_does_not_fail_the_call_that_has_completed(on_den
 async def test_a_hidden_tool_that_was_called_all_the_same_is_not_validated() -> None:
     """Filters look at the inner listing: what they hide stays hidden, and costs no warning."""
     server = FakeServer()
-    tool_with_schema(server).returns(structured({"n": "one"}))
-    guard = Guard(
-        [Filtering(lambda call, result: result.replace(value={"tools": []}), {("tools/list", "outbound")})]
-    )
+    counting(server).returns(structured({"n": "one"}))
+    guard = Guard([Filtering(lambda call, result: result.replace(value={"tools": []}), LISTING)])
     async with connected(guard, server) as session:
         assert (await session.call_tool("count")).structuredContent == {"n": "one"}
 
@@ -495,7 +501,7 @@ async def test_a_hidden_tool_that_was_called_all_the_same_is_not_validated() -> 
 async def test_without_a_chain_for_listings_validation_is_the_sdks() -> None:
     """What handles nothing is not there."""
     server = FakeServer()
-    tool_with_schema(server).returns(structured({"n": "one"}))
+    counting(server).returns(structured({"n": "one"}))
     async with connected(Guard(), server) as session:
         with pytest.raises(RuntimeError, match="Invalid structured content"):
             await session.call_tool("count")
@@ -505,7 +511,7 @@ async def test_tool_facts_are_listed_past_the_chain_page_by_page() -> None:
     """Design, tool facts: where the client never listed, the seam lists first."""
 
     class Knowing(Interceptor):
-        handles = {("tools/call", "outbound")}  # noqa: RUF012
+        handles = CALLING
         needs_tool = True
 
         def check(self, call: Call) -> Verdict:
@@ -515,7 +521,7 @@ async def test_tool_facts_are_listed_past_the_chain_page_by_page() -> None:
     server = FakeServer(page_size=1)
     server.tool("other")
     server.tool("read", description="reads")
-    seen = watching({("tools/list", "outbound")})
+    seen = watching(LISTING)
     async with connected(Guard([seen, Knowing()]), server) as session:
         assert (await session.call_tool("read")).isError
     assert len(server.seen("tools/list")) == 2
@@ -699,7 +705,7 @@ async def test_faults_of_the_transport_still_reach_the_message_handler(guard: Gu
 # The session as a whole
 
 
-async def use_every_method(session: ClientSession) -> list[Wire]:
+async def use_every_method(session: ClientSession) -> list[dict[str, Any]]:
     """Call everything a client of 1.x can call, in every shape, and keep the answers."""
     paged = types.PaginatedRequestParams(cursor=None)
     told: list[object] = []
@@ -744,6 +750,7 @@ async def use_every_method(session: ClientSession) -> list[Wire]:
 
 
 def full_server() -> FakeServer:
+    """A server with something for every method."""
     server = FakeServer()
     server.tool("read", output_schema={"type": "object"}).reports(1).returns(structured({"n": 1}))
     server.tool("broken").is_error("no")
@@ -757,8 +764,8 @@ def full_server() -> FakeServer:
 @pytest.mark.parametrize("entered", [False, True])
 async def test_every_method_in_every_shape_is_as_without_a_guard(entered: bool) -> None:
     """Issue 2: with no interceptors, and with ones that allow everything, nothing differs on either side."""
-    answers: list[list[Wire]] = []
-    received: list[list[Wire]] = []
+    answers: list[list[dict[str, Any]]] = []
+    received: list[list[dict[str, Any]]] = []
     seen = watching({*ALL, ("initialize", "outbound"), ("ping", "outbound")})
     allowing = Guard([seen, Filtering(lambda call, result: result), Around(go_on)], sinks=[RecordingSink()])
     for guard in (None, Guard(), allowing):

@@ -1,0 +1,73 @@
+"""Telling the listing that an SDK makes for itself from one that its host asks for.
+
+After a tool has answered, a session that has never seen the tool in a list fetches the list, to validate the
+answer: the very next request, in the caller's own context. It is no call of the agent's. Seen from a
+transport it looks like any other; what gives it away is what came before.
+
+Above: `relay`.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import Final
+
+from mcpguard.core.wire import JSON, JSONObject
+
+__all__ = ["Called", "Listings"]
+
+MAX_NAMES: Final = 10_000
+"""Names remembered per connection; a tool beyond them counts as not listed."""
+
+
+class Called:
+    """The last tool called in some context.
+
+    Args:
+        by: Stands for the connection it was called on.
+        tool: Its name, as the client knows it.
+        is_answered: Whether it has answered, and not with an error.
+    """
+
+    __slots__ = ("by", "is_answered", "tool")
+
+    def __init__(self, by: object, tool: object, *, is_answered: bool) -> None:
+        self.by = by
+        self.tool = tool
+        self.is_answered = is_answered
+
+
+_last: ContextVar[Called | None] = ContextVar("mcpguard_last_called", default=None)
+
+
+class Listings:
+    """What one connection's client knows of the server's tools."""
+
+    __slots__ = ("_names", "_token")
+
+    def __init__(self) -> None:
+        self._token = object()
+        self._names: set[str] = set()
+
+    def called(self, params: JSONObject, *, is_answered: bool) -> Called:
+        """A tool is called in the current context, which is the caller's."""
+        call = Called(self._token, params.get("name"), is_answered=is_answered)
+        _last.set(call)
+        return call
+
+    def is_sdks_own(self, params: JSONObject) -> bool:
+        """Whether a listing asked for in the current context is the SDK's; true once for each call."""
+        call = _last.get()
+        if call is None or call.by is not self._token or not call.is_answered or "cursor" in params:
+            return False
+        call.is_answered = False
+        return call.tool not in self._names
+
+    def delivered(self, params: JSONObject, page: JSONObject) -> None:
+        """The client was given a page of the list; one that is the whole list replaces what it knew."""
+        tools: JSON = page.get("tools")
+        if "cursor" not in params and page.get("nextCursor") is None:
+            self._names.clear()
+        for tool in tools if isinstance(tools, Sequence) and not isinstance(tools, str) else ():
+            name = tool.get("name") if isinstance(tool, Mapping) else None
+            if isinstance(name, str) and len(self._names) < MAX_NAMES:
+                self._names.add(name)

@@ -1,0 +1,155 @@
+"""One open transport under guard: what passes between the client's streams and the server's.
+
+Messages that meet no chain pass as they are, notifications after their checks. Requests that meet one are
+the business of `outgoing` and `incoming`, in tasks of their own. Reading from the server is a task too, so
+that an answer reaches its chain while the client is busy, and the guard's own answers reach the client while
+the server says nothing.
+
+Above: `transport`, the guarded streams. Below: `inbox`, what the client reads next; `messages`, the SDK's.
+"""
+
+from contextvars import Context
+from typing import Any, Final
+
+import anyio
+import anyio.abc
+from anyio.lowlevel import checkpoint
+
+from mcpguard.core.result import Denial
+from mcpguard.core.wire import JSONObject
+from mcpguard.seams import messages
+from mcpguard.seams.callers import Binding
+from mcpguard.seams.connection import Connection
+from mcpguard.seams.inbox import Inbox
+from mcpguard.seams.incoming import Incoming
+from mcpguard.seams.messages import CANCELLED, Error, Notification, Request, Response
+from mcpguard.seams.outgoing import Outgoing
+from mcpguard.seams.session import sdk_major
+
+__all__ = ["Relay"]
+
+BLIND_SPOTS: Final = (
+    "what a server asks for inside a result meets checks only; where a layer handles it, it is refused",
+    "the caller's timeout goes on while layers wait, for a person too",
+)
+
+CACHE_BLIND_SPOT: Final = (
+    "an mcp.Client answers lists and resource reads from a cache above its transport; cache=None turns it off"
+)
+
+
+class Relay:
+    """What a guard does between two pairs of streams.
+
+    Args:
+        read: The transport's stream of messages from the server.
+        write: The transport's stream of messages to the server.
+        tasks: Where chains run and the server is read; its owner enters and leaves it.
+        binding: What the user said when wrapping.
+    """
+
+    def __init__(self, read: Any, write: Any, tasks: anyio.abc.TaskGroup, binding: Binding) -> None:
+        self._read = read
+        self._write = write
+        self.inbox = Inbox()
+        self.connection = Connection(
+            binding,
+            seam="transport",
+            list_page=self._list_page,
+            sees_input_dispatch=False,
+            blind_spots=BLIND_SPOTS if sdk_major() < 2 else (*BLIND_SPOTS, CACHE_BLIND_SPOT),
+        )
+        self._reading = anyio.CancelScope()
+        self._outgoing = Outgoing(self.connection, write, self.inbox, tasks)
+        self._incoming = Incoming(self.connection, write, self.inbox, tasks)
+
+    async def _list_page(self, params: JSONObject | None) -> JSONObject:
+        return await self._outgoing.list_page(params)
+
+    async def run(self) -> None:
+        """Read from the server until it ends, or the client does."""
+        with self._reading:
+            try:
+                while True:
+                    item = await self._read.receive()
+                    await self._receive(item, getattr(self._read, "last_context", None))
+            except Exception as reason:  # noqa: BLE001 - what reading ends with is what the client reads
+                self._outgoing.lose()
+                await give_way()
+                self.inbox.end(reason)
+
+    def close(self) -> None:
+        """The client reads no more: end what is under way."""
+        self._reading.cancel()
+        self._outgoing.close()
+        self._incoming.under_way.end()
+        self.inbox.close()
+
+    async def send(self, item: Any) -> None:
+        """Take one message from the client."""
+        body = messages.body_of(item)
+        kind = type(body)
+        if kind is Request:
+            chain = self.connection.chain(body.method)
+            if chain is not None:
+                self._outgoing.ask(item, body, chain)
+                await checkpoint()
+                return
+            self._outgoing.passes(body)
+        elif kind is Notification:
+            await self._notify_server(item, body)
+            return
+        elif (kind is Response or kind is Error) and self._incoming.take(item, body):
+            await checkpoint()
+            return
+        await self._write.send(item)
+
+    async def _receive(self, item: Any, context: Context | None) -> None:
+        """Take one message from the server, or what else its stream brings."""
+        body = messages.body_of(item)
+        kind = type(body)
+        if kind is Request:
+            chain = self.connection.inbound_chain(body.method)
+            if chain is not None:
+                self._incoming.ask(item, body, chain, context)
+                await give_way()
+                return
+        elif kind is Notification:
+            params: JSONObject | None = body.params
+            admitted = self.connection.notify_in(body.method, params)
+            if isinstance(admitted, Denial):
+                return
+            if body.method == CANCELLED and admitted is not None:
+                admitted = self._incoming.under_way.cancel(admitted)
+                if admitted is None:
+                    return
+            if admitted is not params:
+                item = messages.notification(body.method, admitted, item.metadata)
+        elif (kind is Response or kind is Error) and self._outgoing.take(item, body, context):
+            await give_way()
+            return
+        await self.inbox.put(item, context)
+
+    async def _notify_server(self, item: Any, body: Any) -> None:
+        params: JSONObject | None = body.params
+        if body.method == CANCELLED and params is not None:
+            params = self._outgoing.under_way.cancel(params)
+            if params is None:
+                await checkpoint()
+                return
+        admitted = self.connection.notify_out(body.method, params)
+        if isinstance(admitted, Denial):
+            await checkpoint()
+            return
+        if admitted is not body.params:
+            item = messages.notification(body.method, admitted, item.metadata)
+        await self._write.send(item)
+
+
+async def give_way() -> None:
+    """Let tasks that were woken or started go on until they wait, so that what follows stays behind them.
+
+    Twice, because trio runs what is ready in any order.
+    """
+    await checkpoint()
+    await checkpoint()
