@@ -102,16 +102,16 @@ class Call:
     id: str
     method: str
     params: JSONObject = field(repr=False)
-    direction: Direction
-    server: str
-    principal: Principal | None
-    run: Run | None
-    round: int
-    tool: ToolFacts | None = field(repr=False)
-    parent: str | None
-    asks: tuple[Ask, ...]
-    approved: tuple[Ask, ...]
-    enforced: bool
+    direction: Direction = "outbound"
+    server: str = ""
+    principal: Principal | None = None
+    run: Run | None = None
+    round: int = 0
+    tool: ToolFacts | None = field(default=None, repr=False)
+    parent: str | None = None
+    asks: tuple[Ask, ...] = ()
+    approved: tuple[Ask, ...] = ()
+    enforced: bool = True
 
     def __init__(
         self,
@@ -130,7 +130,6 @@ class Call:
         approved: tuple[Ask, ...] = (),
         enforced: bool = True,
     ) -> None:
-        # One update of the dict: a call is made per message, and frozen members set one by one cost more.
         self.__dict__.update(
             id=id,
             method=method,
@@ -146,6 +145,29 @@ class Call:
             approved=approved,
             enforced=enforced,
         )
+
+    @classmethod
+    def outgoing(
+        cls,
+        id: str,
+        method: str,
+        params: JSONObject,
+        server: str,
+        principal: Principal | None,
+        run: Run | None,
+        round: int,
+    ) -> "Call":
+        """An outbound call, all else at its default: one is made per message, so it is quick."""
+        call = object.__new__(cls)
+        members = call.__dict__
+        members["id"] = id
+        members["method"] = method
+        members["params"] = params
+        members["server"] = server
+        members["principal"] = principal
+        members["run"] = run
+        members["round"] = round
+        return call
 
     @classmethod
     def tool_call(

@@ -8,7 +8,7 @@ decisions are reported and discarded, and every outcome is a `Result`.
 Above: seams, which turn messages into calls and results into what the SDK expects. Below: interceptors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -53,12 +53,18 @@ class Stretch:
         self._inner = inner
         self._emitter = emitter
 
-    async def __call__(self, call: Call, wire: Wire) -> Result:
+    def __call__(self, call: Call, wire: Wire) -> Awaitable[Result]:
+        """Run `call` through the checks, inwards, and back through the filters.
+
+        A plain function: it adds a frame to what is awaited only where there are filters.
+        """
         admitted = self.gate.admit(call)
         if isinstance(admitted, Denial):
-            return Result.denied(admitted)
-        result = await self._inner(admitted, wire)
-        return self.filter(admitted, result) if self._filters else result
+            return _ended(Result.denied(admitted))
+        return self._filtering(admitted, wire) if self._filters else self._inner(admitted, wire)
+
+    async def _filtering(self, call: Call, wire: Wire) -> Result:
+        return self.filter(call, await self._inner(call, wire))
 
     def filter(self, call: Call, result: Result) -> Result:
         """Let the filters of this stretch look at what came back, innermost first."""
@@ -121,11 +127,12 @@ class Chain:
         self.needs_tool = any(step.interceptor.needs_tool for step in steps)
         """Whether a hook reads the tool's definition."""
 
-    async def __call__(self, call: Call, wire: Wire) -> Result:
+    def __call__(self, call: Call, wire: Wire) -> Awaitable[Result]:
         """Run `call` through the hooks and, if nothing refuses it, through `wire`."""
+        return self._recorded(call, wire) if self._emitter.is_active else self._head(call, wire)
+
+    async def _recorded(self, call: Call, wire: Wire) -> Result:
         emitter = self._emitter
-        if not emitter.is_active:
-            return await self._head(call, wire)
         began = emitter.clock.now()
         emitter.received(call)
         try:
@@ -160,17 +167,17 @@ class _Exit:
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
 
-    async def __call__(self, call: Call, wire: Wire) -> Result:
+    def __call__(self, call: Call, wire: Wire) -> Awaitable[Result]:
         if call.asks:
             denial = unasked(call.asks[0])
             report_denial(self._emitter, call, denial)
-            return Result.denied(denial)
+            return _ended(Result.denied(denial))
         if self._emitter.is_active and not self._emitter.dispatched(call):
             denial = refusal(
                 code="audit_unavailable", reason="a strict sink could not record the call", source="guard"
             )
-            return Result.denied(denial)
-        return await wire(call)
+            return _ended(Result.denied(denial))
+        return wire(call)
 
 
 def link(steps: Sequence[Step], emitter: Emitter) -> Chain:
@@ -202,6 +209,11 @@ def link(steps: Sequence[Step], emitter: Emitter) -> Chain:
 def link_gate(steps: Sequence[Step], emitter: Emitter) -> Gate:
     """Link the checks among `steps` for notifications, which meet nothing else."""
     return Gate(_checks(steps, emitter), (), emitter)
+
+
+async def _ended(result: Result) -> Result:
+    """A result that is there already, for callers that await one."""
+    return result
 
 
 def _checks(steps: Sequence[Step], emitter: Emitter) -> list[tuple[Check, Interceptor]]:

@@ -5,6 +5,7 @@ else's, go on twice unless it says so, or take a decision for another intercepto
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.errors import LayerError
@@ -15,21 +16,22 @@ from mcpguard.core.result import Denial, Fate, Result
 
 __all__ = ["Layer", "attributed", "failure"]
 
+_NOT_SENT: Final = Fate.NOT_SENT
+
 
 class _Next:
     """What one layer calls to go on, for one call; keeps the contract on its inner side."""
 
-    __slots__ = ("_call", "_layer", "_reached", "_wire", "denials", "is_over", "result", "was_called")
+    was_called = False
+    is_over = False
+    result: Result | None = None
+    denials: tuple[Denial, ...] = ()
+    _reached = Fate.NOT_SENT
 
     def __init__(self, layer: "Layer", call: Call, wire: Wire) -> None:
         self._layer = layer
         self._call = call
         self._wire = wire
-        self.was_called = False
-        self.is_over = False
-        self.result: Result | None = None
-        self.denials: tuple[Denial, ...] = ()
-        self._reached = Fate.NOT_SENT
 
     @property
     def fate(self) -> Fate:
@@ -37,27 +39,30 @@ class _Next:
         return Fate.SENT if self.was_called and self.result is None else self._reached
 
     async def __call__(self, call: Call, /) -> Result:
+        if self.was_called or self.is_over or call is not self._call:
+            admitted = self._inspected(call)
+            if isinstance(admitted, Denial):
+                self.result = Result.denied(admitted)
+                self.denials = (*self.denials, admitted)
+                return self.result
+            call = admitted
+        self.was_called = True
+        self.result = None
+        result = await self._layer.inner(call, self._wire)
+        self.result = result
+        if result.denial is not None:
+            self.denials = (*self.denials, result.denial)
+        if result.fate is not _NOT_SENT:
+            self._reached = result.fate
+        return result
+
+    def _inspected(self, call: Call) -> Call | Denial:
         layer = self._layer
         if self.is_over:
             raise LayerError(f"{layer.interceptor.label} called next after it had returned")
         if self.was_called and not layer.interceptor.repeats:
             raise LayerError(f"{layer.interceptor.label} called next twice; a layer that repeats says so")
-        if call is not self._call:
-            judged = layer.inspect(self._call, call)
-            if isinstance(judged, Denial):
-                self.result = Result.denied(judged)
-                self.denials = (*self.denials, judged)
-                return self.result
-            call = judged
-        self.was_called = True
-        self.result = None
-        result = await layer.inner(call, self._wire)
-        self.result = result
-        if result.denial is not None:
-            self.denials = (*self.denials, result.denial)
-        if result.fate is not Fate.NOT_SENT:
-            self._reached = result.fate
-        return result
+        return call if call is self._call else layer.inspect(self._call, call)
 
 
 class Layer:
@@ -80,6 +85,8 @@ class Layer:
             return await self._failed(call, wire, step, error)
         finally:
             step.is_over = True
+        if result is step.result and result is not None and not self.interceptor.repeats:
+            return result
         if not isinstance(result, Result) or not (result is step.result or result.is_whole):
             return await self._failed(call, wire, step, None)
         if result.denial is not None and not any(result.denial is known for known in step.denials):

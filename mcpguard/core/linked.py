@@ -30,7 +30,7 @@ _ANY_NOTIFICATION: Final = "notifications/any"
 class Linked:
     """Chains for requests and gates for notifications, by direction and method."""
 
-    __slots__ = ("_gates", "_requests", "_silent", "answers", "emitter", "steps")
+    __slots__ = ("_gates", "_requests", "_silent", "any_outbound", "emitter", "listens", "outbound", "steps")
 
     def __init__(self, steps: Sequence[Step], emitter: Emitter) -> None:
         self.steps = tuple(steps)
@@ -59,8 +59,14 @@ class Linked:
             for method in methods
             if is_notification(method)
         }
-        self.answers = any(not self.chain(method, "inbound").is_empty for method in INPUT_METHODS)
-        """Whether anything looks at what a server asks of the agent."""
+        self.outbound = self._requests["outbound"]
+        """Chains of outbound requests by method, for the path every message takes."""
+        self.any_outbound = self.outbound[_ANY_REQUEST]
+        """The chain of outbound requests that have none of their own."""
+        self.listens = any(not self.chain(method, "inbound").is_empty for method in INPUT_METHODS) or any(
+            gate is not None for gate in self._gates["inbound"].values()
+        )
+        """Whether anything looks at what a server sends, so that calls in flight must be known."""
 
     def chain(self, method: str, direction: Direction) -> Chain:
         """The chain that a request meets."""

@@ -7,7 +7,7 @@ exceptions or error codes. Seams alone turn a result into what the SDK's caller 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
-from typing import Self, TypedDict, Unpack
+from typing import Final, Self, TypedDict, Unpack
 
 from mcpguard.core.wire import JSON, JSONObject, mutable_copy
 
@@ -42,6 +42,11 @@ class Fate(StrEnum):
     SENT = "sent"
     """It left; whether it was executed is unknown."""
     ANSWERED = "answered"
+
+
+_OK: Final = Outcome.OK
+_ANSWERED: Final = Fate.ANSWERED
+"""Bound once: reading a member of an enumeration costs more than making a result on Python 3.11."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class _Changes(TypedDict, total=False):
     cause: Exception | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """One answer.
 
@@ -105,13 +110,17 @@ class Result:
     @classmethod
     def of(cls, value: JSONObject) -> Self:
         """The result a server answered with `value`; its outcome is read from the value."""
+        result = object.__new__(cls)
+        members = result.__dict__
         if value.get("isError") is True:
-            outcome = Outcome.TOOL_ERROR
+            members["outcome"] = Outcome.TOOL_ERROR
         elif value.get("resultType") == "input_required":
-            outcome = Outcome.INPUT_REQUIRED
+            members["outcome"] = Outcome.INPUT_REQUIRED
         else:
-            outcome = Outcome.OK
-        return cls(outcome=outcome, fate=Fate.ANSWERED, value=value)
+            members["outcome"] = _OK
+        members["fate"] = _ANSWERED
+        members["value"] = value
+        return result
 
     @classmethod
     def denied(cls, denial: Denial, *, fate: Fate = Fate.NOT_SENT) -> Self:

@@ -17,7 +17,9 @@ from mcpguard.core.call import Call, ToolFacts, refusal
 from mcpguard.core.chain import Chain
 from mcpguard.core.gate import report_denial
 from mcpguard.core.interceptor import Wire
+from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Fate, Outcome, Result
+from mcpguard.core.run import Run
 from mcpguard.core.wire import EMPTY, INPUT_METHODS, INTERRUPTIBLE, Direction, JSONObject
 from mcpguard.seams.callers import Binding, Callers
 from mcpguard.seams.catalog import Catalog, Lister
@@ -26,6 +28,9 @@ from mcpguard.seams.render import inbound_answer
 from mcpguard.seams.rounds import HEADER_MISMATCH, Continuation, Rounds
 
 __all__ = ["Connection"]
+
+LEAST_LAYER_TIME: Final = 0.5
+"""Seconds that layers may take at least: who allows a server less than that has said nothing about them."""
 
 _TOOLS_CHANGED: Final = "notifications/tools/list_changed"
 
@@ -68,10 +73,10 @@ class Connection:
     def chain(self, method: str) -> Chain | None:
         """The chain an outbound request must go through; None if it may pass as it is."""
         linked = self.handle.linked
-        chain = linked.chain(method, "outbound")
-        if not chain.is_empty or linked.answers:
-            return chain
-        return None if self._callers.may_pass(method) else chain
+        chain = linked.outbound.get(method) or linked.any_outbound
+        if chain.is_empty and not linked.listens and self._callers.may_pass(method):
+            return None
+        return chain
 
     def inbound_chain(self, method: str) -> Chain | None:
         """The chain a server's request must go through; None if it may pass as it is."""
@@ -87,24 +92,19 @@ class Connection:
             timeout: Seconds the caller allows for the answer; the same time is allowed to layers on either
                 side of it, unless one waits on purpose.
         """
-        who = self._callers.caller(method)
-        principal = None if isinstance(who, Denial) else who[1]
+        caller = self._callers.caller(method)
+        if isinstance(caller, Denial):
+            return self._refused(self._outgoing(method, params, None, None), caller)
+        run, principal = caller
         resumed = self._rounds.take(method, params, principal) if method in INTERRUPTIBLE else None
-        if resumed is not None:
+        if resumed is None:
+            call = self._outgoing(method, params, run, principal)
+        else:
+            again = resumed.call
             params = with_answers(params, resumed)
-        call = Call(
-            id=self._new_id() if resumed is None else resumed.call.id,
-            method=method,
-            params=params,
-            server=self.name,
-            principal=principal,
-            run=None if isinstance(who, Denial) else who[0],
-            round=0 if resumed is None else resumed.call.round + 1,
-        )
-        if isinstance(who, Denial):
-            return self._refused(call, who)
-        if resumed is not None and resumed.refused:
-            return self._refused(call, resumed.refused[0], Fate.ANSWERED)
+            call = Call.outgoing(again.id, method, params, self.name, principal, run, again.round + 1)
+            if resumed.refused:
+                return self._refused(call, resumed.refused[0], Fate.ANSWERED)
         if chain.needs_tool and method == "tools/call":
             facts = await self._facts(call)
             if isinstance(facts, Denial):
@@ -116,19 +116,22 @@ class Connection:
         async def at_wire(admitted: Call) -> Result:
             return self._answered(call, await wire(admitted), resent=resent)
 
-        if method not in INTERRUPTIBLE:
-            return await self._timed(chain, call, at_wire, timeout)
+        if timeout is None or not chain.has_layers or chain.has_waiting_layers:
+            answer = chain(call, at_wire)
+        else:
+            answer = self._timed(chain, call, at_wire, timeout)
+        if method not in INTERRUPTIBLE or not self.handle.linked.listens:
+            return await answer
         active = self._callers.active
         active[call.id] = call
         try:
-            return await self._timed(chain, call, at_wire, timeout)
+            return await answer
         finally:
             active.pop(call.id, None)
 
     async def unasked(self, method: str, params: JSONObject, chain: Chain, wire: Wire) -> Result:
         """Fetch what the SDK wants for itself: filters look at it; it is no call of the agent's."""
-        principal = self._callers.principal
-        call = Call(id=self._new_id(), method=method, params=params, server=self.name, principal=principal)
+        call = self._outgoing(method, params, None, self._callers.principal)
         return chain.review(call, self._answered(call, await wire(call), resent=True))
 
     async def inbound(
@@ -237,10 +240,9 @@ class Connection:
             return denial
         return request if admitted.params is inbound.params else {**request, "params": admitted.params}
 
-    async def _timed(self, chain: Chain, call: Call, wire: Wire, timeout: float | None) -> Result:
+    async def _timed(self, chain: Chain, call: Call, wire: Wire, timeout: float) -> Result:
         """Run the chain; layers that hang end when the caller's time would, before and after the answer."""
-        if timeout is None or not chain.has_layers or chain.has_waiting_layers:
-            return await chain(call, wire)
+        allowed = max(timeout, LEAST_LAYER_TIME)
         sent = False
 
         async def untimed(admitted: Call) -> Result:
@@ -250,16 +252,21 @@ class Connection:
             try:
                 return await wire(admitted)
             finally:
-                scope.deadline = anyio.current_time() + timeout
+                scope.deadline = anyio.current_time() + allowed
 
-        with anyio.move_on_after(timeout) as scope:
+        with anyio.move_on_after(allowed) as scope:
             return await chain(call, untimed)
         denial = refusal(
             code="interceptor_timeout",
-            reason=f"an interceptor took longer than the caller's timeout of {timeout:g} s",
+            reason=f"an interceptor took longer than the {allowed:g} s the caller's timeout allows",
             source="guard",
         )
-        return self._refused(call, denial, Fate.SENT if sent else Fate.NOT_SENT)
+        return self._refused(call, denial, Fate.SENT if sent else Fate.NOT_SENT, was_received=True)
+
+    def _outgoing(
+        self, method: str, params: JSONObject, run: Run | None, principal: Principal | None
+    ) -> Call:
+        return Call.outgoing(self._new_id(), method, params, self.name, principal, run, 0)
 
     def _inbound_call(self, method: str, params: JSONObject, interrupted: Call | None) -> Call:
         run, principal = self._callers.inbound(interrupted)
@@ -284,12 +291,15 @@ class Connection:
                 source="guard",
             )
 
-    def _refused(self, call: Call, denial: Denial, fate: Fate = Fate.NOT_SENT) -> Result:
+    def _refused(
+        self, call: Call, denial: Denial, fate: Fate = Fate.NOT_SENT, *, was_received: bool = False
+    ) -> Result:
         """A refusal by the guard itself, recorded like any other."""
         emitter = self.handle.linked.emitter
         result = Result.denied(denial, fate=fate)
         if emitter.is_active:
-            emitter.received(call)
+            if not was_received:
+                emitter.received(call)
             report_denial(emitter, call, denial)
             emitter.completed(call, result, 0.0)
         return result

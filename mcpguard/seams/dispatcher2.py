@@ -89,7 +89,8 @@ class GuardedDispatcher:
             result = await connection.unasked(method, given, chain, wire)
         else:
             result = await connection.outbound(method, given, chain, wire, timeout=options.get("timeout"))
-        return self._deliver(method, result)
+        value: Any = result.value
+        return value if result.error is None and isinstance(value, dict) else self._deliver(method, result)
 
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
@@ -171,8 +172,7 @@ class GuardedDispatcher:
             raise MCPError(code=result.error.code, message=result.error.message, data=result.error.data)
         if result.outcome in _CODES:
             raise MCPError(code=_CODES[result.outcome], message=f"{method} ended with {result.outcome}")
-        value: Any = result.value
-        return value if isinstance(value, dict) else dict(value or {})
+        return dict(result.value or {})
 
 
 def restamped(
