@@ -29,6 +29,8 @@ MAX_SHOWN: Final = 100
 
 ONE: Final = Amounts(calls=1)
 
+_NOT_SENT: Final = Fate.NOT_SENT
+
 _EXHAUSTED: Final = (
     "This task's budget of tool calls is used up. Finish with what you have and say what is missing; "
     "further calls will be refused."
@@ -123,7 +125,7 @@ class Budget(Interceptor):
         if isinstance(hold, Refusal):
             return _denied(call, _exhausted(hold))
         result = await call_next(call)
-        if result.fate is Fate.NOT_SENT:
+        if result.fate is _NOT_SENT:
             await self.store.release(hold)
         else:
             await self.store.settle(hold, ONE)

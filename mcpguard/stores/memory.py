@@ -28,16 +28,15 @@ class MemoryStore:
 
     async def reserve(self, accounts: Sequence[Account], amounts: Amounts) -> Hold | Refusal:
         """Take `amounts` from every account, or from none."""
-        calls = amounts.calls
+        kept, calls = self._calls, amounts.calls
         after: dict[str, int] = {}
         with self._lock:
             for account in accounts:
-                key = account.key
-                used = self._calls.get(key, 0)
-                if used + calls > account.limit.calls:
-                    return Refusal(account, Amounts(calls=used))
-                after[key] = used + calls
-            self._calls.update(after)
+                total = kept.get(account.key, 0) + calls
+                if total > account.limit.calls:
+                    return Refusal(account, Amounts(calls=total - calls))
+                after[account.key] = total
+            kept.update(after)
         return Hold(accounts, amounts)
 
     async def settle(self, hold: Hold, amounts: Amounts) -> None:

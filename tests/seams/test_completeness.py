@@ -1,4 +1,4 @@
-"""Everything the protocol has passes the chain: read from the SDK's own tables, so a new method fails here."""
+"""Everything the protocol has passes the chain, by the SDK's own tables: a new method fails here."""
 
 from importlib import import_module
 from typing import Any, get_args
@@ -32,7 +32,7 @@ TASKS = {"tasks/get", "tasks/result", "tasks/list", "tasks/cancel", "notificatio
 
 
 def table(name: str, *, modern: bool) -> set[str]:
-    """The methods of one kind: CLIENT_REQUESTS, CLIENT_NOTIFICATIONS, SERVER_REQUESTS, SERVER_NOTIFICATIONS."""
+    """The methods of one kind: CLIENT_ or SERVER_, REQUESTS or NOTIFICATIONS."""
     if not V1:
         rows = getattr(import_module("mcp_types.methods"), name)
         return {method for method, version in rows if (version == MODERN) == modern}

@@ -1,9 +1,11 @@
 """What every seam promises, on both majors of the SDK: one suite, run through each of them."""
 
+from datetime import timedelta
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import mcp.types as types
 import pytest
 from harness import (
     LEGACY_SEAMS,
@@ -22,8 +24,10 @@ from harness import (
     watching,
     wire,
 )
+from mcp import ClientSession
+from pydantic import BaseModel
 
-from mcpguard import ALLOW, Call, Denied, Fate, Guard, Outcome, Principal, Result, Rewrite
+from mcpguard import ALLOW, Call, Denied, Deny, Fate, Guard, Outcome, Principal, Result, Rewrite
 from mcpguard.core.interceptor import CallNext
 from mcpguard.core.result import DENIED_CODE, WireError
 from mcpguard.core.verdict import Verdict
@@ -296,7 +300,6 @@ async def test_a_question_can_be_rewritten_before_the_host_sees_it(seam: str, se
 
 async def test_a_hosts_error_reaches_the_server(seam: str, server: FakeServer) -> None:
     """A callback that declines with an error is passed on as bare."""
-    import mcp.types as types
 
     async def decline(*_args: Any) -> Any:
         return types.ErrorData(code=-1, message="no model here")
@@ -314,8 +317,6 @@ async def test_notifications_from_the_server_are_seen_changed_and_dropped(
     server.on_call("read").logs("keep").logs("secret").logs("drop").returns("done")
 
     def check(call: Call) -> Verdict:
-        from mcpguard import Deny
-
         if call.method == "notifications/message" and call.params["data"] == "drop":
             return Deny("dropped", reason="test")
         if call.method == "notifications/message" and call.params["data"] == "secret":
@@ -347,8 +348,6 @@ async def test_progress_is_seen_and_can_be_dropped(seam: str, server: FakeServer
     server.on_call("read").reports(0.25, 0.5, 0.75, total=1.0).returns("done")
 
     def check(call: Call) -> Verdict:
-        from mcpguard import Deny
-
         if call.method == "notifications/progress" and call.params["progress"] == 0.5:
             return Deny("dropped", reason="test")
         return ALLOW
@@ -572,8 +571,6 @@ async def test_a_guard_that_handles_nothing_leaves_every_answer_as_it_is(
 ) -> None:
     """Transparent when empty: what a bare session answers, a guarded one answers."""
     async with server.connect() as (read, write):
-        from mcp import ClientSession
-
         async with ClientSession(read, write) as bare:
             await bare.initialize()
             expected = wire(await bare.call_tool("read", {"path": "a"})), wire(await bare.list_tools())
@@ -598,15 +595,10 @@ async def test_coverage_and_status_show_the_connection(seam: str, server: FakeSe
 
 
 def _seconds(value: float) -> Any:
-    from datetime import timedelta
-
     return timedelta(seconds=value) if V1 else value
 
 
 async def _vendor_request(session: Any) -> None:
-    import mcp.types as types
-    from pydantic import BaseModel
-
     class Answer(BaseModel):
         answer: int
 
@@ -621,7 +613,7 @@ async def _vendor_request(session: Any) -> None:
 
         class VendorRequest(types.Request[dict[str, Any], str]):
             method: str = "vendor/thing"
-            params: dict[str, Any] = {}
+            params: dict[str, Any]
 
         request = VendorRequest(params={"x": 1})
     answer = await session.send_request(request, Answer)

@@ -1,4 +1,4 @@
-"""What hosts do with sessions: put them into groups, run them on other threads, keep them in long-lived tasks."""
+"""What hosts do with sessions: groups, other threads, tasks that live long."""
 
 import threading
 from typing import Any
@@ -12,7 +12,7 @@ from mcp import ClientSession
 from mcp.client.session_group import ClientSessionGroup
 
 from mcpguard import Budget, Guard, Principal, SeamError
-from mcpguard.testing import FakeServer, RecordingSink
+from mcpguard.testing import FakeServer, Gate, RecordingSink
 
 pytestmark = [pytest.mark.anyio]
 
@@ -121,8 +121,6 @@ async def test_the_servers_own_name_is_not_its_identity() -> None:
 
 async def test_a_servers_question_with_calls_of_several_principals_in_flight_is_denied() -> None:
     """Design: an inbound request that is ambiguous between principals is denied."""
-    from mcpguard.testing import Gate
-
     server = FakeServer()
     gate = Gate()
     server.tool("read").waits_for(gate).returns("late")

@@ -266,7 +266,7 @@ async def bare_and_guarded(
     """What `work` raises without and with a guard, and the guard's records."""
     events = RecordingSink()
     raised: list[Exception] = []
-    for guard in (None, Guard([watching()], sinks=[events])):
+    for guard in (None, Guard([watching(), Around(go_on, {("*", "outbound")})], sinks=[events])):
         async with connected(guard, server, **options) as session:
             with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is the question
                 await work(session)
@@ -490,12 +490,25 @@ async def test_a_denied_listing_does_not_fail_the_call_that_has_completed(on_den
 
 
 async def test_a_hidden_tool_that_was_called_all_the_same_is_not_validated() -> None:
-    """Filters look at the inner listing: what they hide stays hidden, and costs no warning."""
+    """Filters look at the inner listing: what they hide stays hidden."""
     server = FakeServer()
     counting(server).returns(structured({"n": "one"}))
     guard = Guard([Filtering(lambda call, result: result.replace(value={"tools": []}), LISTING)])
     async with connected(guard, server) as session:
         assert (await session.call_tool("count")).structuredContent == {"n": "one"}
+
+
+@pytest.mark.parametrize("guard", [None, Guard(), Guard([watching()])], ids=["bare", "empty", "allowing"])
+async def test_the_sdk_warns_of_a_tool_that_is_not_listed(
+    guard: Guard | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the SDK says of its own listing it says under a guard too."""
+    server = FakeServer()
+    server.tool("secret", listed=False)
+    async with connected(guard, server) as session:
+        await session.call_tool("secret")
+    assert "Tool secret not listed" in caplog.text
+    assert len(server.seen("tools/list")) == 1
 
 
 async def test_without_a_chain_for_listings_validation_is_the_sdks() -> None:

@@ -10,7 +10,7 @@ import mcp.types as types
 from mcp import ClientSession
 from pydantic import AnyUrl
 
-from mcpguard import ALLOW, Call, Guard, Interceptor, Result, Run
+from mcpguard import ALLOW, Call, Deny, Guard, Interceptor, Result, Run
 from mcpguard.core.interceptor import CallNext, Handles
 from mcpguard.core.verdict import Verdict
 from mcpguard.testing.fake_server import FakeServer
@@ -86,7 +86,6 @@ def watching(handles: Handles = ALL) -> Checking:
 
 def denying(*targets: str, methods: Collection[str] = (), direction: str | None = None) -> Checking:
     """An interceptor that denies by target or method."""
-    from mcpguard import Deny
 
     def check(call: Call) -> Verdict:
         hit = call.target in targets or call.method in methods
