@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from mcpguard.config.document import Node, Where, kind_of, shown
 from mcpguard.core.errors import Problem
 
-__all__ = ["explain", "spelled", "unknown"]
+__all__ = ["explain", "one_line", "spelled", "unknown"]
 
 MAX_LISTED: Final = 16
 """Names that a message lists as accepted."""
@@ -34,6 +34,9 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "none_required": "nothing",
 }
 """pydantic's type of error -> what would be accepted."""
+
+_REFUSED: Final = frozenset({"refused", "value_error"})
+"""Errors whose message is a sentence already: a constructor's, or that of an author's own validator."""
 
 _HINTS: Final[Mapping[tuple[str, str], str]] = {
     ("a mapping", "nothing"): "write {} for the defaults",
@@ -60,6 +63,11 @@ def explain(error: ValidationError, model: type[BaseModel], node: Node, path: Wh
         message = _sentence(group, where, value, model)
         problems.append(Problem(f"{_prefix((*path, *where), group)}{message}", value.line))
     return problems
+
+
+def one_line(text: str) -> str:
+    """A message from elsewhere on one line."""
+    return " ".join(text.split()) or "refused, for no reason given"
 
 
 def spelled(path: Iterable[str | int]) -> str:
@@ -110,28 +118,26 @@ def _sentence(group: Sequence[ErrorDetails], where: Where, value: Node, model: t
         return f"{shown(str(where[-1]))} is missing"
     if first["type"] == "extra_forbidden":
         return unknown("key", str(where[-1]), _accepted(model, where[:-1]))
+    for details in group:
+        if details["type"] in _REFUSED:
+            return one_line(details["msg"].removeprefix("Value error, "))
     expected = list(dict.fromkeys(_expected(details) for details in group))
-    if expected == [""]:
-        return str(first["msg"])
     got = kind_of(value.value)
     hint = next((_HINTS[one, got] for one in expected if (one, got) in _HINTS), None)
     if hint is None and isinstance(value.value, str):
         hint = _nearest(value.value, group)
-    sentence = f"expected {' or '.join(one for one in expected if one)}, got {_other(got, expected)}"
+    sentence = f"expected {' or '.join(expected)}, got {got}"
     return sentence if hint is None else f"{sentence}; {hint}"
 
 
 def _expected(details: ErrorDetails) -> str:
-    """What would have been accepted; empty where the message is a sentence already."""
+    """What would have been accepted."""
     kind = details["type"]
     if kind in _EXPECTED:
         return _EXPECTED[kind]
     if kind in ("literal_error", "enum"):
         return str(details.get("ctx", {}).get("expected", ""))
-    if kind == "refused":
-        return ""
-    message = details["msg"].removeprefix("Value error, ")
-    return re.sub(r"^(Input|String|Tuple|Data|List) should (be|have) (a |an )?", "", message)
+    return re.sub(r"^(Input|String|Tuple|Data|List) should (be|have) (a |an )?", "", details["msg"])
 
 
 def _nearest(value: str, group: Sequence[ErrorDetails]) -> str | None:
@@ -143,10 +149,6 @@ def _nearest(value: str, group: Sequence[ErrorDetails]) -> str | None:
     ]
     close = difflib.get_close_matches(value[:200], options, n=1)
     return f"did you mean {close[0]!r}?" if close else None
-
-
-def _other(got: str, expected: Sequence[str]) -> str:
-    return f"another {got.removeprefix('a ')}" if got in expected else got
 
 
 def _accepted(hint: object, where: Where) -> Collection[str]:

@@ -5,7 +5,6 @@ A value inside an array or an inline table is reported at the line of the key th
 
 import re
 import tomllib
-from datetime import date, datetime, time
 from typing import Final, cast
 
 from mcpguard.config.document import MAX_DEPTH, Node, Tree, Unreadable, Where
@@ -62,11 +61,9 @@ def _grow(tree: Tree, value: object, where: Where, lines: dict[Where, int]) -> N
             tree.end()
         case str() | bool() | int() | float():
             tree.scalar(value, line)
-        case datetime() | date() | time():
+        case _:
             tree.problem("expected text, a number or a boolean, got a date or time: put it in quotes", line)
             tree.scalar(None, line)
-        case _:
-            raise TypeError(f"tomllib returned a {type(value).__name__}")
 
 
 def _lines(text: str) -> dict[Where, int]:
@@ -76,15 +73,14 @@ def _lines(text: str) -> dict[Where, int]:
     here: Where = ()
     for number, line in enumerate(text.split("\n"), 1):
         if header := _HEADER.match(line):
-            names = _split(header[2])
-            here = (*_into(names[:-1], (), tables), names[-1])
-            lines.setdefault(here, number)
+            here = ()
+            for name in _split(header[2]):
+                here = (*_last(here, tables), name)
+                lines.setdefault(here, number)
             if header[1] == "[[":
                 tables[here] = tables.get(here, -1) + 1
                 here = (*here, tables[here])
                 lines[here] = number
-            elif here in tables:
-                here = (*here, tables[here])
         elif entry := _ENTRY.match(line):
             where = here
             for name in _split(entry[1]):
@@ -93,12 +89,9 @@ def _lines(text: str) -> dict[Where, int]:
     return lines
 
 
-def _into(names: list[str], where: Where, tables: dict[Where, int]) -> Where:
-    for name in names:
-        where = (*where, name)
-        if where in tables:
-            where = (*where, tables[where])
-    return where
+def _last(where: Where, tables: dict[Where, int]) -> Where:
+    """In an array of tables, the last table there is so far."""
+    return (*where, tables[where]) if where in tables else where
 
 
 def _split(key: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mcpguard.config.document import Node, Where
-from mcpguard.config.explain import explain, spelled
+from mcpguard.config.explain import explain, one_line, spelled
 from mcpguard.config.hints import FOLDER, NotData
 from mcpguard.config.signature import arguments, model_of
 from mcpguard.core.errors import PluginError, PolicyError, Problem
@@ -55,7 +55,9 @@ class Plan(Generic[T]):
         try:
             return self.cls(**self.options)
         except (TypeError, ValueError) as error:
-            raise PolicyError(f"{where}: {error}", source=self.source, line=self.line) from error
+            raise PolicyError(
+                f"{where}: {one_line(str(error))}", source=self.source, line=self.line
+            ) from error
         except OSError as error:
             what = f"{where}: {error.filename or 'a file'} cannot be opened: {error.strerror}"
             raise PolicyError(what, source=self.source, line=self.line) from error

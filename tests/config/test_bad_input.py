@@ -544,6 +544,7 @@ def test_a_long_or_strange_key_is_shown_cut_and_escaped() -> None:
         ),
         ('version = 1\n[servers."a.b"]\nsharde = true\n', 3),
         ("version = 1\n[interceptors.budgets]\n", 2),
+        ("version = 1\n[trust.git]\nlabels = []\n", 2),
     ],
 )
 def test_toml_problems_have_the_line_of_their_key_or_of_the_value_around_it(text: str, line: int) -> None:

@@ -251,9 +251,9 @@ def test_the_schema_holds_what_is_installed(run: Run, site: Path) -> None:
             from mcpguard import Interceptor
             class Thing(Interceptor):
                 def __init__(self) -> None:
-                    raise RuntimeError("not today")
+                    raise RuntimeError("not\\ntoday")
             """,
-            "cannot be made: RuntimeError: not today",
+            r"cannot be made: RuntimeError: not\ntoday",
         ),
         (
             """
@@ -397,3 +397,23 @@ def test_metadata_that_cannot_be_read_is_an_error(run: Run, site: Path, tmp_path
     line = failure(run, "version: 1\n", tmp_path)
 
     assert "the entry points of mcpguard.interceptors cannot be read" in line
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"), [("too\\n late", "too late"), ("", "refused, for no reason given")]
+)
+def test_what_a_third_party_constructor_refuses_is_one_line(
+    run: Run, site: Path, tmp_path: Path, message: str, shown: str
+) -> None:
+    """Whatever its author wrote into the error."""
+    code = f"""
+        from mcpguard import Interceptor
+        class Thing(Interceptor):
+            def __init__(self) -> None:
+                raise ValueError("{message}")
+    """
+    install(package(tmp_path, "acme-late", {"thing": "acme_late:Thing"}, "acme_late", code), site)
+
+    line = failure(run, "version: 1\ninterceptors: {thing: {}}\n", tmp_path)
+
+    assert line == f"policy.yaml:2: interceptors.thing: {shown}"

@@ -2,6 +2,7 @@
 
 import enum
 import inspect
+import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -11,8 +12,10 @@ from typing import Annotated, Any, Literal, NewType, TypedDict, Unpack
 import pytest
 from pydantic import Field, ValidationError
 
-from mcpguard import Access, AccessRule, Budget, Common, Interceptor, JsonLines, JSONObject, Logging
+from mcpguard import JSON, Access, AccessRule, Budget, Common, Interceptor, JsonLines, JSONObject, Logging
+from mcpguard.config.from_json import read as from_json
 from mcpguard.config.hints import FOLDER, NotData
+from mcpguard.config.plan import check_section
 from mcpguard.config.signature import arguments, model_of
 
 Label = NewType("Label", str)
@@ -330,3 +333,45 @@ class Plain(Interceptor):
 def test_an_interceptor_without_a_constructor_takes_the_common_options() -> None:
     """Inherited from `Interceptor`."""
     assert read(Plain, {"id": "x", "mode": "audit"}) == {"id": "x", "mode": "audit"}
+
+
+class Choosy(Interceptor):
+    """Take a rule or its name."""
+
+    def __init__(self, *, about: Rule | str | None = None, home: Path = Path()) -> None:
+        super().__init__()
+        self.about = about
+        self.home = home
+
+
+def told(section: JSON) -> list[str]:
+    """What is wrong with a section of `choosy`."""
+    node, _ = from_json(json.dumps(section))
+    found = check_section(
+        Choosy,
+        node,
+        name="choosy",
+        described="choosy",
+        path=("choosy",),
+        source="policy.json",
+        folder=Path("/etc"),
+    )
+    assert isinstance(found, list)
+    return [problem.message for problem in found]
+
+
+def test_of_several_types_the_one_that_comes_nearest_is_explained() -> None:
+    """A mapping with a wrong key was meant as the mapping, not as the text."""
+    assert told({"about": {"name": "x", "wight": 1}}) == [
+        "choosy.about: unknown key 'wight'; did you mean 'weight'? accepted here: name, weight"
+    ]
+    assert told({"about": 3}) == [
+        "choosy.about: expected a mapping or text, got a whole number; put it in quotes"
+    ]
+    assert told({"about": {"name": "x", "weight": -1}}) == ["choosy.about: weight is not negative"]
+
+
+def test_a_home_that_nobody_has_is_an_error_of_the_file() -> None:
+    """Not a RuntimeError of pathlib."""
+    (message,) = told({"home": "~nobody-of-that-name/x"})
+    assert message.startswith("choosy.home: Could not determine home")
