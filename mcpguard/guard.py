@@ -281,6 +281,7 @@ class Guard:
                 runs = [run for run in self._runs if run.ended is None]
             for run in runs:
                 if target in run.tenants:
+                    run.stop()
                     self._emitter.about_run("stopped", run, reason="tenant stopped")
         else:
             raise TypeError(f"stop takes a Run or a tenant's name, not {type(target).__name__}")

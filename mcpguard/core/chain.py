@@ -160,18 +160,21 @@ class Chain:
 
 
 class _Exit:
-    """The inner end: nothing goes out with an open question, or unrecorded where records are strict."""
+    """The inner end: nothing goes out with an open question, too late, or unrecorded where that is strict."""
 
-    __slots__ = ("_emitter",)
+    __slots__ = ("_emitter", "_is_behind_layers")
 
-    def __init__(self, emitter: Emitter) -> None:
+    def __init__(self, emitter: Emitter, *, is_behind_layers: bool) -> None:
         self._emitter = emitter
+        self._is_behind_layers = is_behind_layers
 
     def __call__(self, call: Call, wire: Wire) -> Awaitable[Result]:
         if call.asks:
-            denial = unasked(call.asks[0])
-            report_denial(self._emitter, call, denial)
-            return _ended(Result.denied(denial))
+            return self._refused(call, unasked(call.asks[0]))
+        if self._is_behind_layers and call.run is not None:
+            code = call.run.ended
+            if code is not None:
+                return self._refused(call, _too_late(code))
         if self._emitter.is_active and not self._emitter.dispatched(call):
             denial = refusal(
                 code="audit_unavailable", reason="a strict sink could not record the call", source="guard"
@@ -179,10 +182,14 @@ class _Exit:
             return _ended(Result.denied(denial))
         return wire(call)
 
+    def _refused(self, call: Call, denial: Denial) -> Awaitable[Result]:
+        report_denial(self._emitter, call, denial)
+        return _ended(Result.denied(denial))
+
 
 def link(steps: Sequence[Step], emitter: Emitter) -> Chain:
     """Link `steps`, outermost first, into a chain."""
-    frame: Frame = _Exit(emitter)
+    frame: Frame = _Exit(emitter, is_behind_layers=any(step.hook == "layer" for step in steps))
     stretches: list[Stretch] = []
     position = len(steps)
     while position > 0:
@@ -209,6 +216,16 @@ def link(steps: Sequence[Step], emitter: Emitter) -> Chain:
 def link_gate(steps: Sequence[Step], emitter: Emitter) -> Gate:
     """Link the checks among `steps` for notifications, which meet nothing else."""
     return Gate(_checks(steps, emitter), (), emitter)
+
+
+def _too_late(code: str) -> Denial:
+    """The refusal of a call whose run ended while a layer held it: waiting for a person, or for a retry."""
+    return refusal(
+        code=code,
+        reason="the run ended while the call was held",
+        message="This task has ended; no more calls can be made in it.",
+        source="guard",
+    )
 
 
 async def _ended(result: Result) -> Result:

@@ -108,8 +108,6 @@ class Handle:
 
     def refusal_code(self, run: Run) -> str | None:
         """Why no call may be made in `run` any more, or None."""
-        if run.ended is not None:
-            return run.ended
         if self.stopped_tenants and not self.stopped_tenants.isdisjoint(run.tenants):
             return "tenant_stopped"
-        return None
+        return run.ended

@@ -156,8 +156,6 @@ class _Heard:
         self.by_label: dict[str, Event] = {}
 
     def emit(self, event: Event) -> None:
-        if event.kind in ("decision", "interceptor_failed") and event.interceptor is not None:
-            self.by_label[event.interceptor] = event
+        self.by_label[event.interceptor or ""] = event
 
-    async def aclose(self) -> None:
-        pass
+    async def aclose(self) -> None: ...

@@ -10,14 +10,16 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import Context
 from itertools import count
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
 
 from mcpguard.core.result import Fate, Outcome, Result, WireError
-from mcpguard.core.wire import JSONObject
-from mcpguard.seams.messages import Key, error, id_key
+from mcpguard.core.wire import EMPTY, JSONObject
+from mcpguard.seams.course import Course
+from mcpguard.seams.messages import Key, error, id_key, result_of
 
 __all__ = ["GONE", "LOST", "MAX_UNDER_WAY", "Answers", "Exchange", "Exchanges", "failed"]
 
@@ -37,34 +39,65 @@ LOST: Final = Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT)
 
 _FAILED: Final = WireError(-32603, "The guard failed")
 
-_Waiter = TypeVar("_Waiter")
+_E = TypeVar("_E", bound="Exchange")
 
 
 class Exchange:
     """One request that runs through a chain, from its arrival to its answer.
 
     Args:
-        id: The id under which it came.
-        method: Its method.
+        item: The message that brought it.
+        body: The request in it.
     """
 
-    __slots__ = ("id", "is_abandoned", "method", "stop", "was_sent", "wire_id")
+    __slots__ = (
+        "answer",
+        "arrived",
+        "context",
+        "course",
+        "given",
+        "id",
+        "is_abandoned",
+        "item",
+        "method",
+        "result",
+        "scope",
+        "waits_in",
+        "wire_id",
+    )
 
-    def __init__(self, id: Key, method: str) -> None:
-        self.id = id
-        self.method = method
-        self.stop: Callable[[], object] | None = None
-        """Ends its chain where that stands."""
+    def __init__(self, item: Any, body: Any) -> None:
+        self.item = item
+        self.id: Key = body.id
+        self.method: str = body.method
+        self.given: JSONObject = EMPTY if body.params is None else body.params
         self.is_abandoned = False
-        self.was_sent = False
+        self.course: Course | None = None
+        """Its chain, if that runs in steps."""
+        self.scope: anyio.CancelScope | None = None
+        """Around the task it has otherwise."""
+        self.waits_in: Answers[Any] | None = None
+        """Where an answer from the other side is awaited, if it is."""
         self.wire_id: Key | None = None
-        """Its id on the other side, while an answer is awaited from there."""
+        """Its id on the other side, as long as it waits."""
+        self.arrived: Callable[[], object] = _nobody_waits
+        """Tells the task that waits for the answer that it has come."""
+        self.answer: Any = None
+        """The message that brought the answer."""
+        self.context: Context | None = None
+        """The context of whoever sent the answer, where the transport tells."""
+        self.result = LOST
+        """What came of it on the other side."""
 
     def abandon(self) -> None:
         """End it unanswered."""
         self.is_abandoned = True
-        if self.stop is not None:
-            self.stop()
+        if self.waits_in is not None:
+            self.waits_in.forget(self)
+        if self.course is not None:
+            self.course.close()
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 class Exchanges:
@@ -117,55 +150,64 @@ class Exchanges:
             self._by_key.popitem()[1].abandon()
 
 
-class Answers(Generic[_Waiter]):
-    """Who waits for the answers from one side."""
+class Answers(Generic[_E]):
+    """Which requests wait for an answer from one side, by the ids they were sent with."""
 
-    __slots__ = ("_numbers", "_prefix", "_settled", "_waiters")
+    __slots__ = ("_numbers", "_prefix", "_settled", "_waiting")
 
     def __init__(self) -> None:
         self._prefix = f"mcpguard-{secrets.token_hex(8)}-"
         self._numbers = count(1)
-        self._waiters: dict[Key | None, _Waiter] = {}
+        self._waiting: dict[Key | None, _E] = {}
         self._settled: OrderedDict[Key | None, None] = OrderedDict()
 
     def new_id(self) -> str:
         """An id that the other side cannot have used before."""
         return f"{self._prefix}{next(self._numbers)}"
 
-    def expect(self, id: Key, waiter: _Waiter) -> None:
-        """Let `waiter` have the answer to `id`."""
-        self._waiters[id_key(id)] = waiter
+    def expect(self, exchange: _E, wire_id: Key) -> None:
+        """`exchange` is sent with `wire_id`, and waits for the answer."""
+        exchange.waits_in, exchange.wire_id = self, wire_id
+        exchange.answer = exchange.context = None
+        exchange.result = LOST
+        self._waiting[id_key(wire_id)] = exchange
 
-    def claim(self, id: Key | None) -> _Waiter | None:
-        """Whoever waits for the answer to `id`, which has come; they do not wait any more."""
-        key = id_key(id)
-        waiter = self._waiters.pop(key, None)
-        if waiter is not None:
-            self._settle(key)
-        return waiter
-
-    def forget(self, id: Key, waiter: _Waiter) -> None:
-        """`waiter` does not want the answer to `id` any more."""
-        key = id_key(id)
-        if self._waiters.get(key) is waiter:
-            del self._waiters[key]
-            self._settle(key)
+    def take(self, item: Any, body: Any, context: Context | None) -> _E | None:
+        """The request to which this is the answer; it waits no longer."""
+        exchange = self._waiting.get(id_key(body.id))
+        if exchange is not None:
+            self.forget(exchange)
+            exchange.answer, exchange.context, exchange.result = item, context, result_of(body)
+        return exchange
 
     def is_stale(self, id: Key | None) -> bool:
         """Whether an answer to `id` is one too many, or too late."""
         key = id_key(id)
         return key in self._settled or (isinstance(key, str) and key.startswith(self._prefix))
 
-    def give_up(self) -> list[_Waiter]:
-        """Whoever waits for any answer; none will come."""
-        waiters = list(self._waiters.values())
-        self._waiters.clear()
-        return waiters
+    def let_pass(self, id: Key) -> None:
+        """A request that meets no chain is sent with `id`: its answer is not one too many."""
+        self._settled.pop(id_key(id), None)
 
-    def _settle(self, key: Key | None) -> None:
-        self._settled[key] = None
-        if len(self._settled) > MAX_SETTLED:
-            self._settled.popitem(last=False)
+    def forget(self, exchange: _E) -> None:
+        """`exchange` waits no longer."""
+        key = id_key(exchange.wire_id)
+        exchange.waits_in = exchange.wire_id = None
+        if self._waiting.get(key) is exchange:
+            del self._waiting[key]
+            self._settled[key] = None
+            if len(self._settled) > MAX_SETTLED:
+                self._settled.popitem(last=False)
+
+    def lose(self) -> list[_E]:
+        """Whatever waits; there will be no more answers."""
+        lost = list(self._waiting.values())
+        for exchange in lost:
+            self.forget(exchange)
+        return lost
+
+
+def _nobody_waits() -> None: ...
 
 
 def failed(exchange: Exchange, cause: Exception) -> Any:

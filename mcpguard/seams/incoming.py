@@ -1,30 +1,36 @@
 """Requests of a transport's server that meet a chain.
 
-Each runs in a task of its own and is handed to the client under an id made up here: a second request with
-the server's id cannot draw the answer past the filters. What is denied the server is told at once, in the
-form the request allows; the client never sees it.
+Each is handed to the client under an id made up here: a second request with the server's id cannot draw the
+answer past the filters. A chain with layers runs in a task of its own; one without, up to the client where
+the request is read, and from the answer on inside the client's `send`. What is denied the server is told at
+once, in the form the request allows; the client never sees it.
 
 Beside: `outgoing`, the client's requests. Above: `relay`. Below: `exchanges`, which answer is whose.
 """
 
-from contextlib import suppress
-from contextvars import Context
+import logging
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
+import anyio
 import anyio.abc
+from anyio.lowlevel import checkpoint
 
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Chain
 from mcpguard.core.result import Result
-from mcpguard.core.wire import EMPTY, JSONObject
+from mcpguard.core.wire import EMPTY
 from mcpguard.seams import messages
 from mcpguard.seams.connection import Connection
-from mcpguard.seams.exchanges import GONE, Answers, Exchange, Exchanges, failed
-from mcpguard.seams.inbox import Inbox
+from mcpguard.seams.course import Course, Run, can_run_in_steps
+from mcpguard.seams.exchanges import Answers, Exchange, Exchanges, failed
+from mcpguard.seams.inbox import Inbox, give_way
 from mcpguard.seams.render import inbound_answer
 
 __all__ = ["Incoming"]
+
+_log = logging.getLogger("mcpguard")
 
 
 class Incoming:
@@ -34,7 +40,7 @@ class Incoming:
         connection: What the guard knows of the connection.
         write: The transport's stream of messages to the server.
         inbox: What the client reads next.
-        tasks: Where chains run.
+        tasks: Where chains with layers run.
     """
 
     def __init__(self, connection: Connection, write: Any, inbox: Inbox, tasks: anyio.abc.TaskGroup) -> None:
@@ -43,65 +49,95 @@ class Incoming:
         self._write = write
         self._inbox = inbox
         self._tasks = tasks
-        self._answers = Answers()
+        self._answers: Answers[Exchange] = Answers()
 
-    def ask(self, item: Any, body: Any, chain: Chain, context: Context | None) -> None:
-        """Start to carry out a request, in the context of whoever sent it where the transport tells."""
-        exchange = Exchange(body.id, body.method)
-        self.under_way.add(exchange)
-        start = partial(self._tasks.start_soon, self._carry_out, exchange, item, body, chain, context)
-        if context is None:
-            start()
+    async def ask(self, item: Any, body: Any, chain: Chain, context: Context | None) -> None:
+        """Carry out a request, in the context of whoever sent it where the transport tells."""
+        asked = Exchange(item, body)
+        self.under_way.add(asked)
+        run = partial(self._connection.inbound, asked.method, asked.given, chain)
+        around = copy_context() if context is None else context
+        if can_run_in_steps(chain):
+            await self._in_steps(asked, run, around, context)
         else:
-            context.run(start)
+            scope = asked.scope = anyio.CancelScope()
+            around.run(self._tasks.start_soon, self._in_task, asked, run, scope, context)
+            await give_way()
 
-    def take(self, item: Any, body: Any) -> bool:
+    async def take(self, item: Any, body: Any) -> bool:
         """Whether the client's answer was for a chain, which has it now; else it passes as it is."""
-        return self._answers.take(body.id, item, None)
+        asked = self._answers.take(item, body, None)
+        if asked is None:
+            return self._answers.is_stale(body.id)
+        if asked.course is None:
+            asked.arrived()
+            await checkpoint()
+            return True
+        try:
+            answer = _answer(asked, asked.course.end(asked.result))
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
+            answer = failed(asked, error)
+        self.under_way.remove(asked)
+        await self._write.send(answer)
+        return True
 
-    async def _carry_out(
-        self, exchange: Exchange, item: Any, body: Any, chain: Chain, context: Context | None
+    async def _in_steps(self, asked: Exchange, run: Run, around: Context, context: Context | None) -> None:
+        course = asked.course = Course(run, around)
+        try:
+            call = course.begin()
+            if not isinstance(call, Result):
+                await self._inbox.put(self._request(asked, call), context)
+                return
+            answer = _answer(asked, call)
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
+            answer = failed(asked, error)
+        self.under_way.remove(asked)
+        self._tasks.start_soon(self._answer_server, answer)
+
+    async def _in_task(
+        self, asked: Exchange, run: Run, scope: anyio.CancelScope, context: Context | None
     ) -> None:
-        """Run one request through its chain, and answer it unless it is given up meanwhile."""
-        if exchange.is_abandoned:
-            return
-        given: JSONObject = EMPTY if body.params is None else body.params
+        """Run a chain with layers, and answer its request unless that is given up meanwhile."""
 
         async def wire(call: Call) -> Result:
-            params = None if call.params is EMPTY else call.params
-            return await self._asked(exchange, params, item.metadata, context)
+            request = self._request(asked, call)
+            arrival = anyio.Event()
+            asked.arrived = arrival.set
+            try:
+                await self._inbox.put(request, context)
+                await arrival.wait()
+            finally:
+                self._answers.forget(asked)
+            return asked.result
 
-        answer: Any = None
+        answer = None
+        with scope:
+            try:
+                answer = _answer(asked, await run(wire))
+            except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
+                answer = failed(asked, error)
+            finally:
+                self.under_way.remove(asked)
+        if not asked.is_abandoned:
+            await self._answer_server(answer)
+
+    def _request(self, asked: Exchange, call: Call) -> Any:
+        """What the client is asked."""
+        wire_id = self._answers.new_id()
+        self._answers.expect(asked, wire_id)
+        params = None if call.params is EMPTY else call.params
+        return messages.request(wire_id, asked.method, params, asked.item.metadata)
+
+    async def _answer_server(self, answer: Any) -> None:
         try:
-            with exchange.scope:
-                result = await self._connection.inbound(exchange.method, given, chain, wire)
-                answer = _answer(exchange, given, result)
-        except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
-            answer = failed(exchange, error)
-        finally:
-            self.under_way.remove(exchange)
-        if not exchange.is_abandoned:
-            with suppress(*GONE):
-                await self._write.send(answer)
-
-    async def _asked(
-        self, exchange: Exchange, params: JSONObject | None, metadata: Any, context: Context | None
-    ) -> Result:
-        """Hand a request to the client and wait for its answer."""
-        wire_id = exchange.wire_id = self._answers.new_id()
-        waiter = self._answers.expect(wire_id)
-        try:
-            await self._inbox.put(messages.request(wire_id, exchange.method, params, metadata), context)
-            await waiter.arrived.wait()
-        finally:
-            exchange.wire_id = None
-            self._answers.forget(wire_id, waiter)
-        return waiter.result
+            await self._write.send(answer)
+        except Exception as error:  # noqa: BLE001 - nothing that a server asks ends the session
+            _log.debug("an answer to %s was not taken: %s", self._connection.name, type(error).__name__)
 
 
-def _answer(exchange: Exchange, given: JSONObject, result: Result) -> Any:
+def _answer(asked: Exchange, result: Result) -> Any:
     """What the server is told. A request that is to become a task has no form for a refusal but an error."""
-    declined = None if result.denial is None or "task" in given else inbound_answer(exchange.method)
+    declined = None if result.denial is None or "task" in asked.given else inbound_answer(asked.method)
     if declined is not None:
-        return messages.response(exchange.id, declined)
-    return messages.answer_of(exchange.id, result)
+        return messages.response(asked.id, declined)
+    return messages.answer_of(asked.id, result)

@@ -74,12 +74,14 @@ def body_of(item: Any) -> Any:
 
 def id_key(id: object) -> Key | None:
     """What ids are compared by: to both SDKs "7" is 7. None for what is no id."""
+    if type(id) is int:
+        return id
     if isinstance(id, str):
         try:
             return int(id)
         except ValueError:
             return id
-    return id if isinstance(id, int) and not isinstance(id, bool) else None
+    return None
 
 
 def request(id: Key, method: str, params: JSONObject | None, metadata: Any = None) -> Any:

@@ -10,7 +10,6 @@ Beside: `incoming`, the server's requests. Above: `relay`. Below: `exchanges`, w
 
 from contextlib import suppress
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -20,16 +19,15 @@ from anyio.lowlevel import checkpoint
 
 from mcpguard.core.call import Call, ToolFacts
 from mcpguard.core.chain import Chain
-from mcpguard.core.interceptor import Wire
 from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.seams import messages
 from mcpguard.seams.connection import Connection
-from mcpguard.seams.course import Course, can_run_in_steps
+from mcpguard.seams.course import Course, Run, can_run_in_steps
 from mcpguard.seams.exchanges import GONE, LOST, Answers, Exchange, Exchanges, failed
-from mcpguard.seams.inbox import Inbox
+from mcpguard.seams.inbox import Inbox, give_way
 from mcpguard.seams.listings import Called, Listings
-from mcpguard.seams.messages import CANCELLED, Key
+from mcpguard.seams.messages import CANCELLED, Key, id_key
 from mcpguard.seams.render import tool_refusal
 
 __all__ = ["Outgoing"]
@@ -41,37 +39,22 @@ _UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
 """Requests that a client must not cancel (MCP 2026-07-28, cancellation)."""
 
 
-@dataclass(slots=True)
-class _Asked:
-    """A request of the client's, and how far it has got.
+class _Asked(Exchange):
+    """A request of the client's."""
 
-    Args:
-        exchange: Its way through the chain.
-        item: The message as the client sent it.
-        given: Its parameters.
-        called: Set where it calls a tool.
-        is_own: Whether it is the SDK's own listing.
-        course: Its chain, where that runs in steps.
-        arrived: Set when the answer has come, where a task waits for it.
-        answer: The answer as it came, under the id the request was sent with.
-        context: Whose answer it is, where the transport tells.
-        result: What came of it at the wire.
-    """
+    __slots__ = ("called", "is_sdks_own", "was_sent")
 
-    exchange: Exchange
-    item: Any
-    given: JSONObject
-    called: Called | None
-    is_own: bool
-    course: Course | None = None
-    arrived: anyio.Event | None = None
-    answer: Any = None
-    context: Context | None = None
-    result: Result = LOST
+    def __init__(self, item: Any, body: Any) -> None:
+        super().__init__(item, body)
+        self.was_sent = False
+        self.called: Called | None = None
+        """Set where it calls a tool."""
+        self.is_sdks_own = False
+        """Whether it lists tools for the SDK itself."""
 
 
 class Outgoing:
-    """The client's requests under way, and who waits for which answer of the server's.
+    """The client's requests under way, and the server's answers to them.
 
     Args:
         connection: What the guard knows of the connection.
@@ -94,6 +77,7 @@ class Outgoing:
 
     def passes(self, body: Any) -> None:
         """Take note of a request that meets no chain."""
+        self._answers.let_pass(body.id)
         if body.method == "tools/call" and body.params is not None:
             self._listings.called(body.params, is_answered=True)
 
@@ -102,27 +86,212 @@ class Outgoing:
 
         Raises:
             ClosedResourceError: If the client has closed the stream on which the answer would come.
+            Exception: What the transport raises where it does not take the request.
         """
         if self._is_closed:
             raise anyio.ClosedResourceError
-        given: JSONObject = EMPTY if body.params is None else body.params
-        asked = _Asked(Exchange(body.id, body.method), item, given, None, False)
-        if body.method == "tools/call":
-            self._stamped = given.get("_meta"), item.metadata
-            asked.called = self._listings.called(given, is_answered=False)
-        elif body.method == "tools/list":
-            asked.is_own = self._listings.is_sdks_own(given)
-        out = self.under_way.add(asked.exchange)
-        if out is not None and out.id != body.id:
-            self._inbox.push(messages.answer_of(out.id, LOST))
-        run = partial(
-            self._connection.unasked if asked.is_own else self._connection.outbound,
-            body.method,
-            given,
-            chain,
-        )
+        asked = _Asked(item, body)
+        if asked.method == "tools/call":
+            self._stamped = asked.given.get("_meta"), item.metadata
+            asked.called = self._listings.called(asked.given, is_answered=False)
+        elif asked.method == "tools/list":
+            asked.is_sdks_own = self._listings.is_sdks_own(asked.given)
+        displaced = self.under_way.add(asked)
+        if displaced is not None and displaced.id != asked.id:
+            self._inbox.push(messages.answer_of(displaced.id, LOST))
+        through = self._connection.unasked if asked.is_sdks_own else self._connection.outbound
+        run = partial(through, asked.method, asked.given, chain)
         if can_run_in_steps(chain):
-            await self._take_steps(asked, run)
+            await self._in_steps(asked, run)
         else:
-            ...
+            scope = asked.scope = anyio.CancelScope()
+            self._tasks.start_soon(self._in_task, asked, run, scope)
             await checkpoint()
+
+    async def take(self, item: Any, body: Any, context: Context | None) -> bool:
+        """Whether the server's answer was for a chain, which has it now; else it passes as it is."""
+        asked = self._answers.take(item, body, context)
+        if asked is None:
+            return self._answers.is_stale(body.id) or body.id in self.under_way
+        if id_key(body.id) != id_key(asked.id):
+            asked.answer = None  # a later attempt's: its id is not the one the client waits for
+        await self._resume(asked)
+        return True
+
+    async def lose(self) -> None:
+        """The server has gone: nothing more is sent, and no answer will come."""
+        self._is_lost = True
+        for asked in self._answers.lose():
+            await self._resume(asked)
+
+    def close(self) -> None:
+        """The client reads no more: no answer can reach it."""
+        self._is_closed = True
+        self.under_way.end()
+
+    async def list_page(self, params: JSONObject | None) -> JSONObject:
+        """List tools past the chain.
+
+        Raises:
+            ConnectionError: If there is no list.
+        """
+        envelope, metadata = messages.listing_stamp(*self._stamped)
+        given = {**({} if params is None else params), "_meta": envelope} if envelope else params
+        item = messages.request(self._answers.new_id(), "tools/list", given, metadata)
+        asked = _Asked(item, messages.body_of(item))
+        self._answers.expect(asked, asked.id)
+        result = await self._fetched(asked, item)
+        if result.value is None:
+            raise ConnectionError(f"tools/list ended as {result.outcome}")
+        return result.value
+
+    async def _in_steps(self, asked: _Asked, run: Run) -> None:
+        course = asked.course = Course(run, copy_context())
+        try:
+            call = course.begin()
+            if isinstance(call, Result):
+                self.under_way.remove(asked)
+                self._inbox.push(self._answer(asked, call))
+                await checkpoint()
+            elif self._needs_facts(asked, call):
+                self._tasks.start_soon(self._post_later, asked, course, call)
+                await checkpoint()
+            else:
+                await self._post(asked, course, call, None)
+        except BaseException:
+            self.under_way.remove(asked)
+            asked.abandon()
+            raise
+
+    async def _post(self, asked: _Asked, course: Course, call: Call, facts: ToolFacts | None) -> None:
+        """Send a call whose chain runs in steps; whoever reads the answer takes the next one."""
+        request = self._request(asked, call, facts)
+        try:
+            if self._is_lost:
+                raise anyio.ClosedResourceError
+            await self._write.send(request)
+        except Exception as error:
+            self._answers.forget(asked)
+            asked.result = _untaken(error)
+            self._ended(asked, course)
+            raise
+
+    async def _post_later(self, asked: _Asked, course: Course, call: Call) -> None:
+        """The same in a task, where something must be fetched first and nobody can be told of a failure."""
+        facts = await self._facts(call)
+        if asked.is_abandoned:
+            return
+        try:
+            await self._post(asked, course, call, facts)
+        except Exception as error:  # noqa: BLE001 - the session goes on, or ends by itself
+            self._inbox.push(failed(asked, error))
+
+    async def _in_task(self, asked: _Asked, run: Run, scope: anyio.CancelScope) -> None:
+        """Run a chain with layers, and answer its request unless that is given up meanwhile."""
+
+        async def wire(call: Call) -> Result:
+            facts = await self._facts(call) if self._needs_facts(asked, call) else None
+            return await self._fetched(asked, self._request(asked, call, facts))
+
+        answer = None
+        with scope:
+            try:
+                answer = self._answer(asked, await run(wire))
+            except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
+                answer = failed(asked, error)
+            finally:
+                self.under_way.remove(asked)
+        if not asked.is_abandoned:
+            await self._inbox.put(answer, asked.context)
+
+    async def _fetched(self, asked: _Asked, request: Any) -> Result:
+        """Send a request and wait for its answer."""
+        wire_id = messages.body_of(request).id
+        arrival = anyio.Event()
+        asked.arrived = arrival.set
+        try:
+            if self._is_lost:
+                raise anyio.ClosedResourceError
+            await self._write.send(request)
+            await arrival.wait()
+        except anyio.get_cancelled_exc_class():
+            if not (asked.is_abandoned or asked.method in _UNCANCELLED):
+                await self._give_up(wire_id)
+            raise
+        except Exception as error:  # noqa: BLE001 - every outcome is a Result
+            asked.result = _untaken(error)
+        finally:
+            self._answers.forget(asked)
+        return asked.result
+
+    async def _give_up(self, wire_id: Key) -> None:
+        """Tell the server, as the SDK would, that a layer no longer waits for its answer."""
+        cancelled = messages.notification(CANCELLED, {"requestId": wire_id, "reason": "given up"})
+        with anyio.move_on_after(CANCEL_TIMEOUT, shield=True), suppress(*GONE):
+            await self._write.send(cancelled)
+
+    async def _resume(self, asked: _Asked) -> None:
+        """Go on with what came of a request on the other side."""
+        if asked.course is not None:
+            await self._inbox.put(self._ended(asked, asked.course), asked.context)
+        else:
+            asked.arrived()
+            await give_way()
+
+    def _ended(self, asked: _Asked, course: Course) -> Any:
+        """Take the last step of a chain, and make its answer."""
+        try:
+            return self._answer(asked, course.end(asked.result))
+        except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
+            return failed(asked, error)
+        finally:
+            self.under_way.remove(asked)
+
+    def _request(self, asked: _Asked, call: Call, facts: ToolFacts | None) -> Any:
+        """What is sent for a call as the chain has left it; a second attempt has an id of its own."""
+        wire_id = self._answers.new_id() if asked.was_sent else asked.id
+        asked.was_sent = True
+        self._answers.expect(asked, wire_id)
+        is_rewritten = call.params is not asked.given
+        if wire_id is asked.id and not is_rewritten:
+            return asked.item
+        metadata = asked.item.metadata
+        if is_rewritten:
+            metadata = messages.restamped(metadata, call.method, asked.given, call.params, facts)
+        params = None if call.params is EMPTY else call.params
+        return messages.request(wire_id, call.method, params, metadata)
+
+    def _answer(self, asked: _Asked, result: Result) -> Any:
+        """What the client is told. There is no caller to raise in: where denials are raised, it is an error.
+
+        A call that is to become a task is answered with a task, which has no form for a refusal.
+        """
+        if asked.called is not None:
+            asked.called.is_answered = result.outcome is Outcome.OK
+        elif asked.method == "tools/list" and result.value is not None:
+            self._listings.delivered(asked.given, result.value)
+        if result is asked.result and asked.answer is not None:
+            return asked.answer
+        denial = result.denial
+        if denial is not None and asked.is_sdks_own:
+            return messages.response(asked.id, {"tools": []})
+        is_call = asked.method == "tools/call" and "task" not in asked.given
+        if denial is not None and is_call and self._connection.handle.on_deny == "result":
+            return messages.response(asked.id, tool_refusal(denial))
+        return messages.answer_of(asked.id, result)
+
+    def _needs_facts(self, asked: _Asked, call: Call) -> bool:
+        """Whether arguments of a rewritten call are headers as well; its definition says which."""
+        return call.params is not asked.given and messages.has_param_headers(asked.item.metadata)
+
+    async def _facts(self, call: Call) -> ToolFacts | None:
+        try:
+            return await self._connection.catalog.get(call.target or "")
+        except Exception:  # noqa: BLE001 - without the definition no argument becomes a header
+            return None
+
+
+def _untaken(error: Exception) -> Result:
+    """What came of a request that the transport did not take."""
+    fate = Fate.NOT_SENT if isinstance(error, GONE) else Fate.SENT
+    return Result(outcome=Outcome.TRANSPORT_ERROR, fate=fate, cause=error)

@@ -74,8 +74,7 @@ class Relay:
                     item = await self._read.receive()
                     await self._receive(item, getattr(self._read, "last_context", None))
             except Exception as reason:  # noqa: BLE001 - what reading ends with is what the client reads
-                self._outgoing.lose()
-                await give_way()
+                await self._outgoing.lose()
                 self.inbox.end(reason)
 
     def close(self) -> None:
@@ -92,15 +91,13 @@ class Relay:
         if kind is Request:
             chain = self.connection.chain(body.method)
             if chain is not None:
-                self._outgoing.ask(item, body, chain)
-                await checkpoint()
+                await self._outgoing.ask(item, body, chain)
                 return
             self._outgoing.passes(body)
         elif kind is Notification:
             await self._notify_server(item, body)
             return
-        elif (kind is Response or kind is Error) and self._incoming.take(item, body):
-            await checkpoint()
+        elif (kind is Response or kind is Error) and await self._incoming.take(item, body):
             return
         await self._write.send(item)
 
@@ -111,8 +108,7 @@ class Relay:
         if kind is Request:
             chain = self.connection.inbound_chain(body.method)
             if chain is not None:
-                self._incoming.ask(item, body, chain, context)
-                await give_way()
+                await self._incoming.ask(item, body, chain, context)
                 return
         elif kind is Notification:
             params: JSONObject | None = body.params
@@ -125,8 +121,7 @@ class Relay:
                     return
             if admitted is not params:
                 item = messages.notification(body.method, admitted, item.metadata)
-        elif (kind is Response or kind is Error) and self._outgoing.take(item, body, context):
-            await give_way()
+        elif (kind is Response or kind is Error) and await self._outgoing.take(item, body, context):
             return
         await self.inbox.put(item, context)
 
@@ -144,12 +139,3 @@ class Relay:
         if admitted is not body.params:
             item = messages.notification(body.method, admitted, item.metadata)
         await self._write.send(item)
-
-
-async def give_way() -> None:
-    """Let tasks that were woken or started go on until they wait, so that what follows stays behind them.
-
-    Twice, because trio runs what is ready in any order.
-    """
-    await checkpoint()
-    await checkpoint()

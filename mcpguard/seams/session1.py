@@ -127,10 +127,13 @@ class Session1:
 
         if method == "tools/list" and is_fetching_for_itself():
             result = await connection.unasked(method, given, chain, wire)
-        else:
-            result = await connection.outbound(
-                method, given, chain, wire, timeout=self._seconds(request_read_timeout_seconds)
-            )
+            try:
+                return self._deliver(method, result, result_type, answered)
+            except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
+                _log.warning("tools of %s could not be listed: %s", connection.name, type(error).__name__)
+                return types.ListToolsResult(tools=[])
+        seconds = self._seconds(request_read_timeout_seconds)
+        result = await connection.outbound(method, given, chain, wire, timeout=seconds)
         return self._deliver(method, result, result_type, answered)
 
     async def send_notification(self, notification: Any, related_request_id: str | int | None = None) -> None:
@@ -146,18 +149,8 @@ class Session1:
 
     async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
         """Validate a result that has arrived; the listing this may take costs nothing and cannot fail it."""
-        session = self.session
-        if self.connection.chain("tools/list") is not None and name not in session._tool_output_schemas:
-            try:
-                with fetching_for_itself():
-                    await session.list_tools()
-            except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
-                _log.warning(
-                    "tools of %s could not be listed: %s", self.connection.name, type(error).__name__
-                )
-            if name not in session._tool_output_schemas:
-                return
-        await self._validate(name, result)
+        with fetching_for_itself():
+            await self._validate(name, result)
 
     def _seconds(self, timeout: timedelta | None) -> float | None:
         """The time the SDK will allow for the answer: the request's, else the session's."""

@@ -197,7 +197,7 @@ class _WriteStream(_Stream):
 
 def _are_streams(yielded: object) -> bool:
     return (
-        isinstance(yielded, tuple)
+        isinstance(yielded, tuple | list)
         and len(yielded) >= 2
         and hasattr(yielded[0], "receive")
         and hasattr(yielded[1], "send")

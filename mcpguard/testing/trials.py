@@ -91,9 +91,8 @@ class Next:
         self.calls.append(call)
         self.tasks.append(anyio.get_current_task().id)
         self.was_reached.set()
-        if self._result is None:
+        while self._result is None:
             await anyio.sleep_forever()
-            raise AssertionError
         await anyio.lowlevel.checkpoint()
         return self._result
 

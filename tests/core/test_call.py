@@ -115,11 +115,33 @@ def test_what_is_derived_is_derived_once_and_dropped_by_a_rewrite() -> None:
     """Design, "The contract": shared by interceptors, invalidated by the rewrite."""
     call = tool_call(a="one")
     assert call.texts is call.texts
+    assert call.fingerprint is call.fingerprint
     assert call.canonical_arguments is call.replace(asks=(Ask("x", reason="y"),)).canonical_arguments
     assert call.with_tool(FACTS).texts is call.texts
     rewritten = call.replace(params={"name": "read", "arguments": {"a": "two"}})
     assert rewritten.texts == ("read", "two")
     assert call.texts == ("read", "one")
+
+
+def test_the_quick_way_to_make_a_call_makes_the_same_call() -> None:
+    """A member that it left out would be another call's, or nobody's."""
+    run = Run(principal=ADA)
+    quick = Call.outgoing("1", "tools/call", {"name": "read"}, "files", ADA, run, 2)
+    plain = Call(
+        id="1",
+        method="tools/call",
+        params={"name": "read"},
+        server="files",
+        principal=ADA,
+        run=run,
+        round=2,
+    )
+    assert [getattr(quick, name) for name in Call.__dataclass_fields__] == [
+        getattr(plain, name) for name in Call.__dataclass_fields__
+    ]
+    assert repr(quick) == repr(plain)
+    assert quick.replace(params={"name": "write"}).target == "write"
+    assert quick.shadow().enforced is False
 
 
 def test_a_call_is_frozen() -> None:

@@ -150,15 +150,15 @@ async def test_tasks_side_by_side_have_runs_of_their_own() -> None:
 def test_a_thread_has_no_run_unless_its_context_is_copied() -> None:
     """Why `run=` can be bound explicitly when wrapping."""
     seen: list[Run | None] = []
+
+    def look() -> None:
+        seen.append(current_run())
+
     run = Run()
     with bound(run):
-        for target in (lambda: seen.append(current_run()), _in_a_copy(seen)):
+        context = contextvars.copy_context()
+        for target in (look, lambda: context.run(look)):
             thread = threading.Thread(target=target)
             thread.start()
             thread.join()
     assert seen == [None, run]
-
-
-def _in_a_copy(seen: list[Run | None]):  # noqa: ANN202 - a thread's target
-    context = contextvars.copy_context()
-    return lambda: context.run(lambda: seen.append(current_run()))

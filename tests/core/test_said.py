@@ -102,5 +102,7 @@ def test_a_run_knows_what_was_said_in_the_runs_above_it() -> None:
     assert not inner.said("ada@example.org")
     outer.user_said("write to ada@example.org")
     inner.user_said("and to bob@example.org")
+    inner.user_said("and to eve@example.org")
     assert inner.said("ada@example.org")
+    assert inner.said("bob@example.org")
     assert not outer.said("bob@example.org")

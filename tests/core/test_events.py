@@ -1,0 +1,278 @@
+"""Events: what they say of a call, where they go, and what never gets into them."""
+
+import logging
+import threading
+from typing import Any
+
+import pytest
+from chains import ADA, FAILED, OK, Wire, allowing, denying, linked, tool_call
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpguard import JSON, Call, Event, Fate, Outcome, Result, Run
+from mcpguard.core.events import MAX_NAME, Emitter
+from mcpguard.core.wire import canonical, digest
+from mcpguard.testing import FakeClock, RecordingSink
+
+pytestmark = pytest.mark.anyio
+
+KEY = b"0123456789abcdef"
+
+
+class Masking:
+    """A scrubber that keeps names and hides values."""
+
+    def scrub(self, value: JSON) -> JSON:
+        return dict.fromkeys(value, "***") if isinstance(value, dict) else "***"
+
+
+class Mutating:
+    """A scrubber that cleans in place, as a hasty one would."""
+
+    def scrub(self, value: Any) -> JSON:
+        value.clear()
+        return "cleaned"
+
+
+class Raising:
+    """A scrubber that cannot cope, and whose error holds what it choked on."""
+
+    def scrub(self, value: JSON) -> JSON:
+        raise ValueError(f"cannot clean {value!r}")
+
+
+async def test_a_call_is_framed_by_three_events() -> None:
+    """Received, dispatched, completed: intent, sending and outcome."""
+    sink, clock = RecordingSink(), FakeClock(epoch=1000.0)
+    outer = Run(id="outer")
+    run = Run(id="job", principal=ADA, parent=outer)
+    chain = linked(sinks=[sink], clock=clock).chain("tools/call", "outbound")
+
+    async def slow(call: Call) -> Result:
+        clock.advance(2.5)
+        return OK
+
+    await chain(tool_call(path="a.txt", run=run), slow)
+    received, dispatched, completed = sink.events
+    assert [event.kind for event in sink.events] == ["received", "dispatched", "completed"]
+    assert [event.seq for event in sink.events] == [1, 2, 3]
+    assert (received.time, completed.time) == (1000.0, 1002.5)
+    assert received.as_dict().keys() == dispatched.as_dict().keys()
+    assert received.arguments_digest == dispatched.arguments_digest
+    assert received.arguments_bytes == len(b'{"path":"a.txt"}')
+    assert (completed.outcome, completed.fate, completed.duration) == (Outcome.OK, Fate.ANSWERED, 2.5)
+    assert completed.result_bytes == len(canonical(OK.value))
+    whose = (received.run_id, received.parent_run_id, received.tenant, received.user, received.agent)
+    assert whose == ("job", "outer", "acme", "ada", "tester")
+    what = (received.server, received.method, received.direction, received.target, received.round)
+    assert what == ("files", "tools/call", "outbound", "read", 0)
+
+
+async def test_an_event_of_nobodys_call_says_nothing_of_whose_it_is() -> None:
+    """No run, no principal."""
+    sink = RecordingSink()
+    chain = linked(sinks=[sink]).chain("ping", "outbound")
+    await chain(Call(id="1", method="ping"), Wire())
+    assert not {"run_id", "parent_run_id", "tenant", "user", "target"} & sink.events[0].as_dict().keys()
+
+
+async def test_a_refusal_is_completed_with_its_source_and_code() -> None:
+    """Breakers and metrics read the outcome, operators the reason."""
+    sink = RecordingSink()
+    chain = linked(denying(), sinks=[sink]).chain("tools/call", "outbound")
+    await chain(tool_call(), Wire())
+    assert sink.kinds == ["received", "decision", "completed"]
+    last = sink.last("completed")
+    assert (last.interceptor, last.code, last.reason) == ("checking", "not_here", "the test says so")
+    assert (last.outcome, last.fate) == (Outcome.DENIED, Fate.NOT_SENT)
+
+
+async def test_an_error_of_the_server_is_completed_with_its_code_and_not_its_text() -> None:
+    """A server's message may hold anything."""
+    sink = RecordingSink()
+    await linked(sinks=[sink]).chain("tools/call", "outbound")(tool_call(), Wire(FAILED))
+    last = sink.last("completed")
+    assert (last.outcome, last.error_code, last.result_digest) == (Outcome.PROTOCOL_ERROR, -32603, None)
+    assert "no" not in sink.texts
+
+
+@given(st.text(min_size=6), st.text(min_size=6))
+async def test_events_never_contain_a_seeded_value(argument: str, answer: str) -> None:
+    """Digests only, unless there is a scrubber."""
+    argument, answer = f"canary{argument}", f"canary{answer}"
+    sink = RecordingSink()
+    chain = linked(allowing(), denying("write"), sinks=[sink]).chain("tools/call", "outbound")
+    wire = Wire(Result.of({"content": [{"type": "text", "text": answer}]}))
+    for name in ("read", "write"):
+        await chain(tool_call(name, path=argument, nested=[{argument: argument}]), wire)
+    assert not any("canary" in text for text in sink.texts)
+    assert not any("canary" in repr(event) for event in sink.events)
+
+
+async def test_digests_are_keyed() -> None:
+    """A plain digest of `yes` can be found by trying."""
+    sink = RecordingSink()
+    emitter = Emitter([sink], clock=FakeClock(), key=KEY)
+    emitter.received(tool_call(a="yes"))
+    body = canonical({"a": "yes"})
+    assert sink.events[0].arguments_digest == digest(body, KEY)
+    other = RecordingSink()
+    Emitter([other], clock=FakeClock()).received(tool_call(a="yes"))
+    assert other.events[0].arguments_digest != digest(body, KEY)
+
+
+async def test_payloads_are_what_the_scrubber_makes_of_them() -> None:
+    """Design, "The order": a Scrubber cleans events before any sink."""
+    sink = RecordingSink()
+    chain = linked(sinks=[sink], scrubber=Masking()).chain("tools/call", "outbound")
+    await chain(tool_call(path="canary"), Wire(Result.of({"content": "canary"})))
+    assert sink.last("received").payload == {"path": "***"}
+    assert sink.last("completed").payload == {"content": "***"}
+    assert not any("canary" in text for text in sink.texts)
+
+
+async def test_parameters_are_the_payload_of_a_method_without_arguments() -> None:
+    """There is nothing else to record of them."""
+    sink = RecordingSink()
+    chain = linked(sinks=[sink], scrubber=Masking()).chain("resources/read", "outbound")
+    await chain(Call(id="1", method="resources/read", params={"uri": "file:///a"}), Wire())
+    assert sink.last("received").payload == {"uri": "***"}
+
+
+async def test_a_scrubber_that_raises_drops_the_payload_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What cannot be cleaned is not recorded; the error may hold it, so it is not logged."""
+    sink, wire = RecordingSink(), Wire()
+    chain = linked(sinks=[sink], scrubber=Raising()).chain("tools/call", "outbound")
+    with caplog.at_level(logging.WARNING, "mcpguard"):
+        assert await chain(tool_call(path="canary"), wire) is OK
+    assert [event.payload for event in sink.events] == [None, None, None]
+    assert "scrubber failed with ValueError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_a_scrubber_that_cleans_in_place_changes_no_call() -> None:
+    """It is given a copy: recording must not alter what is sent or answered."""
+    wire = Wire(Result.of({"content": []}))
+    chain = linked(sinks=[RecordingSink()], scrubber=Mutating()).chain("tools/call", "outbound")
+    result = await chain(tool_call(path="a"), wire)
+    assert wire.params == [{"name": "read", "arguments": {"path": "a"}}]
+    assert result.value == {"content": []}
+
+
+async def test_a_sink_that_fails_keeps_nothing_from_the_others_and_nothing_from_the_agent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The promise of `Sink`; what it raised may hold anything, so only its type is logged."""
+    failing, working = RecordingSink(fails_with=OSError("canary")), RecordingSink()
+    chains = linked(sinks=[failing, working])
+    with caplog.at_level(logging.WARNING, "mcpguard"):
+        assert await chains.chain("tools/call", "outbound")(tool_call(), Wire()) is OK
+    assert len(working.events) == 3
+    assert chains.emitter.failures == {"RecordingSink": 3}
+    assert "sink RecordingSink failed with OSError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+async def test_a_strict_sink_that_fails_denies_the_call(order: slice) -> None:
+    """Design: in strict mode the dispatch waits for the record."""
+    sinks = [RecordingSink(strict=True, fails_with=OSError("full"), fails_on=["dispatched"]), RecordingSink()]
+    wire = Wire()
+    result = await linked(sinks=sinks[order]).chain("tools/call", "outbound")(tool_call(), wire)
+    assert result.denial is not None
+    assert (result.denial.code, result.denial.source) == ("audit_unavailable", "guard")
+    assert (result.fate, wire.calls) == (Fate.NOT_SENT, [])
+    assert sinks[1].last("completed").code == "audit_unavailable"
+
+
+async def test_a_strict_sink_that_misses_another_event_does_not_deny() -> None:
+    """The dispatch is what waits for the record."""
+    sink = RecordingSink(strict=True, fails_with=OSError("full"), fails_on=["received", "completed"])
+    wire = Wire()
+    assert await linked(sinks=[sink]).chain("tools/call", "outbound")(tool_call(), wire) is OK
+
+
+async def test_nothing_is_emitted_after_closing() -> None:
+    """The promise of `Sink.aclose`."""
+    sink, wire = RecordingSink(), Wire()
+    chains = linked(sinks=[sink])
+    await chains.emitter.aclose()
+    assert await chains.chain("tools/call", "outbound")(tool_call(), wire) is OK
+    assert (sink.events, chains.emitter.failures) == ([], {})
+
+
+async def test_a_closed_strict_sink_denies_every_call() -> None:
+    """It cannot record any more, so nothing may go out that it should have recorded."""
+    chains, wire = linked(sinks=[RecordingSink(strict=True)]), Wire()
+    await chains.emitter.aclose()
+    result = await chains.chain("tools/call", "outbound")(tool_call(), wire)
+    assert result.outcome is Outcome.DENIED
+    assert wire.calls == []
+
+
+async def test_every_sink_is_closed_and_once_even_if_one_fails() -> None:
+    """All of them get their chance to flush; the first failure is the caller's to see."""
+    first, second = RecordingSink(fails_with=OSError("first")), RecordingSink(fails_with=OSError("second"))
+    third = RecordingSink()
+    emitter = Emitter([first, second, third], clock=FakeClock())
+    with pytest.raises(OSError, match="first"):
+        await emitter.aclose()
+    assert (first.is_closed, second.is_closed, third.is_closed) == (True, True, True)
+    await emitter.aclose()
+
+
+async def test_without_sinks_nothing_is_made() -> None:
+    """What nobody listens to costs nothing."""
+    emitter = Emitter([], clock=FakeClock())
+    assert not emitter.is_active
+    emitter.about("decision", tool_call(), verdict="deny")
+    emitter.about_run("run_opened", Run())
+    assert not Emitter([RecordingSink()], clock=FakeClock()).silent().is_active
+
+
+def test_a_runs_event_says_whose_it_is() -> None:
+    """Opened, closed, stopped."""
+    sink = RecordingSink()
+    emitter = Emitter([sink], clock=FakeClock())
+    outer = Run(id="outer", principal=ADA)
+    emitter.about_run("stopped", Run(id="inner", parent=outer), reason="run stopped")
+    emitter.about_run("run_opened", Run(id="nobodys"))
+    stopped, opened = sink.events
+    assert (stopped.run_id, stopped.parent_run_id, stopped.tenant) == ("inner", "outer", "acme")
+    assert (stopped.user, stopped.agent, stopped.reason) == ("ada", "tester", "run stopped")
+    assert opened.as_dict() == {"kind": "run_opened", "seq": 2, "time": opened.time, "run_id": "nobodys"}
+
+
+def test_names_from_outside_are_cut() -> None:
+    """A server may name a tool with a novel."""
+    sink = RecordingSink()
+    emitter = Emitter([sink], clock=FakeClock())
+    emitter.received(tool_call("x" * 10_000))
+    emitter.received(Call(id="1", method="m" * 10_000))
+    assert len(sink.events[0].target or "") == MAX_NAME
+    assert len(sink.events[1].method or "") == MAX_NAME
+
+
+def test_numbers_are_given_once_whatever_the_threads() -> None:
+    """Hosts run sessions on several threads."""
+    sink = RecordingSink()
+    emitter = Emitter([sink], clock=FakeClock())
+
+    def work() -> None:
+        for _ in range(200):
+            emitter.about("notification", tool_call())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(event.seq for event in sink.events) == list(range(1, 801))
+
+
+def test_an_event_as_a_dict_has_what_is_set() -> None:
+    """Sinks write that."""
+    event = Event(kind="run_opened", seq=1, time=2.0, round=0)
+    assert event.as_dict() == {"kind": "run_opened", "seq": 1, "time": 2.0, "round": 0}
