@@ -32,7 +32,7 @@ def wheel(session: nox.Session) -> str:
 
 def dependencies(group: str) -> list[str]:
     """A dependency group of pyproject.toml."""
-    return nox.project.dependency_groups(nox.project.load_toml(HERE / "pyproject.toml"), group)
+    return list(nox.project.dependency_groups(nox.project.load_toml(HERE / "pyproject.toml"), group))
 
 
 @nox.session
@@ -72,7 +72,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
-    session.run("pyright")
+    session.run("pyright", "--pythonpath", f"{session.bin}/python")
     session.run("lint-imports")
 
 

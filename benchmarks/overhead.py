@@ -16,6 +16,7 @@ import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -66,7 +67,7 @@ def server() -> Server[Any]:
 
 async def compare(rounds: int) -> None:
     """Print the median of each case and its distance from bare."""
-    idle = [NoCheck() for _ in range(10)] + [NoLayer(), NoLayer()]
+    idle: list[Interceptor] = [*(NoCheck() for _ in range(10)), NoLayer(), NoLayer()]
     run = Run(id="bench")
     real = [Access(default="allow"), Budget(calls=10_000_000)]
     made = {
@@ -87,7 +88,7 @@ async def compare(rounds: int) -> None:
                 calls[name] = session.list_prompts
                 baselines[name] = "bare, listing"
             else:
-                calls[name] = lambda session=session: session.call_tool("read", ARGUMENTS)
+                calls[name] = partial(session.call_tool, "read", ARGUMENTS)
         calls["bare, listing"] = made["bare"].session.list_prompts
         times: dict[str, list[int]] = {name: [] for name in calls}
         gc.disable()
@@ -118,10 +119,11 @@ async def chain_alone(rounds: int) -> None:
     async def wire(_call: Any) -> Result:
         return answer
 
-    for name, interceptors in {
+    cases: dict[str, list[Interceptor]] = {
         "chain, 1 check": [NoCheck()],
-        "chain, 10 checks + 2 layers": [NoCheck() for _ in range(10)] + [NoLayer(), NoLayer()],
-    }.items():
+        "chain, 10 checks + 2 layers": [*(NoCheck() for _ in range(10)), NoLayer(), NoLayer()],
+    }
+    for name, interceptors in cases.items():
         guard = Guard(interceptors)
         async with guard.client(server(), name="s") as client:
             connection = client.session.__dict__["_mcpguard_connection"].connection

@@ -123,20 +123,21 @@ class Exchanges:
             out.abandon()
         return out
 
-    def cancel(self, params: JSONObject) -> JSONObject | None:
+    def cancel(self, params: JSONObject) -> tuple[Exchange | None, JSONObject | None]:
         """End the request that a `notifications/cancelled` names.
 
         Returns:
-            The notification's parameters as they go on; None if the other side does not know the request.
+            The request, if it was under way; and the notification's parameters as they go on, or None if the
+            other side does not know the request.
         """
         exchange = self._by_key.pop(id_key(params.get("requestId")), None)
         if exchange is None:
-            return params
+            return None, params
         wire_id = exchange.wire_id
         exchange.abandon()
         if wire_id is None or wire_id == params["requestId"]:
-            return None if wire_id is None else params
-        return {**params, "requestId": wire_id}
+            return exchange, None if wire_id is None else params
+        return exchange, {**params, "requestId": wire_id}
 
     def remove(self, exchange: Exchange) -> None:
         """It is over."""

@@ -20,7 +20,7 @@ from anyio.lowlevel import checkpoint
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Chain
 from mcpguard.core.result import Result
-from mcpguard.core.wire import EMPTY
+from mcpguard.core.wire import EMPTY, JSONObject
 from mcpguard.seams import messages
 from mcpguard.seams.connection import Connection
 from mcpguard.seams.course import Course, Run, can_run_in_steps
@@ -44,7 +44,7 @@ class Incoming:
     """
 
     def __init__(self, connection: Connection, write: Any, inbox: Inbox, tasks: anyio.abc.TaskGroup) -> None:
-        self.under_way = Exchanges()
+        self._under_way = Exchanges()
         self._connection = connection
         self._write = write
         self._inbox = inbox
@@ -54,7 +54,7 @@ class Incoming:
     async def ask(self, item: Any, body: Any, chain: Chain, context: Context | None) -> None:
         """Carry out a request, in the context of whoever sent it where the transport tells."""
         asked = Exchange(item, body)
-        self.under_way.add(asked)
+        self._under_way.add(asked)
         run = partial(self._connection.inbound, asked.method, asked.given, chain)
         around = copy_context() if context is None else context
         if can_run_in_steps(chain):
@@ -63,6 +63,14 @@ class Incoming:
             scope = asked.scope = anyio.CancelScope()
             around.run(self._tasks.start_soon, self._in_task, asked, run, scope, context)
             await give_way()
+
+    def cancel(self, params: JSONObject) -> JSONObject | None:
+        """End what a `notifications/cancelled` of the server's names; its parameters as they go on, if it does."""
+        return self._under_way.cancel(params)[1]
+
+    def close(self) -> None:
+        """The client reads no more."""
+        self._under_way.end()
 
     async def take(self, item: Any, body: Any) -> bool:
         """Whether the client's answer was for a chain, which has it now; else it passes as it is."""
@@ -77,7 +85,7 @@ class Incoming:
             answer = _answer(asked, asked.course.end(asked.result))
         except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
             answer = failed(asked, error)
-        self.under_way.remove(asked)
+        self._under_way.remove(asked)
         await self._write.send(answer)
         return True
 
@@ -91,7 +99,7 @@ class Incoming:
             answer = _answer(asked, call)
         except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
             answer = failed(asked, error)
-        self.under_way.remove(asked)
+        self._under_way.remove(asked)
         self._tasks.start_soon(self._answer_server, answer)
 
     async def _in_task(
@@ -117,7 +125,7 @@ class Incoming:
             except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
                 answer = failed(asked, error)
             finally:
-                self.under_way.remove(asked)
+                self._under_way.remove(asked)
         if not asked.is_abandoned:
             await self._answer_server(answer)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from mcpguard.core.call import ToolFacts
 from mcpguard.core.result import Fate, Outcome, Result, WireError
-from mcpguard.core.wire import EMPTY, JSON, TARGETS, JSONObject, mutable_copy
+from mcpguard.core.wire import JSON, TARGETS, JSONObject, mutable_copy
 from mcpguard.seams.render import denial_error
 from mcpguard.seams.session import sdk_major
 
@@ -101,7 +101,8 @@ def response(id: Key, value: JSONObject) -> Any:
 
 def error(id: Key, told: WireError) -> Any:
     """The error a request ended with, ready for a stream."""
-    data = _types.ErrorData(code=told.code, message=told.message, data=mutable_copy(told.data))
+    members = {} if told.data is None else {"data": mutable_copy(told.data)}
+    data = _types.ErrorData(code=told.code, message=told.message, **members)
     return _item(Error(jsonrpc="2.0", id=id, error=data), None)
 
 
@@ -121,9 +122,9 @@ def answer_of(id: Key, result: Result) -> Any:
         return error(id, denial_error(result.denial))
     if result.error is not None:
         return error(id, result.error)
-    if result.value is None and result.outcome in _NO_ANSWER:
+    if result.value is None:
         return error(id, _NO_ANSWER[result.outcome])
-    return response(id, EMPTY if result.value is None else result.value)
+    return response(id, result.value)
 
 
 def restamped(

@@ -19,7 +19,7 @@ from anyio.lowlevel import checkpoint
 
 from mcpguard.core.call import Call, ToolFacts
 from mcpguard.core.chain import Chain
-from mcpguard.core.result import Fate, Outcome, Result
+from mcpguard.core.result import Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.seams import messages
 from mcpguard.seams.connection import Connection
@@ -29,6 +29,7 @@ from mcpguard.seams.inbox import Inbox, give_way
 from mcpguard.seams.listings import Called, Listings
 from mcpguard.seams.messages import CANCELLED, Key, id_key
 from mcpguard.seams.render import tool_refusal
+from mcpguard.seams.session import sdk_major
 
 __all__ = ["Outgoing"]
 
@@ -37,6 +38,9 @@ CANCEL_TIMEOUT: Final = 1.0
 
 _UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
 """Requests that a client must not cancel (MCP 2026-07-28, cancellation)."""
+
+_CANCELLED: Final = WireError(0, "Request cancelled")
+"""What a server built with SDK 1.x answers to a request that is cancelled."""
 
 
 class _Asked(Exchange):
@@ -64,7 +68,7 @@ class Outgoing:
     """
 
     def __init__(self, connection: Connection, write: Any, inbox: Inbox, tasks: anyio.abc.TaskGroup) -> None:
-        self.under_way = Exchanges()
+        self._under_way = Exchanges()
         self._is_closed = False
         self._is_lost = False
         self._connection = connection
@@ -96,7 +100,7 @@ class Outgoing:
             asked.called = self._listings.called(asked.given, is_answered=False)
         elif asked.method == "tools/list":
             asked.is_sdks_own = self._listings.is_sdks_own(asked.given)
-        displaced = self.under_way.add(asked)
+        displaced = self._under_way.add(asked)
         if displaced is not None and displaced.id != asked.id:
             self._inbox.push(messages.answer_of(displaced.id, LOST))
         through = self._connection.unasked if asked.is_sdks_own else self._connection.outbound
@@ -106,13 +110,23 @@ class Outgoing:
         else:
             scope = asked.scope = anyio.CancelScope()
             self._tasks.start_soon(self._in_task, asked, run, scope)
-            await checkpoint()
+            await give_way()
+
+    def cancel(self, params: JSONObject) -> JSONObject | None:
+        """End what a `notifications/cancelled` of the client's names; its parameters as they go on, if it does.
+
+        On SDK 1.x the caller still waits: a server built with it answers a request that is cancelled.
+        """
+        asked, told = self._under_way.cancel(params)
+        if asked is not None and sdk_major() < 2:
+            self._inbox.push(messages.error(asked.id, _CANCELLED))
+        return told
 
     async def take(self, item: Any, body: Any, context: Context | None) -> bool:
         """Whether the server's answer was for a chain, which has it now; else it passes as it is."""
         asked = self._answers.take(item, body, context)
         if asked is None:
-            return self._answers.is_stale(body.id) or body.id in self.under_way
+            return self._answers.is_stale(body.id) or body.id in self._under_way
         if id_key(body.id) != id_key(asked.id):
             asked.answer = None  # a later attempt's: its id is not the one the client waits for
         await self._resume(asked)
@@ -127,7 +141,7 @@ class Outgoing:
     def close(self) -> None:
         """The client reads no more: no answer can reach it."""
         self._is_closed = True
-        self.under_way.end()
+        self._under_way.end()
 
     async def list_page(self, params: JSONObject | None) -> JSONObject:
         """List tools past the chain.
@@ -150,7 +164,7 @@ class Outgoing:
         try:
             call = course.begin()
             if isinstance(call, Result):
-                self.under_way.remove(asked)
+                self._under_way.remove(asked)
                 self._inbox.push(self._answer(asked, call))
                 await checkpoint()
             elif self._needs_facts(asked, call):
@@ -159,7 +173,7 @@ class Outgoing:
             else:
                 await self._post(asked, course, call, None)
         except BaseException:
-            self.under_way.remove(asked)
+            self._under_way.remove(asked)
             asked.abandon()
             raise
 
@@ -200,7 +214,7 @@ class Outgoing:
             except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
                 answer = failed(asked, error)
             finally:
-                self.under_way.remove(asked)
+                self._under_way.remove(asked)
         if not asked.is_abandoned:
             await self._inbox.put(answer, asked.context)
 
@@ -245,7 +259,7 @@ class Outgoing:
         except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
             return failed(asked, error)
         finally:
-            self.under_way.remove(asked)
+            self._under_way.remove(asked)
 
     def _request(self, asked: _Asked, call: Call, facts: ToolFacts | None) -> Any:
         """What is sent for a call as the chain has left it; a second attempt has an id of its own."""

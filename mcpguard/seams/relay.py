@@ -81,7 +81,7 @@ class Relay:
         """The client reads no more: end what is under way."""
         self._reading.cancel()
         self._outgoing.close()
-        self._incoming.under_way.end()
+        self._incoming.close()
         self.inbox.close()
 
     async def send(self, item: Any) -> None:
@@ -116,7 +116,7 @@ class Relay:
             if isinstance(admitted, Denial):
                 return
             if body.method == CANCELLED and admitted is not None:
-                admitted = self._incoming.under_way.cancel(admitted)
+                admitted = self._incoming.cancel(admitted)
                 if admitted is None:
                     return
             if admitted is not params:
@@ -128,7 +128,7 @@ class Relay:
     async def _notify_server(self, item: Any, body: Any) -> None:
         params: JSONObject | None = body.params
         if body.method == CANCELLED and params is not None:
-            params = self._outgoing.under_way.cancel(params)
+            params = self._outgoing.cancel(params)
             if params is None:
                 await checkpoint()
                 return

@@ -5,6 +5,7 @@ downgrade.
 """
 
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -35,10 +36,7 @@ def guard_session(session: Any, binding: Binding, *, seam: str = "session") -> N
         raise SeamError(f"guard.session() takes an mcp.ClientSession, not {type(session).__name__}{hint}")
     if _MARK in session.__dict__:
         raise SeamError("this session is guarded already; put all interceptors into one guard")
-    if sdk_major() >= 2:
-        from mcpguard.seams import session2 as major
-    else:
-        from mcpguard.seams import session1 as major
+    major = import_module(f"mcpguard.seams.session{min(sdk_major(), 2)}")
     session.__dict__[_MARK] = major.guard_in_place(session, binding, seam)
 
 

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import anyio
 import httpx
@@ -21,7 +21,7 @@ from mcp import types
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import McpError
 from mcp.shared.session import ProgressFnT
-from pydantic import PrivateAttr, ValidationError
+from pydantic import ValidationError
 
 from mcpguard.core.call import Call
 from mcpguard.core.errors import Denied
@@ -92,7 +92,9 @@ class Session1:
     async def list_page(self, params: JSONObject | None) -> JSONObject:
         """List tools past the chain."""
         request = _rebuilt(types.ClientRequest, "tools/list", params)
-        return _sent_by_server(await self._send(request, _Raw))
+        kept = _Kept(types.EmptyResult)
+        kept.take(await self._send(request, kept))
+        return kept.sent
 
     async def send_request(
         self,
@@ -105,36 +107,37 @@ class Session1:
         """Send one request; what the chain makes of it is returned or raised as the SDK would."""
         connection = self.connection
         method = _method_of(request)
+        chain = connection.chain(method)
         options: dict[str, Any] = {
             "request_read_timeout_seconds": request_read_timeout_seconds,
             "metadata": metadata,
             "progress_callback": progress_callback,
         }
-        chain = connection.chain(method)
         if chain is None:
             return await self._send(request, result_type, **options)
         given: JSONObject = wire_shaped(request).get("params", EMPTY)
-        answered: JSONObject = EMPTY
+        kept = _Kept(result_type)
 
         async def wire(call: Call) -> Result:
-            nonlocal answered
+            nonlocal kept
+            kept = _Kept(result_type)
             try:
                 sent = request if call.params is given else _rebuilt(type(request), method, call.params)
-                answered = _sent_by_server(await self._send(sent, _Raw, **options))
+                kept.take(await self._send(sent, kept, **options))
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`
                 return _failed(error)
-            return Result.of(answered)
+            return Result.of(kept.sent)
 
         if method == "tools/list" and is_fetching_for_itself():
             result = await connection.unasked(method, given, chain, wire)
             try:
-                return self._deliver(method, result, result_type, answered)
+                return self._deliver(method, result, kept)
             except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
                 _log.warning("tools of %s could not be listed: %s", connection.name, type(error).__name__)
                 return types.ListToolsResult(tools=[])
         seconds = self._seconds(request_read_timeout_seconds)
         result = await connection.outbound(method, given, chain, wire, timeout=seconds)
-        return self._deliver(method, result, result_type, answered)
+        return self._deliver(method, result, kept)
 
     async def send_notification(self, notification: Any, related_request_id: str | int | None = None) -> None:
         """Send one notification, unless a check drops it."""
@@ -149,6 +152,9 @@ class Session1:
 
     async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
         """Validate a result that has arrived; the listing this may take costs nothing and cannot fail it."""
+        if name in self.session._tool_output_schemas:
+            await self._validate(name, result)
+            return
         with fetching_for_itself():
             await self._validate(name, result)
 
@@ -157,7 +163,7 @@ class Session1:
         allowed = self.session._session_read_timeout_seconds if timeout is None else timeout
         return None if allowed is None else allowed.total_seconds()
 
-    def _deliver(self, method: str, result: Result, result_type: Any, answered: JSONObject) -> Any:
+    def _deliver(self, method: str, result: Result, kept: "_Kept") -> Any:
         """What the caller expects: a result of its type, or the exception it would have had.
 
         Raises:
@@ -172,7 +178,7 @@ class Session1:
             if method == "tools/call":
                 # The answer to a call that is to become a task is a task; it has no form for a refusal.
                 with suppress(ValidationError):
-                    return result_type.model_validate(tool_refusal(denial))
+                    return kept.result_type.model_validate(tool_refusal(denial))
             raise _mcp_error(denial_error(denial))
         if result.cause is not None:
             raise result.cause
@@ -180,9 +186,9 @@ class Session1:
             raise _mcp_error(result.error)
         if result.value is None:
             raise _mcp_error(WireError(_CODES[result.outcome], f"{method} ended with {result.outcome}"))
-        return result_type.model_validate(
-            result.value if result.value is answered else mutable_copy(result.value)
-        )
+        if result.value is kept.sent and kept.answer is not None:
+            return kept.answer
+        return kept.result_type.model_validate(mutable_copy(result.value))
 
 
 class _Notifications:
@@ -209,33 +215,43 @@ _NOTHING: Final = types.ServerNotification(
 """Cancels no request, which is all the receive loop would do with it."""
 
 
-class _Raw(types.EmptyResult):
-    """A result type that keeps what the server sent, whatever that is.
+class _Kept:
+    """Stands for the caller's result type once: keeps the answer as it was on the wire, and as that type.
 
-    Still a model, as sessions of hosts that override `send_request` look at what they hand on.
+    Hosts that override `send_request` get an answer of the type they expect, and may hand on another.
     """
 
-    _sent: JSONObject = PrivateAttr(default_factory=dict)
+    __slots__ = ("_given", "answer", "result_type", "sent")
 
-    @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> Self:
+    def __init__(self, result_type: Any) -> None:
+        self.result_type = result_type
+        self.sent: JSONObject = EMPTY
+        self.answer: Any = None
+        self._given: Any = None
+
+    def model_validate(self, value: dict[str, Any]) -> Any:
+        """The answer as the caller's type; if it is not of that type, anything: `_deliver` will raise."""
+        self.sent = value
         try:
-            raw = super().model_validate(obj, **options)
+            self.answer = self._given = self.result_type.model_validate(value)
         except ValidationError:
-            raw = cls()
-        raw._sent = obj
-        return raw
+            self._given = types.EmptyResult()
+        return self._given
 
-
-def _sent_by_server(answer: Any) -> JSONObject:
-    """A result as it was on the wire, or as a host's own `send_request` made it."""
-    return answer._sent if isinstance(answer, _Raw) else wire_shaped(answer)
+    def take(self, answer: Any) -> None:
+        """Go on with what the session's own `send_request` returned."""
+        if answer is not self._given:
+            self.answer = answer
+            self.sent = wire_shaped(answer)
 
 
 def _method_of(request: Any) -> str:
     """The method of whatever a host sends: all the SDK asks of a request is that it can be dumped."""
-    method = getattr(getattr(request, "root", request), "method", None)
-    return method if isinstance(method, str) else str(wire_shaped(request)["method"])
+    try:
+        method: str = request.root.method
+    except AttributeError:
+        method = wire_shaped(request)["method"]
+    return method
 
 
 def _rebuilt(kind: Any, method: str, params: JSONObject | None) -> Any:

@@ -344,6 +344,26 @@ async def test_notifications_meet_their_checks_and_nothing_else() -> None:
     assert (denial.code, denial.source) == ("not_here", "a")
 
 
+async def test_what_an_auditing_check_says_of_a_notification_drops_nothing() -> None:
+    """`mode="audit"` holds for one-way messages too; what it changes in place is a copy."""
+    handles = {("notifications/message", "inbound")}
+
+    def check(call: Call) -> Verdict:
+        params: Any = call.params
+        params["data"] = "spoilt"
+        return Deny("no", reason="a test")
+
+    sink = RecordingSink()
+    gate = linked(Checking(check, mode="audit", handles=handles), sinks=[sink]).gate(
+        "notifications/message", "inbound"
+    )
+    assert gate is not None
+    call = Call(id="1", method="notifications/message", params={"data": "fine"}, direction="inbound")
+    assert gate.admit(call) is call
+    assert call.params == {"data": "fine"}
+    assert [(event.verdict, event.mode) for event in sink.events] == [("deny", "audit")]
+
+
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=5), st.sampled_from("abcd"))
 async def test_nothing_a_check_denies_reaches_the_wire(names: list[str], start: str) -> None:
     """Whatever rewrites follow, and however they stand."""

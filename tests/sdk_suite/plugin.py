@@ -6,8 +6,9 @@ imported it already.
 
 What is counted is measured below the guard, not told by it: where the SDK itself sends and receives, a
 message has passed the guard if a frame of `mcpguard` lies between that place and the next such place up
-the stack. In the mode "chain" the interceptors count as well. A dispatcher that a test brings along is
-not watched: its session counts, its messages do not.
+the stack. In the modes with interceptors these count as well. A dispatcher that a test brings along is not
+watched: its session counts, its messages do not. A session that was entered first is guarded below these
+places as well, at its callbacks: what they are shown only the interceptors can tell.
 
 `MODE_VARIABLE` chooses:
 
@@ -106,8 +107,8 @@ class _Watch:
 
 
 def _watch_2x(watch: _Watch, dispatchers: "WeakSet[Any]") -> None:
-    from mcp.shared.direct_dispatcher import DirectDispatcher  # noqa: PLC0415 - only there is one
-    from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher  # noqa: PLC0415
+    from mcp.shared.direct_dispatcher import DirectDispatcher
+    from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 
     def outbound(dispatcher: object, method: str, *_: object, **__: object) -> str | None:
         return f"outbound {method}" if dispatcher in dispatchers else None
@@ -131,7 +132,7 @@ def _watch_2x(watch: _Watch, dispatchers: "WeakSet[Any]") -> None:
 
 
 def _watch_1x(watch: _Watch) -> None:
-    from mcp.types import ServerNotification  # noqa: PLC0415 - 2.x has a union by this name
+    from mcp.types import ServerNotification
 
     def outbound(_session: object, message: Any, *_: object, **__: object) -> str:
         return f"outbound {message.root.method}"
@@ -149,7 +150,7 @@ def _watch_1x(watch: _Watch) -> None:
 
 
 def _make_guard(mode: str, counting: _Counting) -> Any:
-    from mcpguard import ALLOW, Guard, Interceptor  # noqa: PLC0415 - the mode "control" needs none
+    from mcpguard import ALLOW, Guard, Interceptor
 
     if mode == "empty":
         return Guard()
@@ -214,7 +215,11 @@ def _on_entered_session(what: Callable[[ClientSession], None]) -> None:
     @functools.wraps(original)
     async def enter(session: ClientSession) -> ClientSession:
         entered = await original(session)
-        what(session)
+        try:
+            what(session)
+        except BaseException:
+            await session.__aexit__(*sys.exc_info())
+            raise
         return entered
 
     setattr(ClientSession, "__aenter__", enter)  # noqa: B010

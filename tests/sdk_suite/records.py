@@ -60,7 +60,8 @@ class Passage:
     Args:
         sessions: Client sessions created.
         guarded: Of these, the sessions that `guard.session` took.
-        messages: Requests and notifications, counted where the SDK sends or receives them.
+        messages: Requests and notifications, counted where the SDK sends or receives them. A notification
+            that arrives at a session of 2.x is counted in the receive path and again when it is delivered.
         through: Of these, the ones that came by way of the guard.
         checked: Calls that the checking interceptor was shown; not in the mode "empty".
         layered: Calls that the layer was shown; not in the mode "empty".

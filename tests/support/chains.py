@@ -20,6 +20,8 @@ TOOLS: Handles = {("tools/call", "outbound")}
 EVERY_REQUEST: Handles = {("*", "outbound"), ("*", "inbound")}
 EVERYTHING: Handles = {*EVERY_REQUEST, ("notifications/*", "outbound"), ("notifications/*", "inbound")}
 
+COMMON = ("id", "mode", "fail_open")
+
 ADA = Principal(tenant="acme", user="ada", agent="tester", roles=frozenset({"auditor"}))
 
 OK = Result.of({"content": [{"type": "text", "text": "fine"}]})
@@ -30,7 +32,7 @@ UNSENT = Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.NOT_SENT, cause=Conne
 
 def attributes(one: Interceptor, values: dict[str, Any]) -> dict[str, Any]:
     """Set class attributes of the contract (`can_ask`, `place`, ...) on an instance; the rest is returned."""
-    common = {name: values.pop(name) for name in ("id", "mode", "fail_open") if name in values}
+    common: dict[str, Any] = {name: values.pop(name) for name in COMMON if name in values}
     for name, value in values.items():
         assert hasattr(type(one), name), name
         setattr(one, name, value)
