@@ -107,6 +107,7 @@ class Chain:
         "has_waiting_layers",
         "is_empty",
         "needs_tool",
+        "requires_tool",
         "steps",
     )
 
@@ -126,6 +127,10 @@ class Chain:
         """Whether a layer waits on purpose."""
         self.needs_tool = any(step.interceptor.needs_tool for step in steps)
         """Whether a hook reads the tool's definition."""
+        self.requires_tool = any(
+            step.interceptor.needs_tool and step.interceptor.mode == "enforce" for step in steps
+        )
+        """Whether a call is denied where the definition cannot be had: an auditing hook goes without."""
 
     def __call__(self, call: Call, wire: Wire) -> Awaitable[Result]:
         """Run `call` through the hooks and, if nothing refuses it, through `wire`."""

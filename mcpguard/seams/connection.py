@@ -107,9 +107,10 @@ class Connection:
                 return self._refused(call, resumed.refused[0], Fate.ANSWERED)
         if chain.needs_tool and method == "tools/call":
             facts = await self._facts(call)
-            if isinstance(facts, Denial):
+            if not isinstance(facts, Denial):
+                call = call.with_tool(facts)
+            elif chain.requires_tool:
                 return self._refused(call, facts)
-            call = call.with_tool(facts)
 
         resent = resumed is not None and resumed.is_resend
 

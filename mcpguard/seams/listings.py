@@ -25,15 +25,15 @@ class Called:
     Args:
         by: Stands for the connection it was called on.
         tool: Its name, as the client knows it.
-        is_answered: Whether it has answered, and not with an error.
     """
 
     __slots__ = ("by", "is_answered", "tool")
 
-    def __init__(self, by: object, tool: object, *, is_answered: bool) -> None:
+    def __init__(self, by: object, tool: object) -> None:
         self.by = by
         self.tool = tool
-        self.is_answered = is_answered
+        self.is_answered = False
+        """Whether it has answered, and not with an error."""
 
 
 _last: ContextVar[Called | None] = ContextVar("mcpguard_last_called", default=None)
@@ -48,9 +48,9 @@ class Listings:
         self._token = object()
         self._names: set[str] = set()
 
-    def called(self, params: JSONObject, *, is_answered: bool) -> Called:
+    def called(self, params: JSONObject) -> Called:
         """A tool is called in the current context, which is the caller's."""
-        call = Called(self._token, params.get("name"), is_answered=is_answered)
+        call = Called(self._token, params.get("name"))
         _last.set(call)
         return call
 

@@ -8,6 +8,7 @@ client reads next, under the id it came with.
 Beside: `incoming`, the server's requests. Above: `relay`. Below: `exchanges`, which answer is whose.
 """
 
+from collections import OrderedDict
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -35,6 +36,9 @@ __all__ = ["Outgoing"]
 
 CANCEL_TIMEOUT: Final = 1.0
 """Seconds for which telling the server that a request is given up may hold up whoever gives it up."""
+
+MAX_PASSED: Final = 1024
+"""Calls that meet no chain whose answers are looked for; it matters to whose listing follows, no more."""
 
 _UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
 """Requests that a client must not cancel (MCP 2026-07-28, cancellation)."""
@@ -77,13 +81,17 @@ class Outgoing:
         self._tasks = tasks
         self._answers: Answers[_Asked] = Answers()
         self._listings = Listings()
+        self._passed: OrderedDict[Key | None, Called] = OrderedDict()
         self._stamped: tuple[JSON, Any] = (None, None)
 
     def passes(self, body: Any) -> None:
         """Take note of a request that meets no chain."""
         self._answers.let_pass(body.id)
-        if body.method == "tools/call" and body.params is not None:
-            self._listings.called(body.params, is_answered=True)
+        if body.method == "tools/call":
+            called = self._listings.called(body.params or EMPTY)
+            self._passed[id_key(body.id)] = called
+            if len(self._passed) > MAX_PASSED:
+                self._passed.popitem(last=False)
 
     async def ask(self, item: Any, body: Any, chain: Chain) -> None:
         """Carry out a request of whoever is in the current context.
@@ -97,7 +105,7 @@ class Outgoing:
         asked = _Asked(item, body)
         if asked.method == "tools/call":
             self._stamped = asked.given.get("_meta"), item.metadata
-            asked.called = self._listings.called(asked.given, is_answered=False)
+            asked.called = self._listings.called(asked.given)
         elif asked.method == "tools/list":
             asked.is_sdks_own = self._listings.is_sdks_own(asked.given)
         displaced = self._under_way.add(asked)
@@ -125,6 +133,11 @@ class Outgoing:
     async def take(self, item: Any, body: Any, context: Context | None) -> bool:
         """Whether the server's answer was for a chain, which has it now; else it passes as it is."""
         asked = self._answers.take(item, body, context)
+        if asked is None and self._passed:
+            passed = self._passed.pop(id_key(body.id), None)
+            if passed is not None:
+                passed.is_answered = messages.result_of(body).outcome is Outcome.OK
+                return False
         if asked is None:
             return self._answers.is_stale(body.id) or body.id in self._under_way
         if id_key(body.id) != id_key(asked.id):
@@ -197,8 +210,9 @@ class Outgoing:
             return
         try:
             await self._post(asked, course, call, facts)
-        except Exception as error:  # noqa: BLE001 - the session goes on, or ends by itself
-            self._inbox.push(failed(asked, error))
+        except Exception:  # noqa: BLE001 - the session goes on, or ends by itself
+            self._under_way.remove(asked)
+            self._inbox.push(messages.answer_of(asked.id, asked.result))
 
     async def _in_task(self, asked: _Asked, run: Run, scope: anyio.CancelScope) -> None:
         """Run a chain with layers, and answer its request unless that is given up meanwhile."""

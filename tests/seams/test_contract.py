@@ -552,6 +552,17 @@ async def test_a_server_that_pages_for_ever_gives_no_tool_facts(seam: str, serve
         assert code(await peer.call("unlisted")) == "tool_facts_unavailable"
 
 
+async def test_an_auditing_rule_goes_without_tool_facts(seam: str, server: FakeServer) -> None:
+    """What only watches must not refuse a call."""
+    server.on("tools/list").fails(-32603, "no list")
+    needing = watching({("tools/call", "outbound")})
+    needing.needs_tool = True
+    needing.mode = "audit"
+    async with opened(Guard([needing]), server, seam) as peer:
+        assert text(await peer.call("read", {"path": "a"})) == '{"path": "a"}'
+    assert [call.tool for call in needing.seen] == [None]
+
+
 async def test_tool_facts_are_listed_once_for_many_calls(seam: str, server: FakeServer) -> None:
     """One walk in flight, however many calls wait; nothing again while the list stands."""
     needing = watching({("tools/call", "outbound")})

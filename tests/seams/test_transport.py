@@ -18,7 +18,20 @@ import pytest
 from anyio import wait_all_tasks_blocked
 from mcp import ClientSession
 from mcp.server.lowlevel import Server
-from harness import ALL, V1, Around, Checking, Filtering, MCPError, code, denying, opened, text, watching, wire
+from harness import (
+    ALL,
+    V1,
+    Around,
+    Checking,
+    Filtering,
+    MCPError,
+    code,
+    denying,
+    opened,
+    text,
+    watching,
+    wire,
+)
 
 from mcpguard import ALLOW, Call, Deny, Fate, Guard, Outcome, Result, Rewrite, SeamError
 from mcpguard.core.interceptor import CallNext, Handles
@@ -583,9 +596,7 @@ async def test_a_request_cancelled_before_its_task_has_begun_meets_nothing() -> 
     async def both(client: Client) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.calls, "read")
-            tasks.start_soon(
-                client.says, {"method": "notifications/cancelled", "params": {"requestId": 1}}
-            )
+            tasks.start_soon(client.says, {"method": "notifications/cancelled", "params": {"requestId": 1}})
 
     async with talking(Guard([seen, *passing()])) as (client, line):
         for _ in range(20):
@@ -775,7 +786,9 @@ async def test_a_request_after_the_server_has_left_is_not_sent(way: Callable[...
     assert (completed.outcome, completed.fate) == (Outcome.TRANSPORT_ERROR, Fate.NOT_SENT)
 
 
-@pytest.mark.parametrize(("broken", "fate"), [(anyio.BrokenResourceError, Fate.NOT_SENT), (OSError, Fate.SENT)])
+@pytest.mark.parametrize(
+    ("broken", "fate"), [(anyio.BrokenResourceError, Fate.NOT_SENT), (OSError, Fate.SENT)]
+)
 async def test_a_transport_that_does_not_take_a_request_is_a_transport_error(
     way: Callable[..., Any], broken: type[Exception], fate: Fate
 ) -> None:
@@ -821,7 +834,9 @@ async def test_a_sender_cancelled_while_the_transport_is_busy_leaves_nothing_beh
     assert [event.kind for event in sink.events if event.method == "tools/call"][-1] == "cancelled"
 
 
-async def test_a_client_that_no_longer_reads_can_ask_nothing_that_meets_a_chain(way: Callable[..., Any]) -> None:
+async def test_a_client_that_no_longer_reads_can_ask_nothing_that_meets_a_chain(
+    way: Callable[..., Any],
+) -> None:
     """The answer could reach nobody; what is under way ends."""
     sink = RecordingSink()
     async with talking(Guard([way(), way(QUESTIONS)], sinks=[sink])) as (client, line):
@@ -951,6 +966,7 @@ async def test_a_cancelled_question_that_a_layer_held_never_reaches_the_client()
         await line.says({"id": 7, "method": "elicitation/create"})
         await gate.reached()
         await line.says({"method": "notifications/cancelled", "params": {"requestId": 7}}, result(1))
+        await wait_all_tasks_blocked()
         gate.open()
         assert await client.hears() == result(1)
 
@@ -1131,26 +1147,37 @@ async def test_filters_see_the_sdks_own_listing_and_a_failing_one_leaves_it_empt
         assert (await peer.call("count"))["structuredContent"] == {"n": 1}
 
 
-async def test_a_listing_of_the_agents_own_is_a_call() -> None:
+@pytest.mark.parametrize("handled", [{("tools/list", "outbound")}, ALL])
+async def test_a_listing_of_the_agents_own_is_a_call(handled: Handles) -> None:
     """After a call that failed, and after one of a tool that has been listed, nobody lists but the agent."""
-    seen = watching({("tools/list", "outbound")})
+    seen = watching(handled)
     async with opened(Guard([seen]), counting_server(), "transport") as peer:
         assert (await peer.call("fail"))["isError"] is True
         await peer.tools()
-        assert len(seen.seen) == (0 if V1 else 0) + 1
+        assert seen.methods().count("tools/list") == 1
         await peer.call("count")
         await peer.tools()
-        assert len(seen.seen) == 2
+        assert seen.methods().count("tools/list") == 2
 
 
 async def test_a_call_that_meets_no_chain_is_followed_all_the_same() -> None:
-    """Only the listing is guarded here; whether the call was answered is not known, so it is believed."""
-    guard = Guard([denying(methods=["tools/list"], direction="outbound")])
-    guard = Guard([Checking(guard._interceptors[0].check, {("tools/list", "outbound")})])
+    """Where only listings are guarded, the session's own is still told from the agent's."""
+    check = denying(methods=["tools/list"]).check
+    guard = Guard([Checking(check, {("tools/list", "outbound")})])
     async with opened(guard, counting_server(), "transport") as peer:
         assert (await peer.call("count"))["structuredContent"] == {"n": 1}
         with pytest.raises(MCPError, match="not_here"):
             await peer.tools()
+
+
+async def test_calls_that_nobody_answers_are_not_remembered_for_ever() -> None:
+    """A server that never answers fills no memory with calls that pass."""
+    async with talking(Guard(), Line(room=10)) as (client, line):
+        for id in range(1100):
+            await client.calls("read", id)
+            await line.hears()
+        await line.says(result(0), result(1099))
+        assert [await client.hears() for _ in range(2)] == [result(0), result(1099)]
 
 
 async def test_odd_listings_are_passed_on_and_remembered_as_far_as_they_make_sense() -> None:
@@ -1178,3 +1205,174 @@ async def test_odd_listings_are_passed_on_and_remembered_as_far_as_they_make_sen
             assert len(seen.seen) - before == 1 + counted, tool
             await client.cancels(1)
             await line.hears()
+
+
+# Headers, and what else travels beside a message
+
+MARKED: Wire = {
+    "name": "lookup",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"ssn": {"type": "string", "x-mcp-header": "Ssn"}, "city": {"type": "string"}},
+    },
+}
+
+
+def rewriting(**changed: Any) -> Checking:
+    """A check that puts other members into the parameters of every request it handles."""
+
+    def check(call: Call) -> Verdict:
+        kept = {name: value for name, value in call.params.items() if changed.get(name, "kept") is not None}
+        return Rewrite({**kept, **{name: value for name, value in changed.items() if value is not None}})
+
+    return Checking(check, {("*", "outbound")})
+
+
+async def test_resumption_hints_stay_with_a_rewritten_request(way: Callable[..., Any]) -> None:
+    """The transport calls them back; they are not the rewrite's business."""
+    hints = _message.ClientMessageMetadata(resumption_token="t")
+    async with talking(Guard([way(), rewriting(arguments={"path": "inside"})])) as (client, line):
+        await client.calls("read", arguments={"path": "outside"}, metadata=hints)
+        sent = await line.from_client.receive()
+    assert message_of(sent)["params"] == {"name": "read", "arguments": {"path": "inside"}}
+    assert sent.metadata is hints
+
+
+def stamped(**headers: str) -> Any:
+    """Metadata as a session of 2026-07-28 makes it."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return _message.ClientMessageMetadata(headers={"mcp-protocol-version": "2026-07-28", **named})
+
+
+async def sent_headers(line: Line) -> dict[str, str]:
+    """The headers of the next request, but for the protocol's version."""
+    sent = await line.from_client.receive()
+    headers: dict[str, str] = dict(sent.metadata.headers)
+    assert headers.pop("mcp-protocol-version") == "2026-07-28"
+    return headers
+
+
+@modern_client
+async def test_headers_of_arguments_are_derived_again(way: Callable[..., Any]) -> None:
+    """Trap 1: what a rewrite removed must not stand in the headers; the definition says what belongs there."""
+    guard = Guard([way(), rewriting(arguments={"ssn": "***", "city": "Bonn"})])
+    metadata = stamped(mcp_method="tools/call", mcp_name="lookup", Mcp_Param_Ssn="078-05-1120")
+    async with talking(guard) as (client, line):
+        for id in (1, 2):
+            await client.calls("lookup", id, arguments={"ssn": "078-05-1120"}, metadata=metadata)
+            if id == 1:
+                assert (await line.answers(tools=[MARKED]))["method"] == "tools/list"
+            assert await sent_headers(line) == {
+                "mcp-method": "tools/call",
+                "mcp-name": "lookup",
+                "Mcp-Param-Ssn": "***",
+            }
+    assert metadata.headers["Mcp-Param-Ssn"] == "078-05-1120", "the client's own is left alone"
+
+
+@modern_client
+@pytest.mark.parametrize("answer", ["error", "unknown tool", "no arguments"])
+async def test_headers_of_arguments_go_where_it_cannot_be_told_what_belongs_there(
+    way: Callable[..., Any], answer: str
+) -> None:
+    """The server then answers with a header mismatch: never a leak."""
+    changed: Wire = {"arguments": None if answer == "no arguments" else {"ssn": "***"}}
+    metadata = stamped(Mcp_Param_Ssn="078-05-1120")
+    async with talking(Guard([way(), rewriting(**changed)])) as (client, line):
+        await client.calls("lookup", arguments={"ssn": "078-05-1120"}, metadata=metadata)
+        if answer == "error":
+            listing = await line.hears()
+            await line.says({"id": listing["id"], "error": {"code": -1, "message": "no list"}})
+        else:
+            await line.answers(tools=[] if answer == "unknown tool" else [MARKED])
+        assert await sent_headers(line) == {}
+
+
+@modern_client
+@pytest.mark.parametrize(
+    ("method", "params", "changed", "before", "after"),
+    [
+        ("tools/call", {"name": "fetch"}, {"name": "read"}, "fetch", "read"),
+        ("tools/call", {"title": "read", "name": "read"}, {"name": "other"}, "read", "other"),
+        ("prompts/get", {"name": "a"}, {"name": "bé"}, "a", "=?base64?YsOp?="),
+        ("resources/read", {"uri": "file:///a"}, {"uri": "file:///b"}, "file:///a", "file:///b"),
+        ("vendor/thing", {"x": 1, "thing": "a"}, {"thing": "b"}, "a", "b"),
+        ("vendor/thing", {"thing": "a"}, {"thing": None}, "a", None),
+        ("vendor/thing", {"thing": "a"}, {"thing": "b"}, "secret", None),
+        ("tools/call", {"name": "fetch"}, {"name": "read"}, None, None),
+    ],
+)
+async def test_the_name_in_the_headers_is_the_rewritten_one(
+    method: str, params: Wire, changed: Wire, before: str | None, after: str | None
+) -> None:
+    """Trap 1: a renamed tool that left the header alone was a mismatch; what is in no parameter goes."""
+    metadata = stamped(mcp_method=method, **({} if before is None else {"mcp_name": before}))
+    async with talking(Guard([rewriting(**changed)])) as (client, line):
+        await client.says({"id": 1, "method": method, "params": params}, metadata=metadata)
+        assert await sent_headers(line) == {"mcp-method": method} | (
+            {} if after is None else {"mcp-name": after}
+        )
+
+
+@modern_client
+async def test_a_call_cancelled_while_its_definition_is_fetched_is_never_sent(
+    way: Callable[..., Any],
+) -> None:
+    """The caller is gone; the listing that was for it is of no use either."""
+    metadata = stamped(Mcp_Param_Ssn="078-05-1120")
+    async with talking(Guard([way(), rewriting(arguments={})])) as (client, line):
+        await client.calls("lookup", metadata=metadata)
+        listing = await line.hears()
+        await client.cancels(1)
+        await line.says({"id": listing["id"], "result": {"tools": [MARKED]}}, result(2))
+        assert await client.hears() == result(2)
+        await client.says({"method": "notifications/initialized"})
+        heard = [await line.hears()]
+        while heard[-1]["method"] != "notifications/initialized":
+            heard.append(await line.hears())
+    assert "tools/call" not in [one["method"] for one in heard]
+
+
+@modern_client
+async def test_a_call_whose_definition_comes_when_the_transport_is_closed_ends(
+    way: Callable[..., Any],
+) -> None:
+    """There is nobody left in `send` to be told, so the answer is an error."""
+    metadata = stamped(Mcp_Param_Ssn="078-05-1120")
+    async with talking(Guard([way(), rewriting(arguments={})])) as (client, line):
+        await client.calls("lookup", metadata=metadata)
+        listing = await line.hears()
+        line.from_client.close()
+        await line.says({"id": listing["id"], "result": {"tools": [MARKED]}})
+        assert (await client.hears())["error"]["code"] == -32000
+
+
+@modern_client
+async def test_a_listing_of_the_guards_own_is_stamped_like_the_clients_requests() -> None:
+    """A modern server refuses a request without the envelope; nothing else of the call goes with it."""
+    needing = watching(CALLS)
+    needing.needs_tool = True
+    envelope = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    metadata = stamped(mcp_method="tools/call", mcp_name="lookup", Mcp_Param_Ssn="078-05-1120")
+    async with talking(Guard([needing])) as (client, line):
+        await client.calls("lookup", _meta={**envelope, "progressToken": 1}, metadata=metadata)
+        listing = await line.from_client.receive()
+        assert message_of(listing)["params"] == {"_meta": envelope}
+        assert listing.metadata.headers == {
+            "mcp-protocol-version": "2026-07-28",
+            "mcp-method": "tools/list",
+        }
+        await line.says({"id": message_of(listing)["id"], "result": {"tools": [], "nextCursor": "more"}})
+        assert (await line.hears())["params"] == {"_meta": envelope, "cursor": "more"}
+
+
+@modern_client
+async def test_a_listing_of_the_guards_own_in_the_older_protocol_has_its_version_only() -> None:
+    """Sessions of 2025-11-25 and before send one header and no envelope."""
+    needing = watching(CALLS)
+    needing.needs_tool = True
+    async with talking(Guard([needing])) as (client, line):
+        await client.calls("lookup", metadata=stamped())
+        listing = await line.from_client.receive()
+    assert "params" not in message_of(listing)
+    assert listing.metadata.headers == {"mcp-protocol-version": "2026-07-28"}
