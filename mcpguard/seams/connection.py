@@ -78,6 +78,12 @@ class Connection:
             return None
         return chain
 
+    @property
+    def is_transparent(self) -> bool:
+        """Whether the guard does nothing at all, so that the SDK's own faults stay as they are."""
+        linked = self.handle.linked
+        return not linked.steps and not linked.emitter.is_active
+
     def inbound_chain(self, method: str) -> Chain | None:
         """The chain a server's request must go through; None if it may pass as it is."""
         chain = self.handle.linked.chain(method, "inbound")

@@ -5,6 +5,7 @@ floods is held back as it is by a bare stream. Above: `relay` fills it, the guar
 """
 
 from collections import deque
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeAlias
 
@@ -38,7 +39,7 @@ class Inbox:
         try:
             await turn.wait()
         except BaseException:
-            if entry in self._entries:
+            with suppress(ValueError):
                 self._entries.remove(entry)
             raise
 

@@ -36,6 +36,7 @@ from mcpguard.seams.unasked import fetching_for_itself, is_fetching_for_itself
 __all__ = ["Session1", "guard_in_place"]
 
 _log = logging.getLogger("mcpguard")
+_sdk_log = logging.getLogger("client")
 
 UNDER_WAY_BLIND_SPOT: Final = (
     "requests were under way when the session was guarded: they were sent unseen, and so are their answers"
@@ -130,11 +131,7 @@ class Session1:
 
         if method == "tools/list" and is_fetching_for_itself():
             result = await connection.unasked(method, given, chain, wire)
-            try:
-                return self._deliver(method, result, kept)
-            except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
-                _log.warning("tools of %s could not be listed: %s", connection.name, type(error).__name__)
-                return types.ListToolsResult(tools=[])
+            return self._deliver(method, result, kept)
         seconds = self._seconds(request_read_timeout_seconds)
         result = await connection.outbound(method, given, chain, wire, timeout=seconds)
         return self._deliver(method, result, kept)
@@ -152,11 +149,17 @@ class Session1:
 
     async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
         """Validate a result that has arrived; the listing this may take costs nothing and cannot fail it."""
-        if name in self.session._tool_output_schemas:
-            await self._validate(name, result)
-            return
-        with fetching_for_itself():
-            await self._validate(name, result)
+        session = self.session
+        if name not in session._tool_output_schemas and not self.connection.is_transparent:
+            try:
+                with fetching_for_itself():
+                    await session.list_tools()
+            except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
+                _log.warning("listing %s failed with %s", self.connection.name, type(error).__name__)
+            if name not in session._tool_output_schemas:
+                _sdk_log.warning("Tool %s not listed by server, cannot validate any structured content", name)
+                return
+        await self._validate(name, result)
 
     def _seconds(self, timeout: timedelta | None) -> float | None:
         """The time the SDK will allow for the answer: the request's, else the session's."""

@@ -28,6 +28,7 @@ from mcpguard.seams.unasked import fetching_for_itself
 __all__ = ["guard_in_place"]
 
 _log = logging.getLogger("mcpguard")
+_sdk_log = logging.getLogger("client")
 
 ENTERED_BLIND_SPOTS: Final = (
     "the session was entered before it was guarded: pings, requests and notifications of methods the SDK "
@@ -133,7 +134,7 @@ class Session2:
     async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
         """Validate a result that has arrived; the listing this may take costs nothing and cannot fail it."""
         session = self.session
-        if self.connection.chain("tools/list") is not None and name not in session._tool_output_schemas:
+        if name not in session._tool_output_schemas and not self.connection.is_transparent:
             try:
                 with fetching_for_itself():
                     await session.list_tools()
@@ -142,6 +143,7 @@ class Session2:
                     "tools of %s could not be listed: %s", self.connection.name, type(error).__name__
                 )
             if name not in session._tool_output_schemas:
+                _sdk_log.warning("Tool %s not listed by server, cannot validate any structured content", name)
                 return
         await self._validate(name, result)
 

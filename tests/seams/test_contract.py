@@ -465,8 +465,6 @@ async def test_the_sdks_own_listing_costs_nothing_and_cannot_fail_a_completed_ca
     sink = RecordingSink()
     guard = Guard([denying(methods=["tools/list"])], sinks=[sink])
     async with opened(guard, server, seam) as peer:
-        if seam == "transport":
-            pytest.skip("a transport cannot tell the SDK's own listing from the agent's")
         result = await peer.call("count")
     assert result["structuredContent"] == {"n": 1}
     assert [event.method for event in sink.events if event.method == "tools/list"] == []
@@ -554,7 +552,8 @@ async def test_a_server_that_pages_for_ever_gives_no_tool_facts(seam: str, serve
 
 async def test_an_auditing_rule_goes_without_tool_facts(seam: str, server: FakeServer) -> None:
     """What only watches must not refuse a call."""
-    server.on("tools/list").fails(-32603, "no list")
+    listed = {"tools": [{"name": "read", "inputSchema": {"type": "object"}}]}
+    server.on("tools/list").fails(-32603, "no list").returns(listed)
     needing = watching({("tools/call", "outbound")})
     needing.needs_tool = True
     needing.mode = "audit"

@@ -284,7 +284,7 @@ async def test_leaving_cancels_what_is_under_way() -> None:
 
 
 async def test_cancelling_the_host_leaves_the_transport_and_cancels_what_is_under_way() -> None:
-    """The transport is left with the cancellation; the server is told that nobody waits."""
+    """As a bare transport is; nothing is left running."""
     line = Line(room=100)
     entered = anyio.Event()
 
@@ -1376,3 +1376,20 @@ async def test_a_listing_of_the_guards_own_in_the_older_protocol_has_its_version
         listing = await line.from_client.receive()
     assert "params" not in message_of(listing)
     assert listing.metadata.headers == {"mcp-protocol-version": "2026-07-28"}
+
+
+async def test_a_listing_of_the_guards_own_that_fails_denies_the_call_that_needs_it() -> None:
+    """Fail closed; the next call lists again."""
+    needing = watching(CALLS)
+    needing.needs_tool = True
+    async with talking(Guard([needing])) as (client, line):
+        await client.calls("lookup")
+        listing = await line.hears()
+        assert set(listing) == {"id", "method"}
+        await line.says({"id": listing["id"], "error": {"code": -1, "message": "no list"}})
+        refused = (await client.hears())["result"]
+        assert code(refused) == "tool_facts_unavailable"
+        await client.calls("lookup", 2)
+        await line.answers(tools=[MARKED])
+        await line.answers(content=[])
+        assert await client.hears() == result(2, content=[])
