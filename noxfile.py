@@ -35,6 +35,11 @@ def dependencies(group: str) -> list[str]:
     return list(nox.project.dependency_groups(nox.project.load_toml(HERE / "pyproject.toml"), group))
 
 
+def installed(session: nox.Session) -> dict[str, str]:
+    """What makes tests import the installed wheel rather than the checkout, and measure it."""
+    return {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": f".coverage.{session.name}"}
+
+
 @nox.session
 @nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
 def tests(session: nox.Session, sdk: str) -> None:
@@ -77,6 +82,14 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def lint1(session: nox.Session) -> None:
+    """Types of the seam for SDK 1.x, against that SDK."""
+    session.install("-e", ".", "mcp==1.30.*", *dependencies("lint"))
+    modules = ("-m", "mcpguard.seams.session1", "-m", "mcpguard.seams.requests1")
+    session.run("mypy", "--config-file=", "--strict", *modules, "--follow-imports=silent")
+
+
+@nox.session
 @nox.parametrize("release", ["3.*", "4.*"], ids=["3", "4"])
 def fastmcp(session: nox.Session, release: str) -> None:
     """The FastMCP seam, on both majors of FastMCP."""
@@ -87,8 +100,11 @@ def fastmcp(session: nox.Session, release: str) -> None:
         "-m",
         "pytest",
         "tests/seams/test_fastmcp.py",
+        "tests/test_docs.py",
+        "-k",
+        "fastmcp or seams",
         *session.posargs,
-        env={"COVERAGE_FILE": f".coverage.{session.name}"},
+        env=installed(session),
     )
 
 

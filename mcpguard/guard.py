@@ -26,7 +26,7 @@ from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import Connection
 
 if TYPE_CHECKING:
-    from mcp import ClientSession
+    from mcp import Client, ClientSession
 
 __all__ = ["Guard"]
 
@@ -175,7 +175,7 @@ class Guard:
         run: Run | None = None,
         shared: bool | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> "Client":
         """A guarded `mcp.Client` (SDK 2.x) on anything that takes: a URL, a transport, an in-process server.
 
         With any interceptor linked the SDK's response cache is off: it would answer one principal with what
@@ -193,7 +193,8 @@ class Guard:
         """
         from mcpguard.seams.session import guarded_client
 
-        return guarded_client(server, self._binding(name, run, shared), options)
+        client: Client = guarded_client(server, self._binding(name, run, shared), options)
+        return client
 
     def transport(
         self,
@@ -306,6 +307,9 @@ class Guard:
         return f"Guard([{labels}])"
 
     def _binding(self, name: str, run: Run | None, shared: bool | None) -> Binding:
+        if self._shared_servers and name not in self._shared_servers:
+            known = ", ".join(sorted(self._shared_servers))
+            raise ValueError(f"the policy declares the servers {known}; name={name!r} is none of them")
         if shared is None:
             shared = self._shared_servers.get(name, False)
         return Binding(handle=self._handle, name=name, run=run, shared=shared, register=self._register)

@@ -6,7 +6,7 @@ the person who had approved the call: what was approved before a rewrite is not 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.events import Emitter
@@ -14,7 +14,10 @@ from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.result import Denial
 from mcpguard.core.verdict import ALLOW, Allow, Ask, Deny, Rewrite, Verdict
 
-__all__ = ["Check", "Gate", "report_denial", "report_failure", "unasked"]
+__all__ = ["UNCHECKED", "Check", "Gate", "report_denial", "report_failure", "unasked"]
+
+UNCHECKED: Final = "This call could not be checked and was refused. Try once more, or go on without it."
+"""What the model is told where an interceptor failed: that is no judgement of the call."""
 
 Check: TypeAlias = Callable[[Call], Verdict]
 
@@ -139,7 +142,7 @@ class Gate:
 
     def _failed(self, call: Call, interceptor: Interceptor, error: Exception | None) -> Allow | Deny:
         what = report_failure(self._emitter, call, interceptor, error, "check", "a verdict")
-        return ALLOW if interceptor.fail_open else Deny("interceptor_failed", reason=what)
+        return ALLOW if interceptor.fail_open else Deny("interceptor_failed", reason=what, message=UNCHECKED)
 
 
 def report_denial(emitter: Emitter, call: Call, denial: Denial, *, mode: str | None = None) -> None:

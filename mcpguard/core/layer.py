@@ -10,7 +10,7 @@ from typing import Final
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.errors import LayerError
 from mcpguard.core.events import Emitter
-from mcpguard.core.gate import Gate, report_denial, report_failure
+from mcpguard.core.gate import UNCHECKED, Gate, report_denial, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
 from mcpguard.core.result import Denial, Fate, Result
 
@@ -138,7 +138,7 @@ class Layer:
 
 def failure(interceptor: Interceptor, what: str, fate: Fate) -> Result:
     """The refusal with which a call ends whose interceptor failed."""
-    denial = refusal(code="interceptor_failed", reason=what, source=interceptor.label)
+    denial = refusal(code="interceptor_failed", reason=what, message=UNCHECKED, source=interceptor.label)
     return Result.denied(denial, fate=fate)
 
 

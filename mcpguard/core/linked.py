@@ -30,7 +30,17 @@ _ANY_NOTIFICATION: Final = "notifications/any"
 class Linked:
     """Chains for requests and gates for notifications, by direction and method."""
 
-    __slots__ = ("_gates", "_requests", "_silent", "any_outbound", "emitter", "listens", "outbound", "steps")
+    __slots__ = (
+        "_gates",
+        "_requests",
+        "_silent",
+        "any_outbound",
+        "emitter",
+        "listens",
+        "outbound",
+        "steps",
+        "unasked",
+    )
 
     def __init__(self, steps: Sequence[Step], emitter: Emitter) -> None:
         self.steps = tuple(steps)
@@ -63,6 +73,8 @@ class Linked:
         """Chains of outbound requests by method, for the path every message takes."""
         self.any_outbound = self.outbound[_ANY_REQUEST]
         """The chain of outbound requests that have none of their own."""
+        self.unasked = link([s for s in steps if handles(s, "tools/list", "outbound")], emitter.silent())
+        """The chain of a listing that a session fetches for itself: only its filters count, unrecorded."""
         self.listens = any(not self.chain(method, "inbound").is_empty for method in INPUT_METHODS) or any(
             gate is not None for gate in self._gates["inbound"].values()
         )

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import anyio
 
 from mcpguard.core.call import ToolFacts
-from mcpguard.core.wire import JSON, JSONObject
+from mcpguard.core.wire import JSON, JSONObject, mutable_copy
 
 __all__ = ["Catalog", "Lister"]
 
@@ -45,7 +45,7 @@ class Catalog:
             if isinstance(tool, Mapping) and isinstance(name, str):
                 if len(self._tools) >= MAX_TOOLS and name not in self._tools:
                     return
-                self._tools[name] = ToolFacts(name, tool)
+                self._tools[name] = ToolFacts(name, {key: mutable_copy(part) for key, part in tool.items()})
 
     def forget(self) -> None:
         """The server says its tools changed."""

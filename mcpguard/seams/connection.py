@@ -15,7 +15,7 @@ import anyio
 
 from mcpguard.core.call import Call, ToolFacts, refusal
 from mcpguard.core.chain import Chain
-from mcpguard.core.gate import report_denial
+from mcpguard.core.gate import UNCHECKED, report_denial
 from mcpguard.core.interceptor import Wire
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Fate, Outcome, Result
@@ -136,10 +136,10 @@ class Connection:
         finally:
             active.pop(call.id, None)
 
-    async def unasked(self, method: str, params: JSONObject, chain: Chain, wire: Wire) -> Result:
+    async def unasked(self, method: str, params: JSONObject, wire: Wire) -> Result:
         """Fetch what the SDK wants for itself: filters look at it; it is no call of the agent's."""
         call = self._outgoing(method, params, None, self._callers.principal)
-        return chain.review(call, self._answered(call, await wire(call), resent=True))
+        return self.handle.linked.unasked.review(call, self._answered(call, await wire(call), resent=True))
 
     async def inbound(
         self, method: str, params: JSONObject, chain: Chain, wire: Wire, *, key: str | None = None
@@ -266,6 +266,7 @@ class Connection:
         denial = refusal(
             code="interceptor_timeout",
             reason=f"an interceptor took longer than the {allowed:g} s the caller's timeout allows",
+            message=UNCHECKED,
             source="guard",
         )
         return self._refused(call, denial, Fate.SENT if sent else Fate.NOT_SENT, was_received=True)

@@ -35,6 +35,9 @@ __all__ = ["GuardedDispatcher", "callback_failed", "guarded_intercept"]
 
 _PARAM_HEADER: Final = "mcp-param-"
 
+_CLOSED_MESSAGE: Final = "Connection closed"
+"""What the SDK says with -32000 where the connection ended; servers use that code for errors of their own."""
+
 _CODES: Final[Mapping[Outcome, int]] = {
     Outcome.TIMEOUT: types.REQUEST_TIMEOUT,
     Outcome.TRANSPORT_ERROR: types.CONNECTION_CLOSED,
@@ -86,7 +89,7 @@ class GuardedDispatcher:
                 return _failed(error, was_closed=was_closed)
 
         if method == "tools/list" and is_fetching_for_itself():
-            result = await connection.unasked(method, given, chain, wire)
+            result = await connection.unasked(method, given, wire)
         else:
             result = await connection.outbound(method, given, chain, wire, timeout=options.get("timeout"))
         value: Any = result.value
@@ -240,7 +243,7 @@ def _failed(error: Exception, *, was_closed: bool) -> Result:
         return Result(outcome=Outcome.TRANSPORT_ERROR, fate=fate, cause=error)
     if error.code == types.REQUEST_TIMEOUT and isinstance(error.__context__, TimeoutError):
         return Result(outcome=Outcome.TIMEOUT, fate=fate, cause=error)
-    if error.code == types.CONNECTION_CLOSED:
+    if error.code == types.CONNECTION_CLOSED and error.message == _CLOSED_MESSAGE:
         return Result(outcome=Outcome.TRANSPORT_ERROR, fate=fate, cause=error)
     wire_error = WireError(error.code, error.message, error.data)
     return Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=wire_error, cause=error)

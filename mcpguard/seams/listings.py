@@ -1,22 +1,31 @@
 """Telling the listing that an SDK makes for itself from one that its host asks for.
 
 After a tool has answered, a session that has never seen the tool in a list fetches the list, to validate the
-answer: the very next request, in the caller's own context. It is no call of the agent's. Seen from a
-transport it looks like any other; what gives it away is what came before.
+answer: the very next request, in the caller's own context. It is no call of the agent's, and the tool has run: it
+cannot fail the call. Seen from a transport it looks like any other; what gives it away is what came before.
 
 Above: `relay`.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
-from mcpguard.core.wire import JSON, JSONObject
+from mcpguard.core.result import Outcome
+from mcpguard.core.wire import EMPTY, JSON, JSONObject
+from mcpguard.seams.messages import Key, id_key, result_of
 
-__all__ = ["Called", "Listings"]
+__all__ = ["NO_TOOLS", "Called", "Listings"]
+
+NO_TOOLS: Final[JSONObject] = {"tools": []}
+"""A list to validate nothing against."""
 
 MAX_NAMES: Final = 10_000
 """Names remembered per connection; a tool beyond them counts as not listed."""
+
+MAX_PASSED: Final = 1024
+"""Requests that meet no chain and whose answers are looked for."""
 
 
 class Called:
@@ -42,10 +51,11 @@ _last: ContextVar[Called | None] = ContextVar("mcpguard_last_called", default=No
 class Listings:
     """What one connection's client knows of the server's tools."""
 
-    __slots__ = ("_names", "_token")
+    __slots__ = ("_names", "_passed", "_token")
 
     def __init__(self) -> None:
         self._token = object()
+        self._passed: OrderedDict[Key | None, Called | None] = OrderedDict()
         self._names: set[str] = set()
 
     def called(self, params: JSONObject) -> Called:
@@ -61,6 +71,26 @@ class Listings:
             return False
         call.is_answered = False
         return call.tool not in self._names
+
+    def passes(self, body: Any) -> None:
+        """A request meets no chain, whose answer shows what becomes of a call or of a listing of the SDK's own."""
+        params: JSONObject = EMPTY if body.params is None else body.params
+        if body.method == "tools/call":
+            self._passed[id_key(body.id)] = self.called(params)
+        elif body.method == "tools/list" and self.is_sdks_own(params):
+            self._passed[id_key(body.id)] = None
+        if len(self._passed) > MAX_PASSED:
+            self._passed.popitem(last=False)
+
+    def must_not_fail(self, body: Any) -> bool:
+        """Whether an answer that meets no chain ends a listing of the SDK's own without a list."""
+        key = id_key(body.id)
+        if key not in self._passed:
+            return False
+        called, result = self._passed.pop(key), result_of(body)
+        if called is not None:
+            called.is_answered = result.outcome is Outcome.OK
+        return called is None and result.value is None
 
     def delivered(self, params: JSONObject, page: JSONObject) -> None:
         """The client was given a page of the list; one that is the whole list replaces what it knew."""

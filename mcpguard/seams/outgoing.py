@@ -111,8 +111,10 @@ class Outgoing:
         displaced = self._under_way.add(asked)
         if displaced is not None and displaced.id != asked.id:
             self._inbox.push(messages.answer_of(displaced.id, LOST))
-        through = self._connection.unasked if asked.is_sdks_own else self._connection.outbound
-        run = partial(through, asked.method, asked.given, chain)
+        connection = self._connection
+        run: Run = partial(connection.outbound, asked.method, asked.given, chain)
+        if asked.is_sdks_own:
+            run = partial(connection.unasked, asked.method, asked.given)
         if can_run_in_steps(chain):
             await self._in_steps(asked, run)
         else:

@@ -130,7 +130,7 @@ class Session1:
             return Result.of(kept.sent)
 
         if method == "tools/list" and is_fetching_for_itself():
-            result = await connection.unasked(method, given, chain, wire)
+            result = await connection.unasked(method, given, wire)
             return self._deliver(method, result, kept)
         seconds = self._seconds(request_read_timeout_seconds)
         result = await connection.outbound(method, given, chain, wire, timeout=seconds)

@@ -508,7 +508,7 @@ async def test_a_layer_that_swallows_cancellation_cannot_save_the_call() -> None
     async def layer(call: Call, call_next: CallNext) -> Result:
         try:
             return await call_next(call)
-        except BaseException:  # noqa: BLE001 - what this test is about
+        except BaseException:
             ended.append("swallowed")
         return call.denied(code="cancelled", reason="a test")
 

@@ -156,7 +156,7 @@ def _make_guard(mode: str, counting: _Counting) -> Any:
         return Guard()
 
     class Everything(Interceptor):
-        handles = {  # noqa: RUF012
+        handles = {
             ("*", "outbound"),
             ("*", "inbound"),
             ("notifications/*", "outbound"),
@@ -178,7 +178,7 @@ def _make_guard(mode: str, counting: _Counting) -> Any:
             return result
 
     class Around(Interceptor):
-        handles = {("*", "outbound"), ("*", "inbound")}  # noqa: RUF012
+        handles = {("*", "outbound"), ("*", "inbound")}
 
         async def __call__(self, call: Any, call_next: Any, /) -> Any:
             counting.now.layered[f"{call.direction} {call.method}"] += 1

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import mcp.types as types
 import pytest
 from harness import V1, Around, Checking, Filtering, code, denying, watching, wire
 
@@ -23,9 +24,10 @@ from fastmcp.client.transports import (  # noqa: E402
     StreamableHttpTransport,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:.*is deprecated as of")]
 
-MODES = [{}] if V1 else [{"mode": "legacy"}, {"mode": "auto"}]
+LEGACY: dict[str, Any] = {} if V1 else {"mode": "legacy"}
+MODES = [LEGACY] if V1 else [LEGACY, {"mode": "auto"}]
 
 
 @pytest.fixture
@@ -78,7 +80,9 @@ def asking() -> Any:
 
     @made.tool
     async def think(ctx: Context) -> str:
-        return str((await ctx.sample("2+2?")).text)
+        asked = types.SamplingMessage(role="user", content=types.TextContent(type="text", text="2+2?"))
+        answer: Any = await ctx.session.create_message([asked], max_tokens=10)
+        return str(answer.content.text)
 
     return made
 
@@ -160,9 +164,8 @@ async def test_what_a_server_asks_passes_the_chain_inbound(asking: Any) -> None:
     """Sampling and elicitation, around handlers that FastMCP wraps."""
     seen = watching()
     layer = Around(lambda call, call_next: call_next(call), {("elicitation/create", "inbound")})
-    options = {} if V1 else {"mode": "legacy"}
     async with connected(
-        Guard([seen, layer]), asking, elicitation_handler=_name, sampling_handler=_four, **options
+        Guard([seen, layer]), asking, elicitation_handler=_name, sampling_handler=_four, **LEGACY
     ) as client:
         assert (await client.call_tool("greet")).data == "accept: Ada"
         assert (await client.call_tool("think")).data == "Four."
@@ -179,8 +182,7 @@ async def test_what_a_server_must_not_ask_is_declined(asking: Any) -> None:
         asked.append("asked")
 
     guard = Guard([denying(methods=["elicitation/create"], direction="inbound")])
-    options = {} if V1 else {"mode": "legacy"}
-    async with connected(guard, asking, elicitation_handler=never, **options) as client:
+    async with connected(guard, asking, elicitation_handler=never, **LEGACY) as client:
         assert (await client.call_tool("greet")).data.startswith("decline")
     assert asked == []
 
@@ -231,16 +233,15 @@ async def test_a_call_belongs_to_the_run_of_its_context(server: Any, mode: dict[
 
 async def test_a_session_is_guarded_before_it_is_entered(server: Any) -> None:
     """On FastMCP 4 by the class it builds; on 3 it makes no difference. Nothing is left to be blind to."""
-    guard = Guard([seen := watching({("ping", "inbound"), ("ping", "outbound")})])
-    async with connected(guard, server) as client:
-        await client.ping()
+    guard = Guard([seen := watching({("initialize", "outbound")})])
+    async with connected(guard, server, **LEGACY):
         (connection,) = guard.coverage().connections
     assert (connection.server, connection.seam, connection.blind_spots) == (
         "calculator",
         "fastmcp_transport",
         (),
     )
-    assert seen.methods() == ["ping"]
+    assert seen.methods() == ["initialize"]
 
 
 async def test_a_transport_that_does_not_ask_for_a_session_class_is_guarded_when_entered(server: Any) -> None:
@@ -316,6 +317,7 @@ async def test_a_process_that_is_kept_alive_is_guarded_once(tmp_path: Path) -> N
 
 HTTP_SCRIPT = """
 import socket
+import uvicorn
 from fastmcp import FastMCP
 
 server = FastMCP("web")
@@ -328,18 +330,14 @@ def add(a: int, b: int) -> int:
 def remove() -> str:
     return "removed"
 
-with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-print(port, flush=True)
-server.run(transport="http", host="127.0.0.1", port=port, show_banner=False, log_level="error")
+listening = socket.create_server(("127.0.0.1", 0))
+print(listening.getsockname()[1], flush=True)
+uvicorn.Server(uvicorn.Config(server.http_app(), log_level="error")).run(sockets=[listening])
 """
 
 
 async def test_a_url_is_guarded(mode: dict[str, Any]) -> None:
     """What FastMCP infers a transport from may be given; its HTTP options go on working."""
-    import httpcore  # noqa: F401, PLC0415
-
     command = [sys.executable, "-c", HTTP_SCRIPT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -355,7 +353,9 @@ async def test_a_url_is_guarded(mode: dict[str, Any]) -> None:
             process.terminate()
 
 
-async def test_several_servers_of_one_configuration_are_one_server(tmp_path: Path, mode: dict[str, Any]) -> None:
+async def test_several_servers_of_one_configuration_are_one_server(
+    tmp_path: Path, mode: dict[str, Any]
+) -> None:
     """FastMCP puts them behind one session, under names with the server's before the tool's."""
     script = tmp_path / "server.py"
     script.write_text(SCRIPT)

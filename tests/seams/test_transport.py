@@ -16,8 +16,6 @@ from typing import Any
 import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
-from mcp import ClientSession
-from mcp.server.lowlevel import Server
 from harness import (
     ALL,
     V1,
@@ -28,10 +26,10 @@ from harness import (
     code,
     denying,
     opened,
-    text,
     watching,
-    wire,
 )
+from mcp import ClientSession
+from mcp.server.lowlevel import Server
 
 from mcpguard import ALLOW, Call, Deny, Fate, Guard, Outcome, Result, Rewrite, SeamError
 from mcpguard.core.interceptor import CallNext, Handles

@@ -189,7 +189,7 @@ async def test_its_status_must_not_show_its_secrets_either() -> None:
     class Careless(Checked):
         def __init__(self) -> None:
             super().__init__()
-            self.token = "hunter2-hunter2"  # noqa: S105 - made up
+            self.token = "hunter2-hunter2"
             self.limit = "hunter2"
 
         def status(self) -> dict[str, Any]:
@@ -363,7 +363,7 @@ async def test_a_layer_must_not_swallow_cancellation(ending: str) -> None:
     async def layer(one: Any, call: Call, call_next: CallNext) -> Any:
         try:
             return await call_next(call)
-        except BaseException:  # noqa: BLE001 - what the rule is about
+        except BaseException:
             if ending == "returns":
                 return call.denied(code="cancelled", reason="x")
             raise ValueError from None
