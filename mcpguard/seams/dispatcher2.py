@@ -6,7 +6,7 @@ session expects of its dispatcher: a result, or the very exception it would have
 Above: `session2`. Below: `connection`, which knows nothing of the SDK.
 """
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
 import mcp_types as types
@@ -24,6 +24,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_NAME_HEADER, NAME_BEARING_METHODS, encode_header_value
 
 from mcpguard.core.call import Call
+from mcpguard.core.chain import Chain
 from mcpguard.core.errors import Denied
 from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, INPUT_METHODS, JSONObject
@@ -64,14 +65,22 @@ class GuardedDispatcher:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._inner, name, value)
 
-    async def send_raw_request(
+    def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
-    ) -> dict[str, Any]:
-        """Send one request; what the chain makes of it is returned or raised as the SDK would."""
-        connection = self._connection
-        chain = connection.chain(method)
+    ) -> Coroutine[Any, Any, dict[str, Any]]:
+        """Send one request; what the chain makes of it is returned or raised as the SDK would.
+
+        A plain function: where there is no chain, nothing stands between the session and its dispatcher.
+        """
+        chain = self._connection.chain(method)
         if chain is None:
-            return await self._inner.send_raw_request(method, params, opts)
+            return self._inner.send_raw_request(method, params, opts)
+        return self._send_through(chain, method, params, opts)
+
+    async def _send_through(
+        self, chain: Chain, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None
+    ) -> dict[str, Any]:
+        connection = self._connection
         options: CallOptions = {} if opts is None else opts
         given: JSONObject = EMPTY if params is None else params
         on_progress = options.get("on_progress")
