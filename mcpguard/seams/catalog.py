@@ -52,6 +52,10 @@ class Catalog:
         self._tools = {}
         self._is_complete = False
 
+    def known(self, name: str) -> ToolFacts | None:
+        """The definition of `name`, if it has been listed already."""
+        return self._tools.get(name)
+
     async def get(self, name: str) -> ToolFacts | None:
         """The definition of `name`, listing first if need be; None if the server does not list it.
 

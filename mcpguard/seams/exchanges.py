@@ -19,9 +19,20 @@ import anyio
 from mcpguard.core.result import Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, JSONObject
 from mcpguard.seams.course import Course
+from mcpguard.seams.listings import Called
 from mcpguard.seams.messages import Key, error, id_key, result_of
 
-__all__ = ["GONE", "LOST", "MAX_UNDER_WAY", "Answers", "Exchange", "Exchanges", "failed"]
+__all__ = [
+    "GONE",
+    "LOST",
+    "MAX_UNDER_WAY",
+    "Answers",
+    "Asked",
+    "Exchange",
+    "Exchanges",
+    "failed",
+    "untaken",
+]
 
 _log = logging.getLogger("mcpguard")
 
@@ -98,6 +109,20 @@ class Exchange:
             self.course.close()
         if self.scope is not None:
             self.scope.cancel()
+
+
+class Asked(Exchange):
+    """A request of the client's."""
+
+    __slots__ = ("called", "is_sdks_own", "was_sent")
+
+    def __init__(self, item: Any, body: Any) -> None:
+        super().__init__(item, body)
+        self.was_sent = False
+        self.called: Called | None = None
+        """Set where it calls a tool."""
+        self.is_sdks_own = False
+        """Whether it lists tools for the SDK itself."""
 
 
 class Exchanges:
@@ -206,6 +231,12 @@ class Answers(Generic[_E]):
         for exchange in lost:
             self.forget(exchange)
         return lost
+
+
+def untaken(error: Exception) -> Result:
+    """What came of a request that the transport did not take."""
+    fate = Fate.NOT_SENT if isinstance(error, GONE) else Fate.SENT
+    return Result(outcome=Outcome.TRANSPORT_ERROR, fate=fate, cause=error)
 
 
 def _nobody_waits() -> None: ...

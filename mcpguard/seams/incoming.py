@@ -65,7 +65,7 @@ class Incoming:
             await give_way()
 
     def cancel(self, params: JSONObject) -> JSONObject | None:
-        """End what a `notifications/cancelled` of the server's names; its parameters as they go on, if it does."""
+        """End what a `notifications/cancelled` names; its parameters as they go on, None if not."""
         return self._under_way.cancel(params)[1]
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Telling the listing that an SDK makes for itself from one that its host asks for.
 
 After a tool has answered, a session that has never seen the tool in a list fetches the list, to validate the
-answer: the very next request, in the caller's own context. It is no call of the agent's, and the tool has run: it
-cannot fail the call. Seen from a transport it looks like any other; what gives it away is what came before.
+answer: the very next request, in the caller's own context. It is no call of the agent's; and the tool has
+run, so it cannot fail the call. At a transport it looks like any other: what came before gives it away.
 
 Above: `relay`.
 """
@@ -10,10 +10,11 @@ Above: `relay`.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mcpguard.core.result import Outcome
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
+from mcpguard.seams.catalog import Catalog
 from mcpguard.seams.messages import Key, id_key, result_of
 
 __all__ = ["NO_TOOLS", "Called", "Listings"]
@@ -45,17 +46,29 @@ class Called:
         """Whether it has answered, and not with an error."""
 
 
+class _Listing(NamedTuple):
+    """A listing that meets no chain."""
+
+    params: JSONObject
+    is_sdks_own: bool
+
+
 _last: ContextVar[Called | None] = ContextVar("mcpguard_last_called", default=None)
 
 
 class Listings:
-    """What one connection's client knows of the server's tools."""
+    """What one connection's client knows of the server's tools.
 
-    __slots__ = ("_names", "_passed", "_token")
+    Args:
+        catalog: Takes the definitions from listings that meet no chain.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_catalog", "_names", "_passed", "_token")
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._token = object()
-        self._passed: OrderedDict[Key | None, Called | None] = OrderedDict()
+        self._passed: OrderedDict[Key | None, Called | _Listing] = OrderedDict()
         self._names: set[str] = set()
 
     def called(self, params: JSONObject) -> Called:
@@ -73,24 +86,28 @@ class Listings:
         return call.tool not in self._names
 
     def passes(self, body: Any) -> None:
-        """A request meets no chain, whose answer shows what becomes of a call or of a listing of the SDK's own."""
+        """A request meets no chain; its answer tells what becomes of a call, or of the SDK's own listing."""
         params: JSONObject = EMPTY if body.params is None else body.params
         if body.method == "tools/call":
             self._passed[id_key(body.id)] = self.called(params)
-        elif body.method == "tools/list" and self.is_sdks_own(params):
-            self._passed[id_key(body.id)] = None
+        elif body.method == "tools/list":
+            self._passed[id_key(body.id)] = _Listing(params, self.is_sdks_own(params))
         if len(self._passed) > MAX_PASSED:
             self._passed.popitem(last=False)
 
     def must_not_fail(self, body: Any) -> bool:
         """Whether an answer that meets no chain ends a listing of the SDK's own without a list."""
-        key = id_key(body.id)
-        if key not in self._passed:
+        passed = self._passed.pop(id_key(body.id), None)
+        if passed is None:
             return False
-        called, result = self._passed.pop(key), result_of(body)
-        if called is not None:
-            called.is_answered = result.outcome is Outcome.OK
-        return called is None and result.value is None
+        result = result_of(body)
+        if isinstance(passed, Called):
+            passed.is_answered = result.outcome is Outcome.OK
+            return False
+        if result.value is not None:
+            self._catalog.record(result.value)
+            self.delivered(passed.params, result.value)
+        return passed.is_sdks_own and result.value is None
 
     def delivered(self, params: JSONObject, page: JSONObject) -> None:
         """The client was given a page of the list; one that is the whole list replaces what it knew."""

@@ -133,13 +133,18 @@ def restamped(
     """The metadata of a rewritten request, without what the rewrite removed (MCP 2026-07-28, transports).
 
     Args:
-        facts: The tool's definition, which says which arguments are headers. None: none of them is sent, and
-            a server that wants one answers with a header mismatch.
+        facts: The definition of the tool that is called, which says which arguments are headers. None: none
+            of them is sent, and a server that wants one answers with a header mismatch.
     """
     old: Mapping[str, str] | None = getattr(metadata, "headers", None)
     if not old:
         return metadata
-    from mcp.shared.inbound import encode_header_value, mcp_param_headers, x_mcp_header_map
+    from mcp.shared.inbound import (
+        encode_header_value,
+        find_invalid_x_mcp_header,
+        mcp_param_headers,
+        x_mcp_header_map,
+    )
 
     headers = {
         name: value
@@ -155,9 +160,11 @@ def restamped(
                 headers[_NAME_HEADER] = encode_header_value(renamed)
             break
     arguments = after.get("arguments")
-    if facts is not None and isinstance(arguments, Mapping):
+    is_stamped = any(name.lower() == _METHOD_HEADER for name in headers)
+    if is_stamped and facts is not None and isinstance(arguments, Mapping):
         schema: Any = mutable_copy(facts.input_schema)
-        headers.update(mcp_param_headers(x_mcp_header_map(schema), arguments))
+        if find_invalid_x_mcp_header(schema) is None:
+            headers.update(mcp_param_headers(x_mcp_header_map(schema), arguments))
     return replace(metadata, headers=headers)
 
 

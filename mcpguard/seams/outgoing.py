@@ -8,7 +8,6 @@ client reads next, under the id it came with.
 Beside: `incoming`, the server's requests. Above: `relay`. Below: `exchanges`, which answer is whose.
 """
 
-from collections import OrderedDict
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -20,14 +19,14 @@ from anyio.lowlevel import checkpoint
 
 from mcpguard.core.call import Call, ToolFacts
 from mcpguard.core.chain import Chain
-from mcpguard.core.result import Fate, Outcome, Result, WireError
+from mcpguard.core.result import Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.seams import messages
 from mcpguard.seams.connection import Connection
 from mcpguard.seams.course import Course, Run, can_run_in_steps
-from mcpguard.seams.exchanges import GONE, LOST, Answers, Exchange, Exchanges, failed
+from mcpguard.seams.exchanges import GONE, LOST, Answers, Asked, Exchanges, failed, untaken
 from mcpguard.seams.inbox import Inbox, give_way
-from mcpguard.seams.listings import Called, Listings
+from mcpguard.seams.listings import NO_TOOLS, Listings
 from mcpguard.seams.messages import CANCELLED, Key, id_key
 from mcpguard.seams.render import tool_refusal
 from mcpguard.seams.session import sdk_major
@@ -37,28 +36,11 @@ __all__ = ["Outgoing"]
 CANCEL_TIMEOUT: Final = 1.0
 """Seconds for which telling the server that a request is given up may hold up whoever gives it up."""
 
-MAX_PASSED: Final = 1024
-"""Calls that meet no chain whose answers are looked for; it matters to whose listing follows, no more."""
-
 _UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
 """Requests that a client must not cancel (MCP 2026-07-28, cancellation)."""
 
 _CANCELLED: Final = WireError(0, "Request cancelled")
 """What a server built with SDK 1.x answers to a request that is cancelled."""
-
-
-class _Asked(Exchange):
-    """A request of the client's."""
-
-    __slots__ = ("called", "is_sdks_own", "was_sent")
-
-    def __init__(self, item: Any, body: Any) -> None:
-        super().__init__(item, body)
-        self.was_sent = False
-        self.called: Called | None = None
-        """Set where it calls a tool."""
-        self.is_sdks_own = False
-        """Whether it lists tools for the SDK itself."""
 
 
 class Outgoing:
@@ -79,19 +61,15 @@ class Outgoing:
         self._write = write
         self._inbox = inbox
         self._tasks = tasks
-        self._answers: Answers[_Asked] = Answers()
-        self._listings = Listings()
-        self._passed: OrderedDict[Key | None, Called] = OrderedDict()
+        self._answers: Answers[Asked] = Answers()
+        self._listings = Listings(connection.catalog)
         self._stamped: tuple[JSON, Any] = (None, None)
 
     def passes(self, body: Any) -> None:
         """Take note of a request that meets no chain."""
         self._answers.let_pass(body.id)
-        if body.method == "tools/call":
-            called = self._listings.called(body.params or EMPTY)
-            self._passed[id_key(body.id)] = called
-            if len(self._passed) > MAX_PASSED:
-                self._passed.popitem(last=False)
+        if not self._connection.is_transparent:
+            self._listings.passes(body)
 
     async def ask(self, item: Any, body: Any, chain: Chain) -> None:
         """Carry out a request of whoever is in the current context.
@@ -102,7 +80,7 @@ class Outgoing:
         """
         if self._is_closed:
             raise anyio.ClosedResourceError
-        asked = _Asked(item, body)
+        asked = Asked(item, body)
         if asked.method == "tools/call":
             self._stamped = asked.given.get("_meta"), item.metadata
             asked.called = self._listings.called(asked.given)
@@ -115,7 +93,7 @@ class Outgoing:
         run: Run = partial(connection.outbound, asked.method, asked.given, chain)
         if asked.is_sdks_own:
             run = partial(connection.unasked, asked.method, asked.given)
-        if can_run_in_steps(chain):
+        if asked.is_sdks_own or can_run_in_steps(chain):
             await self._in_steps(asked, run)
         else:
             scope = asked.scope = anyio.CancelScope()
@@ -123,7 +101,7 @@ class Outgoing:
             await give_way()
 
     def cancel(self, params: JSONObject) -> JSONObject | None:
-        """End what a `notifications/cancelled` of the client's names; its parameters as they go on, if it does.
+        """End what a `notifications/cancelled` names; its parameters as they go on, or None if it does not.
 
         On SDK 1.x the caller still waits: a server built with it answers a request that is cancelled.
         """
@@ -135,12 +113,10 @@ class Outgoing:
     async def take(self, item: Any, body: Any, context: Context | None) -> bool:
         """Whether the server's answer was for a chain, which has it now; else it passes as it is."""
         asked = self._answers.take(item, body, context)
-        if asked is None and self._passed:
-            passed = self._passed.pop(id_key(body.id), None)
-            if passed is not None:
-                passed.is_answered = messages.result_of(body).outcome is Outcome.OK
-                return False
         if asked is None:
+            if self._listings.must_not_fail(body):
+                await self._inbox.put(messages.response(body.id, NO_TOOLS))
+                return True
             return self._answers.is_stale(body.id) or body.id in self._under_way
         if id_key(body.id) != id_key(asked.id):
             asked.answer = None  # a later attempt's: its id is not the one the client waits for
@@ -167,14 +143,14 @@ class Outgoing:
         envelope, metadata = messages.listing_stamp(*self._stamped)
         given = {**({} if params is None else params), "_meta": envelope} if envelope else params
         item = messages.request(self._answers.new_id(), "tools/list", given, metadata)
-        asked = _Asked(item, messages.body_of(item))
+        asked = Asked(item, messages.body_of(item))
         self._answers.expect(asked, asked.id)
         result = await self._fetched(asked, item)
         if result.value is None:
             raise ConnectionError(f"tools/list ended as {result.outcome}")
         return result.value
 
-    async def _in_steps(self, asked: _Asked, run: Run) -> None:
+    async def _in_steps(self, asked: Asked, run: Run) -> None:
         course = asked.course = Course(run, copy_context())
         try:
             call = course.begin()
@@ -182,46 +158,47 @@ class Outgoing:
                 self._under_way.remove(asked)
                 self._inbox.push(self._answer(asked, call))
                 await checkpoint()
-            elif self._needs_facts(asked, call):
+            elif self._must_list(asked, call):
                 self._tasks.start_soon(self._post_later, asked, course, call)
                 await checkpoint()
             else:
-                await self._post(asked, course, call, None)
+                await self._post(asked, course, call)
         except BaseException:
             self._under_way.remove(asked)
             asked.abandon()
             raise
 
-    async def _post(self, asked: _Asked, course: Course, call: Call, facts: ToolFacts | None) -> None:
+    async def _post(self, asked: Asked, course: Course, call: Call) -> None:
         """Send a call whose chain runs in steps; whoever reads the answer takes the next one."""
-        request = self._request(asked, call, facts)
+        request = self._request(asked, call)
         try:
             if self._is_lost:
                 raise anyio.ClosedResourceError
             await self._write.send(request)
         except Exception as error:
             self._answers.forget(asked)
-            asked.result = _untaken(error)
+            asked.result = untaken(error)
             self._ended(asked, course)
             raise
 
-    async def _post_later(self, asked: _Asked, course: Course, call: Call) -> None:
+    async def _post_later(self, asked: Asked, course: Course, call: Call) -> None:
         """The same in a task, where something must be fetched first and nobody can be told of a failure."""
-        facts = await self._facts(call)
+        await self._list(call)
         if asked.is_abandoned:
             return
         try:
-            await self._post(asked, course, call, facts)
+            await self._post(asked, course, call)
         except Exception:  # noqa: BLE001 - the session goes on, or ends by itself
             self._under_way.remove(asked)
             self._inbox.push(messages.answer_of(asked.id, asked.result))
 
-    async def _in_task(self, asked: _Asked, run: Run, scope: anyio.CancelScope) -> None:
+    async def _in_task(self, asked: Asked, run: Run, scope: anyio.CancelScope) -> None:
         """Run a chain with layers, and answer its request unless that is given up meanwhile."""
 
         async def wire(call: Call) -> Result:
-            facts = await self._facts(call) if self._needs_facts(asked, call) else None
-            return await self._fetched(asked, self._request(asked, call, facts))
+            if self._must_list(asked, call):
+                await self._list(call)
+            return await self._fetched(asked, self._request(asked, call))
 
         answer = None
         with scope:
@@ -234,7 +211,7 @@ class Outgoing:
         if not asked.is_abandoned:
             await self._inbox.put(answer, asked.context)
 
-    async def _fetched(self, asked: _Asked, request: Any) -> Result:
+    async def _fetched(self, asked: Asked, request: Any) -> Result:
         """Send a request and wait for its answer."""
         wire_id = messages.body_of(request).id
         arrival = anyio.Event()
@@ -249,7 +226,7 @@ class Outgoing:
                 await self._give_up(wire_id)
             raise
         except Exception as error:  # noqa: BLE001 - every outcome is a Result
-            asked.result = _untaken(error)
+            asked.result = untaken(error)
         finally:
             self._answers.forget(asked)
         return asked.result
@@ -260,7 +237,7 @@ class Outgoing:
         with anyio.move_on_after(CANCEL_TIMEOUT, shield=True), suppress(*GONE):
             await self._write.send(cancelled)
 
-    async def _resume(self, asked: _Asked) -> None:
+    async def _resume(self, asked: Asked) -> None:
         """Go on with what came of a request on the other side."""
         if asked.course is not None:
             await self._inbox.put(self._ended(asked, asked.course), asked.context)
@@ -268,7 +245,7 @@ class Outgoing:
             asked.arrived()
             await give_way()
 
-    def _ended(self, asked: _Asked, course: Course) -> Any:
+    def _ended(self, asked: Asked, course: Course) -> Any:
         """Take the last step of a chain, and make its answer."""
         try:
             return self._answer(asked, course.end(asked.result))
@@ -277,7 +254,7 @@ class Outgoing:
         finally:
             self._under_way.remove(asked)
 
-    def _request(self, asked: _Asked, call: Call, facts: ToolFacts | None) -> Any:
+    def _request(self, asked: Asked, call: Call) -> Any:
         """What is sent for a call as the chain has left it; a second attempt has an id of its own."""
         wire_id = self._answers.new_id() if asked.was_sent else asked.id
         asked.was_sent = True
@@ -287,11 +264,12 @@ class Outgoing:
             return asked.item
         metadata = asked.item.metadata
         if is_rewritten:
+            facts = self._facts(call)
             metadata = messages.restamped(metadata, call.method, asked.given, call.params, facts)
         params = None if call.params is EMPTY else call.params
         return messages.request(wire_id, call.method, params, metadata)
 
-    def _answer(self, asked: _Asked, result: Result) -> Any:
+    def _answer(self, asked: Asked, result: Result) -> Any:
         """What the client is told. There is no caller to raise in: where denials are raised, it is an error.
 
         A call that is to become a task is answered with a task, which has no form for a refusal.
@@ -300,28 +278,25 @@ class Outgoing:
             asked.called.is_answered = result.outcome is Outcome.OK
         elif asked.method == "tools/list" and result.value is not None:
             self._listings.delivered(asked.given, result.value)
+        if asked.is_sdks_own and result.value is None:
+            return messages.response(asked.id, NO_TOOLS)
         if result is asked.result and asked.answer is not None:
             return asked.answer
         denial = result.denial
-        if denial is not None and asked.is_sdks_own:
-            return messages.response(asked.id, {"tools": []})
         is_call = asked.method == "tools/call" and "task" not in asked.given
         if denial is not None and is_call and self._connection.handle.on_deny == "result":
             return messages.response(asked.id, tool_refusal(denial))
         return messages.answer_of(asked.id, result)
 
-    def _needs_facts(self, asked: _Asked, call: Call) -> bool:
-        """Whether arguments of a rewritten call are headers as well; its definition says which."""
-        return call.params is not asked.given and messages.has_param_headers(asked.item.metadata)
+    def _facts(self, call: Call) -> ToolFacts | None:
+        """What is known of the tool that is called."""
+        return self._connection.catalog.known(call.target or "") if call.method == "tools/call" else None
 
-    async def _facts(self, call: Call) -> ToolFacts | None:
-        try:
-            return await self._connection.catalog.get(call.target or "")
-        except Exception:  # noqa: BLE001 - without the definition no argument becomes a header
-            return None
+    def _must_list(self, asked: Asked, call: Call) -> bool:
+        """Whether arguments of a rewritten call are headers, and nothing says which."""
+        is_rewritten = call.params is not asked.given
+        return is_rewritten and messages.has_param_headers(asked.item.metadata) and self._facts(call) is None
 
-
-def _untaken(error: Exception) -> Result:
-    """What came of a request that the transport did not take."""
-    fate = Fate.NOT_SENT if isinstance(error, GONE) else Fate.SENT
-    return Result(outcome=Outcome.TRANSPORT_ERROR, fate=fate, cause=error)
+    async def _list(self, call: Call) -> None:
+        with suppress(Exception):  # without the definition no argument becomes a header
+            await self._connection.catalog.get(call.target or "")

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -336,21 +336,24 @@ uvicorn.Server(uvicorn.Config(server.http_app(), log_level="error")).run(sockets
 """
 
 
-async def test_a_url_is_guarded(mode: dict[str, Any]) -> None:
-    """What FastMCP infers a transport from may be given; its HTTP options go on working."""
+@pytest.fixture
+def web() -> Iterator[str]:
+    """The URL of a FastMCP server in a process of its own."""
     command = [sys.executable, "-c", HTTP_SCRIPT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        url = f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"
-        try:
-            guard = Guard([denying("remove")])
-            transport = guard.fastmcp_transport(url, name="web")
-            assert isinstance(transport, StreamableHttpTransport)
-            async with Client(transport, auth="token", verify=False, **mode) as client:
-                assert (await client.call_tool("add", {"a": 1, "b": 2})).data == 3
-                assert code(wire(await client.session.call_tool("remove", {}))) == "not_here"
-        finally:
-            process.terminate()
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"
+        process.terminate()
+
+
+async def test_a_url_is_guarded(web: str, mode: dict[str, Any]) -> None:
+    """What FastMCP infers a transport from may be given; its HTTP options go on working."""
+    guard = Guard([denying("remove")])
+    transport = guard.fastmcp_transport(web, name="web")
+    assert isinstance(transport, StreamableHttpTransport)
+    async with Client(transport, auth="token", verify=False, **mode) as client:
+        assert (await client.call_tool("add", {"a": 1, "b": 2})).data == 3
+        assert code(wire(await client.session.call_tool("remove", {}))) == "not_here"
 
 
 async def test_several_servers_of_one_configuration_are_one_server(

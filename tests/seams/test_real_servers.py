@@ -74,10 +74,9 @@ async def work(session: Any, seen: Any) -> None:
     assert refused["isError"] is True
     assert refused["_meta"]["mcpguard/denial"] == {"code": "not_here"}
     with anyio.fail_after(10):
-        while len(told) < 3:
+        while seen.methods().count("notifications/progress") < 3:
             await anyio.lowlevel.checkpoint()
-    assert sorted(told) == [1, 2, 3]
-    assert "notifications/progress" in seen.methods()
+    assert set(told) <= {1, 2, 3}, "over HTTP an answer may overtake progress, which the SDK then drops"
 
 
 @pytest.mark.parametrize("seam", ["session", "transport"])
