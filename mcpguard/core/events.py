@@ -33,6 +33,8 @@ Kind: TypeAlias = Literal[
     "cancelled",
     "notification",
     "interceptor_failed",
+    "warning",
+    "state_changed",
     "run_opened",
     "run_closed",
     "stopped",
@@ -45,7 +47,8 @@ class Event:
 
     Args:
         kind: `received`, `dispatched` and `completed` frame a request; `decision` is one interceptor's
-            verdict other than allow; `notification` is a one-way message that passed or was dropped.
+            verdict other than allow; `notification` is a one-way message that passed or was dropped;
+            `warning` is what an interceptor saw coming; `state_changed` is a limit's or connection's state.
         seq: Position in this guard's stream, from 1.
         time: Seconds since the epoch, UTC.
         call_id: The logical call; the same over its rounds.
@@ -54,6 +57,7 @@ class Event:
         target: Tool or prompt name, or URI; at most 256 characters.
         interceptor: Who decided; `guard` for the guard itself.
         verdict: Of a decision: `deny`, `ask`, `rewrite`, `change`; or `drop` of a notification.
+        state: Of a change: the new state.
         mode: `audit` where the verdict was reported and not taken.
         code: The stable code of a refusal or question.
         reason: For the operator, without values.
@@ -83,6 +87,7 @@ class Event:
     target: str | None = None
     interceptor: str | None = None
     verdict: str | None = None
+    state: str | None = None
     mode: str | None = None
     code: str | None = None
     reason: str | None = None
@@ -241,6 +246,34 @@ class Emitter:
                 reason=reason,
             )
         )
+
+    def about_state(
+        self,
+        *,
+        interceptor: str,
+        mode: str | None,
+        state: str,
+        reason: str,
+        server: str | None,
+        target: str | None,
+        tenant: str | None,
+    ) -> None:
+        """What an interceptor keeps about a server, a tool or a tenant has changed."""
+        if self.is_active:
+            self._send(
+                Event(
+                    kind="state_changed",
+                    seq=next(self._numbers),
+                    time=self.clock.time(),
+                    tenant=tenant,
+                    server=server,
+                    target=None if target is None else target[:MAX_NAME],
+                    interceptor=interceptor,
+                    state=state,
+                    mode=mode,
+                    reason=reason,
+                )
+            )
 
     async def aclose(self) -> None:
         """Flush and close every sink, once; the first failure is raised after all have been tried."""

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import ClassVar, Literal, Protocol, TypeAlias, TypedDict
 
 from mcpguard.core.call import Call
+from mcpguard.core.host import ALONE, Host
 from mcpguard.core.result import Result
 from mcpguard.core.verdict import ALLOW, Verdict
 from mcpguard.core.wire import JSON, Direction
@@ -138,6 +139,8 @@ class Interceptor:
     id: str | None = None
     mode: Mode = "enforce"
     fail_open: bool = False
+    host: Host = ALONE
+    """What the guard lends it: clock, store, reports. Set by `join`."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
@@ -157,6 +160,10 @@ class Interceptor:
     def label(self) -> str:
         """Its id, or its name where it has none: what records call it."""
         return self.id or self.name
+
+    def join(self, host: Host) -> None:
+        """Take what a guard lends. Called once when a guard is built, before any call; the last guard's stays."""
+        self.host = host
 
     def check(self, call: Call) -> Verdict:
         """Judge a call before it goes on. Pure: no I/O, no clock, no counting; it may be asked twice."""

@@ -11,6 +11,7 @@ from mcpguard.core.chain import Chain, Step, link, link_gate
 from mcpguard.core.clock import Clock
 from mcpguard.core.events import Emitter
 from mcpguard.core.gate import Gate
+from mcpguard.core.host import Host
 from mcpguard.core.order import handled, handles
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run
@@ -28,7 +29,13 @@ _ANY_NOTIFICATION: Final = "notifications/any"
 
 
 class Linked:
-    """Chains for requests and gates for notifications, by direction and method."""
+    """Chains for requests and gates for notifications, by direction and method.
+
+    Args:
+        steps: Hooks in order, outermost first; their interceptors join here.
+        emitter: Where events go, and the guard's clock.
+        store: Where the guard keeps state; None leaves each interceptor to a store of its own.
+    """
 
     __slots__ = (
         "_gates",
@@ -42,9 +49,12 @@ class Linked:
         "unasked",
     )
 
-    def __init__(self, steps: Sequence[Step], emitter: Emitter) -> None:
+    def __init__(self, steps: Sequence[Step], emitter: Emitter, *, store: object | None = None) -> None:
         self.steps = tuple(steps)
         self.emitter = emitter
+        host = Host(emitter, store)
+        for interceptor in dict.fromkeys(step.interceptor for step in steps):
+            interceptor.join(host)
         named = {method for step in steps for method, _ in handled(step) if not method.endswith("*")}
         methods = named | LIFECYCLE | {_ANY_REQUEST, _ANY_NOTIFICATION}
         directions: tuple[Direction, Direction] = ("outbound", "inbound")
