@@ -60,6 +60,9 @@ class ToolFacts:
 _DERIVED: Final = "_derived"
 """Where a call keeps what has been derived from its parameters: not one of its members."""
 
+_ORIGIN: Final = "_origin"
+"""Where a copy keeps the call it was first made from."""
+
 
 class _Derived:
     """What has been derived from a call's parameters so far."""
@@ -158,15 +161,19 @@ class Call:
         round: int,
     ) -> "Call":
         """An outbound call, all else at its default: one is made per message, so it is quick."""
-        call = object.__new__(cls)
-        members = call.__dict__
-        members["id"] = id
-        members["method"] = method
-        members["params"] = params
-        members["server"] = server
-        members["principal"] = principal
-        members["run"] = run
-        members["round"] = round
+        call = _new(cls)
+        _fill(
+            call,
+            {
+                "id": id,
+                "method": method,
+                "params": params,
+                "server": server,
+                "principal": principal,
+                "run": run,
+                "round": round,
+            },
+        )
         return call
 
     @classmethod
@@ -186,6 +193,12 @@ class Call:
         return cls(
             id="explained", method="tools/call", params=params, server=server, principal=principal, run=run
         )
+
+    @property
+    def origin(self) -> "Call":
+        """The call as its maker made it, before anything was rewritten."""
+        origin: Call = self.__dict__.get(_ORIGIN, self)
+        return origin
 
     @property
     def is_notification(self) -> bool:
@@ -282,6 +295,7 @@ class Call:
         copy = object.__new__(Call)
         copy.__dict__.update(self.__dict__)
         copy.__dict__.update(changes)
+        copy.__dict__.setdefault(_ORIGIN, self)
         if not keep_derived:
             copy.__dict__.pop(_DERIVED, None)
         return copy
@@ -291,6 +305,11 @@ class Call:
         if derived is None:
             derived = self.__dict__[_DERIVED] = _Derived()
         return derived
+
+
+_new: Final = object.__new__
+_fill: Final = Call.__dict__["__dict__"].__set__
+"""Fills a call in one step: its class refuses to be set member by member, and going round that is slow."""
 
 
 def refusal(

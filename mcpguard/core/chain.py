@@ -8,7 +8,7 @@ decisions are reported and discarded, and every outcome is a `Result`.
 Above: seams, which turn messages into calls and results into what the SDK expects. Below: interceptors.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,7 +20,7 @@ from mcpguard.core.layer import Layer, attributed, failure
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
 
-__all__ = ["Chain", "Hook", "Step", "link", "link_gate"]
+__all__ = ["Chain", "Hook", "Step", "link", "link_gate", "settled"]
 
 Hook: TypeAlias = Literal["check", "filter", "layer"]
 
@@ -53,14 +53,14 @@ class Stretch:
         self._inner = inner
         self._emitter = emitter
 
-    def __call__(self, call: Call, wire: Wire) -> Awaitable[Result]:
+    def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
         """Run `call` through the checks, inwards, and back through the filters.
 
         A plain function: it adds a frame to what is awaited only where there are filters.
         """
         admitted = self.gate.admit(call)
         if isinstance(admitted, Denial):
-            return _ended(Result.denied(admitted))
+            return settled(Result.denied(admitted))
         return self._filtering(admitted, wire) if self._filters else self._inner(admitted, wire)
 
     async def _filtering(self, call: Call, wire: Wire) -> Result:
@@ -132,7 +132,7 @@ class Chain:
         )
         """Whether a call is denied where the definition cannot be had: an auditing hook goes without."""
 
-    def __call__(self, call: Call, wire: Wire) -> Awaitable[Result]:
+    def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
         """Run `call` through the hooks and, if nothing refuses it, through `wire`."""
         return self._recorded(call, wire) if self._emitter.is_active else self._head(call, wire)
 
@@ -173,7 +173,7 @@ class _Exit:
         self._emitter = emitter
         self._is_behind_layers = is_behind_layers
 
-    def __call__(self, call: Call, wire: Wire) -> Awaitable[Result]:
+    def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
         if call.asks:
             return self._refused(call, unasked(call.asks[0]))
         if self._is_behind_layers and call.run is not None:
@@ -184,12 +184,12 @@ class _Exit:
             denial = refusal(
                 code="audit_unavailable", reason="a strict sink could not record the call", source="guard"
             )
-            return _ended(Result.denied(denial))
+            return settled(Result.denied(denial))
         return wire(call)
 
-    def _refused(self, call: Call, denial: Denial) -> Awaitable[Result]:
+    def _refused(self, call: Call, denial: Denial) -> Coroutine[None, None, Result]:
         report_denial(self._emitter, call, denial)
-        return _ended(Result.denied(denial))
+        return settled(Result.denied(denial))
 
 
 def link(steps: Sequence[Step], emitter: Emitter) -> Chain:
@@ -233,7 +233,7 @@ def _too_late(code: str) -> Denial:
     )
 
 
-async def _ended(result: Result) -> Result:
+async def settled(result: Result) -> Result:
     """A result that is there already, for callers that await one."""
     return result
 

@@ -6,7 +6,7 @@ decides stands in its own file; when and in what order hooks run is the chain's 
 """
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from enum import IntEnum
 from typing import ClassVar, Literal, Protocol, TypeAlias, TypedDict
 
@@ -27,14 +27,14 @@ Handles: TypeAlias = Collection[tuple[str, Direction]]
 `*` is every request but the lifecycle's, `notifications/*` every notification but the lifecycle's.
 """
 
-Wire: TypeAlias = Callable[[Call], Awaitable[Result]]
+Wire: TypeAlias = Callable[[Call], Coroutine[None, None, Result]]
 """What stands at the inner end of a chain: the SDK's own session, made to answer with a `Result`."""
 
 
 class Frame(Protocol):
     """One link of a chain: runs a call through what stands from here on inwards, and then `wire`."""
 
-    def __call__(self, call: Call, wire: Wire, /) -> Awaitable[Result]:
+    def __call__(self, call: Call, wire: Wire, /) -> Coroutine[None, None, Result]:
         """Run `call` inwards."""
         ...
 

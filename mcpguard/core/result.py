@@ -110,16 +110,13 @@ class Result:
     @classmethod
     def of(cls, value: JSONObject) -> Self:
         """The result a server answered with `value`; its outcome is read from the value."""
-        result = object.__new__(cls)
-        members = result.__dict__
+        outcome = _OK
         if value.get("isError") is True:
-            members["outcome"] = Outcome.TOOL_ERROR
+            outcome = Outcome.TOOL_ERROR
         elif value.get("resultType") == "input_required":
-            members["outcome"] = Outcome.INPUT_REQUIRED
-        else:
-            members["outcome"] = _OK
-        members["fate"] = _ANSWERED
-        members["value"] = value
+            outcome = Outcome.INPUT_REQUIRED
+        result = _new(cls)
+        _fill(result, {"outcome": outcome, "fate": _ANSWERED, "value": value})
         return result
 
     @classmethod
@@ -161,3 +158,8 @@ class Result:
         """A copy that shares nothing mutable with this one."""
         value = mutable_copy(self.value)
         return replace(self, value=value if isinstance(value, Mapping) else None)
+
+
+_new: Final = object.__new__
+_fill: Final = Result.__dict__["__dict__"].__set__
+"""Fills a result in one step: its class refuses to be set member by member, and going round that is slow."""

@@ -55,13 +55,14 @@ class Callers:
         binding: What the user said when wrapping.
     """
 
-    __slots__ = ("_handle", "_is_shared", "_owner", "_run", "_server", "active")
+    __slots__ = ("_handle", "_is_shared", "_nobody", "_owner", "_run", "_server", "active")
 
     def __init__(self, binding: Binding) -> None:
         self._handle = binding.handle
         self._server = binding.name
         self._is_shared = binding.shared
         self._run = binding.run
+        self._nobody = (None, self.principal_of(None))
         self._owner: Principal | None = None if binding.run is None else binding.run.principal
         self.active: dict[str, Call] = {}
         """Calls in flight that a server may interrupt, by id."""
@@ -76,8 +77,10 @@ class Callers:
     def caller(self, method: str) -> tuple[Run | None, Principal | None] | Denial:
         """Whose an outbound request is, or why nobody may make it. The lifecycle's may always be made."""
         run = self._run or current_run()
+        if run is None:
+            return self._nobody
         principal = self.principal_of(run)
-        if run is None or method in LIFECYCLE:
+        if method in LIFECYCLE:
             return run, principal
         code = self._handle.refusal_code(run)
         if code is not None:

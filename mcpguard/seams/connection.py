@@ -6,7 +6,7 @@ session that belongs to somebody else and an ambiguous inbound request are refus
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from itertools import count
 from math import inf
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 
 from mcpguard.core.call import Call, ToolFacts, refusal
-from mcpguard.core.chain import Chain
+from mcpguard.core.chain import Chain, settled
 from mcpguard.core.gate import UNCHECKED, report_denial
 from mcpguard.core.interceptor import Wire
 from mcpguard.core.principal import Principal
@@ -89,57 +89,48 @@ class Connection:
         chain = self.handle.linked.chain(method, "inbound")
         return None if chain.is_empty else chain
 
-    async def outbound(
+    def outbound(
         self, method: str, params: JSONObject, chain: Chain, wire: Wire, *, timeout: float | None = None
-    ) -> Result:
+    ) -> Coroutine[None, None, Result]:
         """Run one outbound request through `chain` and, if nothing refuses it, `wire`.
 
+        A plain function: what is awaited is the chain itself wherever nothing has to be awaited before it.
+
         Args:
+            method: The protocol's method.
+            params: Wire-shaped parameters.
+            chain: What `chain(method)` gave.
+            wire: Sends the call; it hands what comes back to `answered` before it returns it.
             timeout: Seconds the caller allows for the answer; the same time is allowed to layers on either
                 side of it, unless one waits on purpose.
         """
         caller = self._callers.caller(method)
         if isinstance(caller, Denial):
-            return self._refused(self._outgoing(method, params, None, None), caller)
+            return settled(self._refused(self._outgoing(method, params, None, None), caller))
         run, principal = caller
-        resumed = self._rounds.take(method, params, principal) if method in INTERRUPTIBLE else None
-        if resumed is None:
-            call = self._outgoing(method, params, run, principal)
-        else:
-            again = resumed.call
-            params = with_answers(params, resumed)
-            call = Call.outgoing(again.id, method, params, self.name, principal, run, again.round + 1)
-            if resumed.refused:
-                return self._refused(call, resumed.refused[0], Fate.ANSWERED)
+        if method in INTERRUPTIBLE:
+            resumed = self._rounds.take(method, params, principal)
+            if resumed is not None:
+                return self._resumed(resumed, params, caller, chain, wire, timeout)
+        call = self._outgoing(method, params, run, principal)
         if chain.needs_tool and method == "tools/call":
-            facts = await self._facts(call)
-            if not isinstance(facts, Denial):
-                call = call.with_tool(facts)
-            elif chain.requires_tool:
-                return self._refused(call, facts)
-
-        resent = resumed is not None and resumed.is_resend
-
-        async def at_wire(admitted: Call) -> Result:
-            return self._answered(call, await wire(admitted), resent=resent)
-
-        if timeout is None or not chain.has_layers or chain.has_waiting_layers:
-            answer = chain(call, at_wire)
-        else:
-            answer = self._timed(chain, call, at_wire, timeout)
-        if method not in INTERRUPTIBLE or not self.handle.linked.listens:
-            return await answer
-        active = self._callers.active
-        active[call.id] = call
-        try:
-            return await answer
-        finally:
-            active.pop(call.id, None)
+            return self._with_facts(call, chain, wire, timeout)
+        return self._through(call, chain, wire, timeout)
 
     async def unasked(self, method: str, params: JSONObject, wire: Wire) -> Result:
         """Fetch what the SDK wants for itself: filters look at it; it is no call of the agent's."""
         call = self._outgoing(method, params, None, self._callers.principal)
-        return self.handle.linked.unasked.review(call, self._answered(call, await wire(call), resent=True))
+        return self.handle.linked.unasked.review(call, await wire(call))
+
+    def answered(self, call: Call, result: Result) -> Result:
+        """Look at what came from the wire for `call` before any filter does; every wire ends with this."""
+        if call.method == "tools/list":
+            self.catalog.record(result.value)
+        elif result.outcome is Outcome.INPUT_REQUIRED:
+            return screened(call.origin, result, self._rounds, self._judged)
+        elif result.error is not None and result.error.code == HEADER_MISMATCH:
+            self._rounds.expect(Continuation(call.origin, is_resend=True), None)
+        return result
 
     async def inbound(
         self, method: str, params: JSONObject, chain: Chain, wire: Wire, *, key: str | None = None
@@ -217,16 +208,6 @@ class Connection:
             return admitted
         return params if admitted.params is call.params else admitted.params
 
-    def _answered(self, call: Call, result: Result, *, resent: bool) -> Result:
-        """Look at what came from the wire before any filter does."""
-        if call.method == "tools/list":
-            self.catalog.record(result.value)
-        elif result.outcome is Outcome.INPUT_REQUIRED:
-            return screened(call, result, self._rounds, self._judged)
-        elif result.error is not None and result.error.code == HEADER_MISMATCH and not resent:
-            self._rounds.expect(Continuation(call, is_resend=True), None)
-        return result
-
     def _judged(self, call: Call, method: str, request: JSONObject) -> JSONObject | Denial:
         """One embedded request, as the checks leave it; layers meet it when it is answered."""
         chain = self.inbound_chain(method)
@@ -246,6 +227,58 @@ class Connection:
             report_denial(self.handle.linked.emitter, inbound, denial)
             return denial
         return request if admitted.params is inbound.params else {**request, "params": admitted.params}
+
+    async def _resumed(
+        self,
+        resumed: Continuation,
+        params: JSONObject,
+        caller: tuple[Run | None, Principal | None],
+        chain: Chain,
+        wire: Wire,
+        timeout: float | None,
+    ) -> Result:
+        """Run a message that continues a call, or sends it again."""
+        again = resumed.call
+        run, principal = caller
+        sent = with_answers(params, resumed)
+        call = Call.outgoing(again.id, again.method, sent, self.name, principal, run, again.round + 1)
+        if resumed.refused:
+            return self._refused(call, resumed.refused[0], Fate.ANSWERED)
+        if chain.needs_tool and call.method == "tools/call":
+            result = await self._with_facts(call, chain, wire, timeout)
+        else:
+            result = await self._through(call, chain, wire, timeout)
+        if resumed.is_resend and result.error is not None and result.error.code == HEADER_MISMATCH:
+            self._rounds.take(call.method, call.params, principal)  # a client sends again once
+        return result
+
+    async def _with_facts(self, call: Call, chain: Chain, wire: Wire, timeout: float | None) -> Result:
+        facts = await self._facts(call)
+        if not isinstance(facts, Denial):
+            call = call.with_tool(facts)
+        elif chain.requires_tool:
+            return self._refused(call, facts)
+        return await self._through(call, chain, wire, timeout)
+
+    def _through(
+        self, call: Call, chain: Chain, wire: Wire, timeout: float | None
+    ) -> Coroutine[None, None, Result]:
+        if timeout is None or not chain.has_layers or chain.has_waiting_layers:
+            answer = chain(call, wire)
+        else:
+            answer = self._timed(chain, call, wire, timeout)
+        if self.handle.linked.listens and call.method in INTERRUPTIBLE:
+            return self._in_flight(call, answer)
+        return answer
+
+    async def _in_flight(self, call: Call, answer: Coroutine[None, None, Result]) -> Result:
+        """Await the answer to a call that the server may interrupt."""
+        active = self._callers.active
+        active[call.id] = call
+        try:
+            return await answer
+        finally:
+            active.pop(call.id, None)
 
     async def _timed(self, chain: Chain, call: Call, wire: Wire, timeout: float) -> Result:
         """Run the chain; layers that hang end when the caller's time would, before and after the answer."""

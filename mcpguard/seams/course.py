@@ -39,8 +39,8 @@ class Course:
     __slots__ = ("_context", "_running")
 
     def __init__(self, run: Run, context: Context) -> None:
-        self._running = run(_at_wire)
         self._context = context
+        self._running = context.run(run, _at_wire)
 
     def begin(self) -> Call | Result:
         """Run up to the wire: the call as it is to be sent, or a result where it is not."""

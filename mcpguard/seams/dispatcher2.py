@@ -93,9 +93,10 @@ class GuardedDispatcher:
                 sent, stamped = restamped(self._session, method, given, call.params, options)
             was_closed = getattr(self._inner, "_closed", False)
             try:
-                return Result.of(await self._inner.send_raw_request(method, sent, stamped))
+                result = Result.of(await self._inner.send_raw_request(method, sent, stamped))
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`
-                return _failed(error, was_closed=was_closed)
+                result = _failed(error, was_closed=was_closed)
+            return connection.answered(call, result)
 
         if method == "tools/list" and is_fetching_for_itself():
             result = await connection.unasked(method, given, wire)

@@ -8,6 +8,7 @@ client reads next, under the id it came with.
 Beside: `incoming`, the server's requests. Above: `relay`. Below: `exchanges`, which answer is whose.
 """
 
+from collections.abc import Coroutine
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -19,6 +20,7 @@ from anyio.lowlevel import checkpoint
 
 from mcpguard.core.call import Call, ToolFacts
 from mcpguard.core.chain import Chain
+from mcpguard.core.interceptor import Wire
 from mcpguard.core.result import Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.seams import messages
@@ -89,10 +91,7 @@ class Outgoing:
         displaced = self._under_way.add(asked)
         if displaced is not None and displaced.id != asked.id:
             self._inbox.push(messages.answer_of(displaced.id, LOST))
-        connection = self._connection
-        run: Run = partial(connection.outbound, asked.method, asked.given, chain)
-        if asked.is_sdks_own:
-            run = partial(connection.unasked, asked.method, asked.given)
+        run: Run = partial(self._unasked if asked.is_sdks_own else self._outbound, asked, chain)
         if asked.is_sdks_own or can_run_in_steps(chain):
             await self._in_steps(asked, run)
         else:
@@ -150,9 +149,23 @@ class Outgoing:
             raise ConnectionError(f"tools/list ended as {result.outcome}")
         return result.value
 
+    def _outbound(self, asked: Asked, chain: Chain, wire: Wire) -> Coroutine[Any, Any, Result]:
+        return self._connection.outbound(asked.method, asked.given, chain, self._seen(wire))
+
+    def _unasked(self, asked: Asked, _chain: Chain, wire: Wire) -> Coroutine[Any, Any, Result]:
+        return self._connection.unasked(asked.method, asked.given, self._seen(wire))
+
+    def _seen(self, wire: Wire) -> Wire:
+        """`wire`, with what comes from it looked at before any filter does."""
+
+        async def seen(call: Call) -> Result:
+            return self._connection.answered(call, await wire(call))
+
+        return seen
+
     async def _in_steps(self, asked: Asked, run: Run) -> None:
-        course = asked.course = Course(run, copy_context())
         try:
+            course = asked.course = Course(run, copy_context())
             call = course.begin()
             if isinstance(call, Result):
                 self._under_way.remove(asked)

@@ -126,8 +126,8 @@ class Session1:
                 sent = request if call.params is given else _rebuilt(type(request), method, call.params)
                 kept.take(await self._send(sent, kept, **options))
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`
-                return _failed(error)
-            return Result.of(kept.sent)
+                return connection.answered(call, _failed(error))
+            return connection.answered(call, Result.of(kept.sent))
 
         if method == "tools/list" and is_fetching_for_itself():
             result = await connection.unasked(method, given, wire)
