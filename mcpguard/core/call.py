@@ -96,6 +96,8 @@ class Call:
         round: 0 for the first message of a logical call, 1 and up for its continuations.
         tool: The tool's definition, where a linked interceptor asked for it.
         parent: Id of the call that an inbound request interrupts, if that is known.
+        timeout: Seconds the caller allows for the answer, where an interceptor times the call in the SDK's
+            place; else None.
         asks: Questions collected by checks that nobody has answered yet.
         approved: Questions that were answered with yes.
         enforced: False while an interceptor in `mode="audit"` looks at the call: nothing it does takes
@@ -112,6 +114,7 @@ class Call:
     round: int = 0
     tool: ToolFacts | None = field(default=None, repr=False)
     parent: str | None = None
+    timeout: float | None = None
     asks: tuple[Ask, ...] = ()
     approved: tuple[Ask, ...] = ()
     enforced: bool = True
@@ -129,6 +132,7 @@ class Call:
         round: int = 0,
         tool: ToolFacts | None = None,
         parent: str | None = None,
+        timeout: float | None = None,
         asks: tuple[Ask, ...] = (),
         approved: tuple[Ask, ...] = (),
         enforced: bool = True,
@@ -144,6 +148,7 @@ class Call:
             round=round,
             tool=tool,
             parent=parent,
+            timeout=timeout,
             asks=asks,
             approved=approved,
             enforced=enforced,
@@ -258,6 +263,10 @@ class Call:
     def with_tool(self, facts: ToolFacts | None) -> "Call":
         """A copy that carries the tool's definition."""
         return self._with({"tool": facts}, keep_derived=True)
+
+    def with_timeout(self, timeout: float) -> "Call":
+        """A copy that says how long its caller waits for the answer."""
+        return self._with({"timeout": timeout}, keep_derived=True)
 
     def made_by(self, principal: Principal | None) -> "Call":
         """A copy made on another's behalf."""

@@ -106,6 +106,7 @@ class Chain:
         "has_layers",
         "has_waiting_layers",
         "is_empty",
+        "is_timed",
         "needs_tool",
         "requires_tool",
         "steps",
@@ -125,6 +126,8 @@ class Chain:
         """Whether anything stands around the call, so that passing it may take time."""
         self.has_waiting_layers = any(layer.waits and layer.mode == "enforce" for layer in layers)
         """Whether a layer waits on purpose."""
+        self.is_timed = any(layer.times and layer.mode == "enforce" for layer in layers)
+        """Whether a layer limits the call's time in place of the SDK's own timeout."""
         self.needs_tool = any(step.interceptor.needs_tool for step in steps)
         """Whether a hook reads the tool's definition."""
         self.requires_tool = any(

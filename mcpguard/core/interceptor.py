@@ -136,6 +136,10 @@ class Interceptor:
     waits: bool = False
     """Whether its layer waits on purpose, for a person or a slot; the caller's timeout then spares it."""
 
+    times: bool = False
+    """Whether its layer limits the call's time by itself; the SDK's own timeout is then lifted, and the layer
+    finds it in `call.timeout`."""
+
     id: str | None = None
     mode: Mode = "enforce"
     fail_open: bool = False

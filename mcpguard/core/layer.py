@@ -106,6 +106,7 @@ class Layer:
             and after.direction == before.direction
             and after.round == before.round
             and after.parent == before.parent
+            and after.timeout == before.timeout
             and after.tool is before.tool
             and after.enforced is before.enforced
         )

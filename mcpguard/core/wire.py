@@ -19,6 +19,7 @@ __all__ = [
     "LIFECYCLE",
     "LISTINGS",
     "TARGETS",
+    "UNCANCELLED",
     "Direction",
     "JSONObject",
     "Listing",
@@ -54,6 +55,9 @@ TARGETS: Final[Mapping[str, str]] = MappingProxyType(
 
 INTERRUPTIBLE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """Methods during which a server may ask for input, by a request of its own or by `input_required`."""
+
+UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
+"""Requests that a client must not cancel (MCP 2026-07-28, cancellation)."""
 
 INPUT_METHODS: Final = frozenset({"sampling/createMessage", "elicitation/create", "roots/list"})
 """What a server may ask of the client, as a request (to 2025-11-25) or inside a result (2026-07-28)."""

@@ -27,7 +27,10 @@ from mcpguard.seams.embedded import screened, with_answers
 from mcpguard.seams.render import inbound_answer
 from mcpguard.seams.rounds import HEADER_MISMATCH, Continuation, Rounds
 
-__all__ = ["Connection"]
+__all__ = ["CANCEL_TIMEOUT", "Connection"]
+
+CANCEL_TIMEOUT: Final = 1.0
+"""Seconds for which telling the server that a request is given up may hold up whoever gives it up."""
 
 LEAST_LAYER_TIME: Final = 0.5
 """Seconds that layers may take at least: who allows a server less than that has said nothing about them."""
@@ -102,7 +105,7 @@ class Connection:
             chain: What `chain(method)` gave.
             wire: Sends the call; it hands what comes back to `answered` before it returns it.
             timeout: Seconds the caller allows for the answer; the same time is allowed to layers on either
-                side of it, unless one waits on purpose.
+                side of it, unless one waits on purpose or times the call itself.
         """
         caller = self._callers.caller(method)
         if isinstance(caller, Denial):
@@ -263,7 +266,11 @@ class Connection:
     def _through(
         self, call: Call, chain: Chain, wire: Wire, timeout: float | None
     ) -> Coroutine[None, None, Result]:
-        if timeout is None or not chain.has_layers or chain.has_waiting_layers:
+        if timeout is None or not chain.has_layers:
+            answer = chain(call, wire)
+        elif chain.is_timed:
+            answer = chain(call.with_timeout(timeout), wire)
+        elif chain.has_waiting_layers:
             answer = chain(call, wire)
         else:
             answer = self._timed(chain, call, wire, timeout)

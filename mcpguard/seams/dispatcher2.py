@@ -83,6 +83,10 @@ class GuardedDispatcher:
         connection = self._connection
         options: CallOptions = {} if opts is None else opts
         given: JSONObject = EMPTY if params is None else params
+        timeout = options.get("timeout")
+        if chain.is_timed and timeout is not None:
+            options = {**options}
+            del options["timeout"]
         on_progress = options.get("on_progress")
         if on_progress is not None:
             options = {**options, "on_progress": self._guarded_progress(on_progress)}
@@ -101,7 +105,7 @@ class GuardedDispatcher:
         if method == "tools/list" and is_fetching_for_itself():
             result = await connection.unasked(method, given, wire)
         else:
-            result = await connection.outbound(method, given, chain, wire, timeout=options.get("timeout"))
+            result = await connection.outbound(method, given, chain, wire, timeout=timeout)
         value: Any = result.value
         return value if result.error is None and isinstance(value, dict) else self._deliver(method, result)
 

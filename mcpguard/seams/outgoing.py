@@ -22,9 +22,9 @@ from mcpguard.core.call import Call, ToolFacts
 from mcpguard.core.chain import Chain
 from mcpguard.core.interceptor import Wire
 from mcpguard.core.result import Outcome, Result, WireError
-from mcpguard.core.wire import EMPTY, JSON, JSONObject
+from mcpguard.core.wire import EMPTY, JSON, UNCANCELLED, JSONObject
 from mcpguard.seams import messages
-from mcpguard.seams.connection import Connection
+from mcpguard.seams.connection import CANCEL_TIMEOUT, Connection
 from mcpguard.seams.course import Course, Run, can_run_in_steps
 from mcpguard.seams.exchanges import GONE, LOST, Answers, Asked, Exchanges, failed, untaken
 from mcpguard.seams.inbox import Inbox, give_way
@@ -34,12 +34,6 @@ from mcpguard.seams.render import tool_refusal
 from mcpguard.seams.session import sdk_major
 
 __all__ = ["Outgoing"]
-
-CANCEL_TIMEOUT: Final = 1.0
-"""Seconds for which telling the server that a request is given up may hold up whoever gives it up."""
-
-_UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
-"""Requests that a client must not cancel (MCP 2026-07-28, cancellation)."""
 
 _CANCELLED: Final = WireError(0, "Request cancelled")
 """What a server built with SDK 1.x answers to a request that is cancelled."""
@@ -235,7 +229,7 @@ class Outgoing:
             await self._write.send(request)
             await arrival.wait()
         except anyio.get_cancelled_exc_class():
-            if not (asked.is_abandoned or asked.method in _UNCANCELLED):
+            if not (asked.is_abandoned or asked.method in UNCANCELLED):
                 await self._give_up(wire_id)
             raise
         except Exception as error:  # noqa: BLE001 - every outcome is a Result

@@ -26,9 +26,9 @@ from pydantic import ValidationError
 from mcpguard.core.call import Call
 from mcpguard.core.errors import Denied
 from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
-from mcpguard.core.wire import EMPTY, JSONObject, mutable_copy
+from mcpguard.core.wire import EMPTY, UNCANCELLED, JSONObject, mutable_copy
 from mcpguard.seams.callers import Binding
-from mcpguard.seams.connection import Connection
+from mcpguard.seams.connection import CANCEL_TIMEOUT, Connection
 from mcpguard.seams.render import denial_error, tool_refusal
 from mcpguard.seams.requests1 import ServerRequests, wire_shaped
 from mcpguard.seams.unasked import fetching_for_itself, is_fetching_for_itself
@@ -41,6 +41,9 @@ _sdk_log = logging.getLogger("client")
 UNDER_WAY_BLIND_SPOT: Final = (
     "requests were under way when the session was guarded: they were sent unseen, and so are their answers"
 )
+
+_UNTIMED: Final = timedelta(days=365)
+"""The time given to the SDK where a layer times the call in its place: it knows no way to say none."""
 
 _CLOSED_MESSAGE: Final = "Connection closed"
 """What the SDK says with -32000 where the connection ended; servers use that code for errors of their own."""
@@ -118,13 +121,20 @@ class Session1:
             return await self._send(request, result_type, **options)
         given: JSONObject = wire_shaped(request).get("params", EMPTY)
         kept = _Kept(result_type)
+        if chain.is_timed:
+            options["request_read_timeout_seconds"] = _UNTIMED
 
         async def wire(call: Call) -> Result:
             nonlocal kept
             kept = _Kept(result_type)
+            request_id = self.session._request_id
             try:
                 sent = request if call.params is given else _rebuilt(type(request), method, call.params)
                 kept.take(await self._send(sent, kept, **options))
+            except anyio.get_cancelled_exc_class():
+                if chain.has_layers and method not in UNCANCELLED:
+                    await self._give_up(request_id)
+                raise
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`
                 return connection.answered(call, _failed(error))
             return connection.answered(call, Result.of(kept.sent))
@@ -135,6 +145,13 @@ class Session1:
         seconds = self._seconds(request_read_timeout_seconds)
         result = await connection.outbound(method, given, chain, wire, timeout=seconds)
         return self._deliver(method, result, kept)
+
+    async def _give_up(self, request_id: int) -> None:
+        """Tell the server that a layer no longer waits for its answer; SDK 1.x tells it nothing by itself."""
+        params = types.CancelledNotificationParams(requestId=request_id, reason="given up")
+        cancelled = types.ClientNotification(types.CancelledNotification(params=params))
+        with anyio.move_on_after(CANCEL_TIMEOUT, shield=True), suppress(Exception):
+            await self._notify(cancelled)
 
     async def send_notification(self, notification: Any, related_request_id: str | int | None = None) -> None:
         """Send one notification, unless a check drops it."""

@@ -222,6 +222,62 @@ async def test_cancelling_the_caller_cancels_the_call(seam: str, server: FakeSer
     assert kinds in (["received", "dispatched", "cancelled"], ["received", "dispatched"])
 
 
+async def test_a_layer_that_gives_up_on_a_call_tells_the_server(seam: str, server: FakeServer) -> None:
+    """`facts/loops-limits-breakers.md`: SDK 1.x tells a server nothing when a call is given up."""
+    gate = Gate()
+    server.on_call("read").waits_for(gate).returns("late")
+
+    async def impatient(call: Call, call_next: CallNext) -> Result:
+        if call.target != "read":
+            return await call_next(call)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call_next, call)
+            await gate.reached()
+            tasks.cancel_scope.cancel()
+        return Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
+
+    async with opened(Guard([Around(impatient)]), server, seam) as peer:
+        with pytest.raises(MCPError), anyio.fail_after(10):
+            await peer.call("read")
+        assert text(await peer.call("remove", {"path": "a"})) == '{"path": "a"}'
+    (cancelled,) = server.seen("notifications/cancelled")
+    asked = [message for message in server.received if message.get("method") == "tools/call"]
+    assert cancelled["requestId"] == asked[0]["id"]
+
+
+async def test_a_layer_that_times_calls_has_the_sdks_timeout_in_its_hands(
+    seam: str, server: FakeServer
+) -> None:
+    """One scope of ours in place of the SDK's timeout: it is lifted, and the layer knows what it was."""
+    gate = Gate()
+    server.on_call("read").waits_for(gate).returns("late")
+    told: list[float | None] = []
+
+    async def patient(call: Call, call_next: CallNext) -> Result:
+        told.append(call.timeout)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outlast)
+            return await call_next(call)
+
+    async def outlast() -> None:
+        await gate.reached()
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        gate.open()
+
+    layer = Around(patient)
+    layer.times = True
+    async with opened(Guard([layer]), server, seam) as peer:
+        if seam == "transport":  # the session's own timeout is above this seam
+            with pytest.raises(MCPError):
+                await peer.call("read", read_timeout_seconds=_seconds(0))
+            assert told in ([], [None])
+        else:
+            late = await peer.call("read", read_timeout_seconds=_seconds(0))
+            assert text(late) == "late"
+            assert told == [0]
+
+
 async def test_on_deny_raise_raises_where_a_call_can_raise(seam: str, server: FakeServer) -> None:
     """A transport has no caller to raise in: there the refusal is a JSON-RPC error."""
     async with opened(Guard([denying("remove")], on_deny="raise"), server, seam) as peer:
