@@ -156,13 +156,15 @@ class Session2:
         """See what can still be seen of a session whose dispatcher runs already."""
         session, connection = self.session, self.connection
         inner: Any = self._inner
-        if inner._on_notify_intercept is not None:
-            inner._on_notify_intercept = guarded_intercept(connection, inner._on_notify_intercept, {})
+        intercept = getattr(inner, "_on_notify_intercept", None)
+        is_seen = intercept is not None
+        if is_seen:
+            inner._on_notify_intercept = guarded_intercept(connection, intercept, {})
         log, handle = session._logging_callback, session._message_handler
 
         async def on_log(params: types.LoggingMessageNotificationParams) -> None:
             sent = _wire(params)
-            admitted = connection.notify_in("notifications/message", sent, again=True)
+            admitted = connection.notify_in("notifications/message", sent, again=is_seen)
             if not isinstance(admitted, Denial):
                 await log(params if admitted is sent else type(params).model_validate(admitted))
 
@@ -171,7 +173,8 @@ class Session2:
                 await handle(message)
                 return
             sent = _wire(message).get("params")
-            admitted = connection.notify_in(message.method, sent, again=True)
+            was_seen = is_seen or message.method == "notifications/message"
+            admitted = connection.notify_in(message.method, sent, again=was_seen)
             if isinstance(admitted, Denial):
                 return
             if admitted is not sent:
