@@ -52,7 +52,7 @@ def tests(session: nox.Session, sdk: str) -> None:
         "-m",
         "pytest",
         *session.posargs,
-        env={"COVERAGE_FILE": f".coverage.{session.name}"},
+        env=installed(session),
     )
 
 

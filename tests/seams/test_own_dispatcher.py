@@ -177,9 +177,7 @@ async def test_a_vendors_name_header_follows_a_rewrite(change: dict[str, Any], h
     async with ClientSession(dispatcher=own) as session:
         Guard([Checking(check)]).session(session, name="files")
         session.adopt(
-            types.DiscoverResult(
-                supported_versions=["2026-07-28"], capabilities=types.ServerCapabilities()
-            )
+            types.DiscoverResult(supported_versions=["2026-07-28"], capabilities=types.ServerCapabilities())
         )
         asked: Any = GetWidget(params=WidgetParams(widget="old"))
         await session.send_request(asked, types.EmptyResult)
@@ -274,6 +272,18 @@ async def test_what_arrives_belongs_to_the_run_the_session_was_bound_to() -> Non
     assert [(call.run, call.principal) for call in watcher.seen] == [(run, run.principal)]
 
 
+async def test_a_request_out_of_the_blue_belongs_to_the_run_the_session_was_bound_to() -> None:
+    """Nothing is in flight, and there is only one whom it can be about."""
+    own, watcher = Own(), watching()
+    run = Run(id="task", principal=Principal(user="ana"))
+    session = ClientSession(dispatcher=own)
+    Guard([watcher]).session(session, name="files", run=run)
+    async with session:
+        with pytest.raises(MCPError):
+            await own.asks("vendor/ask", {})
+    assert [(call.run, call.principal) for call in watcher.seen] == [(run, run.principal)]
+
+
 async def test_a_request_out_of_the_blue_on_a_shared_session_is_nobodys() -> None:
     """Nothing is in flight and the session has no owner: no principal is made up."""
     own, watcher = Own(), watching()
@@ -304,6 +314,23 @@ async def test_a_layer_that_waits_on_purpose_is_not_ended_with_the_callers_time(
         await session.call_tool("read", read_timeout_seconds=0)
     assert waited == [True]
     assert own.methods().count("tools/call") == 1
+
+
+async def test_a_layer_that_hangs_is_recorded_with_the_call_it_held() -> None:
+    """The caller's time ends it, and the record has one beginning and one end."""
+
+    async def hang(call: Call, call_next: CallNext) -> Result:
+        await anyio.sleep_forever()
+        return await call_next(call)
+
+    own, sink = Own(), RecordingSink()
+    async with ClientSession(dispatcher=own) as session:
+        Guard([Around(hang)], sinks=[sink]).session(session, name="files")
+        await session.initialize()
+        await session.call_tool("read", read_timeout_seconds=0)
+    kinds = [event.kind for event in sink.events if event.target == "read"]
+    assert (kinds.count("received"), kinds[-1]) == (1, "completed")
+    assert sink.events[-1].code == "interceptor_timeout"
 
 
 async def test_a_call_of_an_ended_run_is_recorded_as_refused() -> None:
