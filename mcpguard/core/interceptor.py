@@ -166,7 +166,7 @@ class Interceptor:
         return self.id or self.name
 
     def join(self, host: Host) -> None:
-        """Take what a guard lends. Called once when a guard is built, before any call; the last one's stays."""
+        """Take what a guard lends. Called when a guard is built; the last guard's stays."""
         self.host = host
 
     def check(self, call: Call) -> Verdict:
