@@ -109,6 +109,14 @@ def fastmcp(session: nox.Session, release: str) -> None:
 
 
 @nox.session
+@nox.parametrize("sdk", ["2", "1.30.0"], ids=["2.x", "1.30"])
+def sdk_suite(session: nox.Session, sdk: str) -> None:
+    """The SDK's own tests, bare and through the guard: none may newly fail. Fetches the SDK's sources."""
+    command = ("-m", "tests.sdk_suite.run", "--sdk", sdk, "--modes", "empty,chain,entered")
+    session.run("python", *command, "--guard", wheel(session), *session.posargs)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Print the overhead of a guard beside a bare control, in one process."""
     session.install(wheel(session), "mcp==2.*")
