@@ -19,7 +19,7 @@ from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import ANONYMOUS, Handle, Linked, OnDeny
 from mcpguard.core.order import arrange
 from mcpguard.core.principal import Principal
-from mcpguard.core.run import STOPPED, Run, bound, current_run
+from mcpguard.core.run import STOPPED, Run, Stops, bound, current_run
 from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained
 from mcpguard.core.wire import JSON
 from mcpguard.seams.callers import Binding
@@ -70,8 +70,11 @@ class Guard:
             raise ValueError(f"digest_key has {len(digest_key)} bytes; 16 at least")
         self._interceptors = tuple(interceptors)
         self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
-        linked = Linked(arrange(self._interceptors), self._emitter)
-        self._handle = Handle(linked, clock=clock, on_deny=on_deny, anonymous=anonymous == "allow")
+        stops = Stops()
+        linked = Linked(arrange(self._interceptors), self._emitter, stops=stops)
+        self._handle = Handle(
+            linked, stops=stops, clock=clock, on_deny=on_deny, anonymous=anonymous == "allow"
+        )
         self._shared_servers: Mapping[str, bool] = {}
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -263,7 +266,7 @@ class Guard:
             "interceptors": {one.label: dict(one.status()) for one in self._interceptors},
             "connections": [{"server": one.name, "seam": one.seam} for one in self._open()],
             "sinks": {"failures": dict(self._emitter.failures)},
-            "stopped_tenants": sorted(self._handle.stopped_tenants),
+            "stopped_tenants": sorted(self._handle.stops.tenants),
         }
 
     def stop(self, target: Run | str) -> None:
@@ -277,7 +280,7 @@ class Guard:
             target.stop()
             self._emitter.about_run("stopped", target, reason="run stopped")
         elif isinstance(target, str):
-            self._handle.stopped_tenants.add(target)
+            self._handle.stops.tenants.add(target)
             with self._lock:
                 runs = [run for run in self._runs if run.ended is None]
             for run in runs:

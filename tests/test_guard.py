@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 from chains import ADA, Around, Checking, allowing, denying
 from harness import code, opened, text
+from mcp import ClientSession
 
 from mcpguard import (
     ALLOW,
@@ -23,10 +24,13 @@ from mcpguard import (
     Denied,
     Guard,
     GuardBuildError,
+    Interceptor,
     OrderError,
     Principal,
+    Result,
     Run,
     SeamError,
+    Verdict,
     current_run,
 )
 from mcpguard.seams.session import sdk_major
@@ -119,7 +123,7 @@ async def test_stopping_a_tenant_stops_its_waiting_calls_and_nobody_elses(server
         await gate.reached(3)
         guard.stop("acme")
         gate.open()
-    assert answers == {"acme": "run_stopped", "helper": "run_stopped", "other": None}
+    assert answers == {"acme": "tenant_stopped", "helper": "tenant_stopped", "other": None}
     assert {event.run_id for event in sink.of("stopped")} == {"acme", "helper"}
     assert guard.status()["stopped_tenants"] == ["acme"]
 
@@ -438,3 +442,57 @@ async def _cancel_once_received(sink: RecordingSink, scope: anyio.CancelScope) -
     while len([event for event in sink.of("received") if event.target]) < 4:
         await anyio.lowlevel.checkpoint()
     scope.cancel()
+
+
+async def test_a_tenant_is_stopped_in_runs_the_guard_has_never_seen() -> None:
+    """A run made by hand is not registered anywhere, and its waiting call is refused all the same."""
+    waiting, go_on = anyio.Event(), anyio.Event()
+
+    class Holding(Interceptor):
+        handles = frozenset({("tools/call", "outbound")})
+
+        async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
+            waiting.set()
+            await go_on.wait()
+            return await call_next(call)
+
+    server = FakeServer()
+    server.tool("pay")
+    guard = Guard([Holding()])
+    run = Run(principal=Principal(tenant="acme"))
+    async with server.connect() as (read, write):
+        session = guard.session(ClientSession(read, write), name="bank", run=run)
+        async with session, anyio.create_task_group() as tasks:
+            await session.initialize()
+            tasks.start_soon(session.call_tool, "pay")
+            await waiting.wait()
+            guard.stop("acme")
+            go_on.set()
+    assert server.calls("pay") == []
+
+
+async def test_a_run_stopped_while_a_tool_is_looked_up_makes_no_call() -> None:
+    """A rule that needs the tool's definition waits for a listing, and much can happen meanwhile."""
+    gate = Gate()
+
+    class Needing(Interceptor):
+        handles = frozenset({("tools/call", "outbound")})
+        needs_tool = True
+
+        def check(self, call: Call) -> Verdict:
+            return ALLOW
+
+    server = FakeServer()
+    server.tool("pay")
+    server.on("tools/list").waits_for(gate)
+    guard = Guard([Needing()])
+    run = Run()
+    async with server.connect() as (read, write):
+        session = guard.session(ClientSession(read, write), name="bank", run=run)
+        async with session, anyio.create_task_group() as tasks:
+            await session.initialize()
+            tasks.start_soon(session.call_tool, "pay")
+            await gate.reached()
+            guard.stop(run)
+            gate.open()
+    assert server.calls("pay") == []

@@ -55,9 +55,9 @@ def explain(error: ValidationError, model: type[BaseModel], node: Node, path: Wh
     for details in error.errors(include_url=False, include_input=False):
         groups.setdefault(_where(details, node), []).append(details)
     problems: list[Problem] = []
+    above = {where[:length] for where in groups for length in range(len(where))}
     for where, group in groups.items():
-        deeper = any(len(other) > len(where) and other[: len(where)] == where for other in groups)
-        if deeper and all(details["type"] in _EXPECTED for details in group):
+        if where in above and all(details["type"] in _EXPECTED for details in group):
             continue
         value = node.nearest(where)
         message = _sentence(group, where, value, model)

@@ -38,6 +38,9 @@ _YAML_1_1: Final[dict[str, Plain]] = {
     "tag:yaml.org,2002:str": "text",
 }
 
+_OTHER_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
+"""What ends a line, and with it a comment, in YAML 1.1 and not in 1.2."""
+
 _DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _WORD: Final = re.compile(r"[A-Za-z]{1,3}")
 
@@ -61,6 +64,10 @@ def read(text: str) -> tuple[Node, list[Problem]]:
     Raises:
         Unreadable: If it is not YAML, is empty or nests too deep.
     """
+    other = _OTHER_BREAKS.search(text)
+    if other:
+        line = text.count("\n", 0, other.start()) + 1
+        raise Unreadable("a line break that not every reader of YAML knows: U+0085, U+2028 or U+2029", line)
     tree = Tree()
     loader: _Parser = _Loader(text)
     try:

@@ -280,7 +280,9 @@ class Call:
         if self.principal is not None:
             claims = _mapping(mutable_copy(self.principal.claims))
             changes["principal"] = dataclasses.replace(self.principal, claims=claims)
-        return self._with(changes, keep_derived=False)
+        copy = self._with(changes, keep_derived=False)
+        del copy.__dict__[_ORIGIN]
+        return copy
 
     def denied(
         self,

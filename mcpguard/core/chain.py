@@ -18,6 +18,7 @@ from mcpguard.core.gate import Check, Gate, report_denial, report_failure, unask
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
 from mcpguard.core.layer import Layer, attributed, failure
 from mcpguard.core.result import Denial, Result
+from mcpguard.core.run import Stops
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
 
 __all__ = ["Chain", "Hook", "Step", "link", "link_gate", "settled"]
@@ -170,17 +171,18 @@ class Chain:
 class _Exit:
     """The inner end: nothing goes out with an open question, too late, or unrecorded where that is strict."""
 
-    __slots__ = ("_emitter", "_is_behind_layers")
+    __slots__ = ("_emitter", "_may_be_late", "_stops")
 
-    def __init__(self, emitter: Emitter, *, is_behind_layers: bool) -> None:
+    def __init__(self, emitter: Emitter, stops: Stops, *, may_be_late: bool) -> None:
         self._emitter = emitter
-        self._is_behind_layers = is_behind_layers
+        self._stops = stops
+        self._may_be_late = may_be_late
 
     def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
         if call.asks:
             return self._refused(call, unasked(call.asks[0]))
-        if self._is_behind_layers and call.run is not None:
-            code = call.run.ended
+        if self._may_be_late and call.run is not None:
+            code = self._stops.code(call.run)
             if code is not None:
                 return self._refused(call, _too_late(code))
         if self._emitter.is_active and not self._emitter.dispatched(call):
@@ -195,9 +197,10 @@ class _Exit:
         return settled(Result.denied(denial))
 
 
-def link(steps: Sequence[Step], emitter: Emitter) -> Chain:
+def link(steps: Sequence[Step], emitter: Emitter, stops: Stops | None = None) -> Chain:
     """Link `steps`, outermost first, into a chain."""
-    frame: Frame = _Exit(emitter, is_behind_layers=any(step.hook == "layer" for step in steps))
+    may_be_late = any(step.hook == "layer" or step.interceptor.needs_tool for step in steps)
+    frame: Frame = _Exit(emitter, stops or Stops(), may_be_late=may_be_late)
     stretches: list[Stretch] = []
     position = len(steps)
     while position > 0:

@@ -14,7 +14,7 @@ from mcpguard.core.gate import Gate
 from mcpguard.core.host import Host
 from mcpguard.core.order import handled, handles
 from mcpguard.core.principal import Principal
-from mcpguard.core.run import Run
+from mcpguard.core.run import Run, Stops
 from mcpguard.core.wire import INPUT_METHODS, LIFECYCLE, Direction, is_notification
 
 __all__ = ["ANONYMOUS", "Handle", "Linked", "OnDeny"]
@@ -35,6 +35,7 @@ class Linked:
         steps: Hooks in order, outermost first; their interceptors join here.
         emitter: Where events go, and the guard's clock.
         store: Where the guard keeps state; None leaves each interceptor to a store of its own.
+        stops: Who may make no more calls.
     """
 
     __slots__ = (
@@ -49,7 +50,14 @@ class Linked:
         "unasked",
     )
 
-    def __init__(self, steps: Sequence[Step], emitter: Emitter, *, store: object | None = None) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        emitter: Emitter,
+        *,
+        store: object | None = None,
+        stops: Stops | None = None,
+    ) -> None:
         self.steps = tuple(steps)
         self.emitter = emitter
         host = Host(emitter, store)
@@ -60,7 +68,7 @@ class Linked:
         directions: tuple[Direction, Direction] = ("outbound", "inbound")
         self._requests: dict[Direction, dict[str, Chain]] = {
             direction: {
-                method: link([s for s in steps if handles(s, method, direction)], emitter)
+                method: link([s for s in steps if handles(s, method, direction)], emitter, stops)
                 for method in methods
                 if not is_notification(method)
             }
@@ -114,22 +122,23 @@ class Handle:
 
     Args:
         linked: Swapped by a reload; a call keeps the one it began with.
+        stops: Who may make no more calls.
         clock: The guard's time.
         on_deny: Whether a denied tool call is answered or raised.
         anonymous: Whether calls may be made on nobody's behalf.
     """
 
-    __slots__ = ("anonymous", "clock", "linked", "on_deny", "stopped_tenants")
+    __slots__ = ("anonymous", "clock", "linked", "on_deny", "stops")
 
-    def __init__(self, linked: Linked, *, clock: Clock, on_deny: OnDeny, anonymous: bool) -> None:
+    def __init__(
+        self, linked: Linked, *, stops: Stops, clock: Clock, on_deny: OnDeny, anonymous: bool
+    ) -> None:
         self.linked = linked
         self.clock = clock
         self.on_deny: OnDeny = on_deny
         self.anonymous = anonymous
-        self.stopped_tenants: set[str] = set()
+        self.stops = stops
 
     def refusal_code(self, run: Run) -> str | None:
         """Why no call may be made in `run` any more, or None."""
-        if self.stopped_tenants and not self.stopped_tenants.isdisjoint(run.tenants):
-            return "tenant_stopped"
-        return run.ended
+        return self.stops.code(run)

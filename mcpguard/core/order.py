@@ -15,6 +15,9 @@ from mcpguard.core.wire import LIFECYCLE, Direction, is_notification
 
 __all__ = ["arrange", "covers", "handled", "handles"]
 
+_PER_ATTEMPT = frozenset({Place.BUDGET, Place.RATE_LIMIT, Place.CIRCUIT_BREAKER})
+"""What must see every attempt at a call, so that nothing further in may repeat it."""
+
 EVERY_REQUEST = "*"
 EVERY_NOTIFICATION = "notifications/*"
 
@@ -35,6 +38,7 @@ def arrange(interceptors: Sequence[Interceptor]) -> tuple[Step, ...]:
             )
     _refuse_twins(interceptors)
     _refuse_disorder(interceptors)
+    _refuse_free_repeats(interceptors)
     placed: list[tuple[int, Step]] = []
     here = 0
     for interceptor in interceptors:
@@ -108,9 +112,11 @@ def _place_of(step: Step, here: int) -> int:
 
 def _refuse_twins(interceptors: Sequence[Interceptor]) -> None:
     ids: set[str] = set()
-    for position, interceptor in enumerate(interceptors):
-        if any(interceptor is other for other in interceptors[:position]):
+    seen: set[int] = set()
+    for interceptor in interceptors:
+        if id(interceptor) in seen:
             raise GuardBuildError(f"{interceptor.label} stands in the list twice")
+        seen.add(id(interceptor))
         if interceptor.id is not None:
             if interceptor.id in ids:
                 raise GuardBuildError(f"two interceptors have the id {interceptor.id!r}; ids are unique")
@@ -125,6 +131,18 @@ def _refuse_disorder(interceptors: Sequence[Interceptor]) -> None:
                 f"{inner.label} ({Place(inner_place).name.lower()}) must stand before {outer.label} "
                 f"({Place(outer_place).name.lower()}): lists are outermost first"
             )
+
+
+def _refuse_free_repeats(interceptors: Sequence[Interceptor]) -> None:
+    spending: Interceptor | None = None
+    for interceptor in interceptors:
+        if interceptor.repeats and spending is not None:
+            raise OrderError(
+                f"{interceptor.label} repeats calls and must stand before {spending.label}, "
+                "which counts every attempt: lists are outermost first"
+            )
+        if interceptor.place in _PER_ATTEMPT:
+            spending = interceptor
 
 
 def _refuse_unanswered(steps: Sequence[Step]) -> None:

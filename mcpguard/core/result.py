@@ -4,6 +4,7 @@ Breakers, retries, budgets, metrics and audit read `outcome` and `fate`; nobody 
 exceptions or error codes. Seams alone turn a result into what the SDK's caller expects.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
@@ -11,7 +12,7 @@ from typing import Final, Self, TypedDict, Unpack
 
 from mcpguard.core.wire import JSON, JSONObject, mutable_copy
 
-__all__ = ["DENIED_CODE", "Denial", "Fate", "Outcome", "Result", "WireError"]
+__all__ = ["DENIED_CODE", "Denial", "Fate", "Outcome", "Result", "WireError", "check_texts"]
 
 DENIED_CODE = -31403
 """JSON-RPC code of a denial that is answered with an error; outside the range JSON-RPC 2.0 reserves."""
@@ -77,6 +78,28 @@ class Denial:
     retry_after: float | None = None
     source: str | None = None
 
+    def __post_init__(self) -> None:
+        check_texts(self.code, self.reason, self.message, self.retry_after)
+
+
+def check_texts(code: str, reason: str, message: str | None, retry_after: float | None) -> None:
+    """Refuse what cannot be told of a refusal: whoever made it up is at fault, and fails there.
+
+    Raises:
+        TypeError: If something is no text, or `retry_after` is no number.
+        ValueError: If `code` is empty, or `retry_after` is negative or not finite.
+    """
+    if not (isinstance(code, str) and isinstance(reason, str) and isinstance(message, str | None)):
+        raise TypeError("a refusal's code, reason and message are text")
+    if not code:
+        raise ValueError("a refusal's code must not be empty")
+    if retry_after is None:
+        return
+    if not isinstance(retry_after, int | float) or isinstance(retry_after, bool):
+        raise TypeError(f"retry_after is seconds, not a {type(retry_after).__name__}")
+    if not math.isfinite(retry_after) or retry_after < 0:
+        raise ValueError("retry_after is a finite number of seconds, at least 0")
+
 
 class _Changes(TypedDict, total=False):
     outcome: Outcome
@@ -127,8 +150,10 @@ class Result:
     @property
     def is_whole(self) -> bool:
         """Whether it holds what its outcome says: the value, the error or the denial."""
+        if not isinstance(self.denial, Denial | None):
+            return False
         if self.outcome is Outcome.DENIED:
-            return isinstance(self.denial, Denial)
+            return self.denial is not None
         if self.outcome is Outcome.PROTOCOL_ERROR:
             return isinstance(self.error, WireError)
         if self.outcome in (Outcome.TIMEOUT, Outcome.TRANSPORT_ERROR):
@@ -155,9 +180,15 @@ class Result:
         return replace(self, **changes)
 
     def copy(self) -> "Result":
-        """A copy that shares nothing mutable with this one."""
+        """A copy that shares nothing mutable with this one; the SDK's exception stays with the original."""
         value = mutable_copy(self.value)
-        return replace(self, value=value if isinstance(value, Mapping) else None)
+        error = self.error
+        return replace(
+            self,
+            value=value if isinstance(value, Mapping) else None,
+            error=None if error is None else replace(error, data=mutable_copy(error.data)),
+            cause=None,
+        )
 
 
 _new: Final = object.__new__

@@ -14,7 +14,7 @@ from typing import Final
 from mcpguard.core.principal import Principal
 from mcpguard.core.said import Said
 
-__all__ = ["STOPPED", "Run", "bound", "current_run"]
+__all__ = ["STOPPED", "Run", "Stops", "bound", "current_run"]
 
 MAX_DEPTH: Final = 32
 """Runs in one lineage, the innermost included; a deeper nesting is a program that calls itself."""
@@ -99,6 +99,25 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, depth={len(self.lineage) - 1}, ended={self.ended!r})"
+
+
+class Stops:
+    """The tenants a guard has stopped, whichever runs are theirs: also those it has never seen.
+
+    Attributes:
+        tenants: Their names.
+    """
+
+    __slots__ = ("tenants",)
+
+    def __init__(self) -> None:
+        self.tenants: set[str] = set()
+
+    def code(self, run: Run) -> str | None:
+        """Why no call may be made in `run` any more, or None."""
+        if self.tenants and not self.tenants.isdisjoint(run.tenants):
+            return "tenant_stopped"
+        return run.ended
 
 
 def current_run() -> Run | None:

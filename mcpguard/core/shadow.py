@@ -57,8 +57,8 @@ def shadow_filter(interceptor: Interceptor, emitter: Emitter) -> Callable[[Call,
             seen = interceptor.filter(call.shadow(), result.copy())
         except Exception as raised:  # noqa: BLE001 - an auditing filter has no effect, failures included
             error = raised
-        if not isinstance(seen, Result):
-            report_failure(emitter, call, interceptor, error, "filter", "a Result")
+        if not isinstance(seen, Result) or not seen.is_whole:
+            report_failure(emitter, call, interceptor, error, "filter", "a whole Result")
         else:
             _report_change(emitter, call, interceptor, seen, result)
         return result
@@ -88,7 +88,7 @@ class ShadowLayer:
         finally:
             step.is_over = True
         what = ""
-        if not isinstance(seen, Result):
+        if not isinstance(seen, Result) or not (seen is step.given or seen.is_whole):
             what = report_failure(self._emitter, call, self._interceptor, error, "layer", "a Result")
         elif step.given is None or seen is not step.given:
             _report_change(self._emitter, call, self._interceptor, seen, step.result)
@@ -158,8 +158,15 @@ def _report_change(
 ) -> None:
     if seen.denial is not None and (result is None or seen.denial != result.denial):
         _report(emitter, call, interceptor, "deny", code=seen.denial.code, reason=seen.denial.reason)
-    elif seen != result:
+    elif _differs(seen, result):
         _report(emitter, call, interceptor, "change")
+
+
+def _differs(seen: Result, result: Result | None) -> bool:
+    try:
+        return seen != result
+    except Exception:  # noqa: BLE001 - what cannot be compared was made by the auditing interceptor
+        return True
 
 
 def _report(

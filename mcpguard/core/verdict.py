@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, TypeAlias
 
+from mcpguard.core.result import check_texts
 from mcpguard.core.wire import JSONObject
 
 __all__ = ["ALLOW", "Allow", "Ask", "Deny", "Rewrite", "Verdict"]
@@ -26,6 +27,10 @@ class Deny:
         reason: For the operator's record. Holds no argument or result value.
         message: For the model: no policy internals. None gives a general sentence with the code.
         retry_after: Seconds until trying again makes sense. None: trying again is pointless.
+
+    Raises:
+        TypeError: If a text is no text, or `retry_after` is no number.
+        ValueError: If `code` is empty, or `retry_after` is negative or not finite.
     """
 
     code: str
@@ -33,6 +38,9 @@ class Deny:
     reason: str
     message: str | None = None
     retry_after: float | None = None
+
+    def __post_init__(self) -> None:
+        check_texts(self.code, self.reason, self.message, self.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +51,19 @@ class Ask:
         code: Stable snake_case code of the rule that asks.
         reason: Why, for the person and the record.
         source: Name of the interceptor that asked; the chain fills it in.
+
+    Raises:
+        TypeError: If a text is no text.
+        ValueError: If `code` is empty.
     """
 
     code: str
     _: KW_ONLY
     reason: str
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        check_texts(self.code, self.reason, None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from mcpguard.core.linked import ANONYMOUS, Handle
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial
 from mcpguard.core.run import Run, current_run
-from mcpguard.core.wire import INPUT_METHODS, LIFECYCLE
+from mcpguard.core.wire import INPUT_METHODS, INTERRUPTIBLE, LIFECYCLE
 
 if TYPE_CHECKING:
     from mcpguard.seams.connection import Connection
@@ -91,12 +91,27 @@ class Callers:
                 source="guard",
             )
         if not self._owns(run.principal):
-            return refusal(
-                code="session_not_shared",
-                reason=f"the session to {self._server} belongs to somebody else; wrap it with shared=True",
-                source="guard",
-            )
+            return self._not_shared()
         return run, principal
+
+    def refused_notification(self, method: str) -> Denial | None:
+        """Why whoever calls now may not send a notification, or None.
+
+        One that gives up a call may be sent when the run has ended, by whom the session belongs to.
+        """
+        if method in LIFECYCLE:
+            run = self.run
+            owned = run is None or self._owns(run.principal)
+            return None if owned else self._not_shared()
+        caller = self.caller(method)
+        return caller if isinstance(caller, Denial) else None
+
+    def _not_shared(self) -> Denial:
+        return refusal(
+            code="session_not_shared",
+            reason=f"the session to {self._server} belongs to somebody else; wrap it with shared=True",
+            source="guard",
+        )
 
     def _owns(self, principal: Principal | None) -> bool:
         if principal is None or self._is_shared:
@@ -121,9 +136,12 @@ class Callers:
         return ANONYMOUS if principal is None and self._handle.anonymous else principal
 
     def interrupted(self, method: str) -> Call | Denial | None:
-        """The call in flight that a server's request interrupts; None if it cannot be told which."""
+        """The call in flight that a server's request interrupts; None if it cannot be told which.
+
+        A request that may be about calls of several principals is refused.
+        """
         active = list(self.active.values())
-        if not active or method not in INPUT_METHODS:
+        if method in LIFECYCLE:
             return None
         if any(other.principal != active[0].principal for other in active):
             return refusal(
@@ -131,7 +149,8 @@ class Callers:
                 reason="calls of several principals are in flight; whose this request is cannot be told",
                 source="guard",
             )
-        return active[0] if len(active) == 1 else None
+        calls = [call for call in active if call.method in INTERRUPTIBLE]
+        return calls[0] if len(calls) == 1 and method in INPUT_METHODS else None
 
     def inbound_run(self) -> Run | None:
         """The run that a message from the server belongs to, if that is certain."""
@@ -147,7 +166,8 @@ class Callers:
         run = self.inbound_run()
         principal = self.principal_of(run)
         if principal is None:
-            principal = next((call.principal for call in list(self.active.values())), None)
+            known = [call.principal for call in list(self.active.values())]
+            principal = known[0] if known and all(one == known[0] for one in known) else None
         if principal is None and not self._is_shared:
             principal = self._owner
         return run, principal

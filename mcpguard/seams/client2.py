@@ -10,6 +10,8 @@ from typing import Any
 from mcp import Client
 from mcp.client.session import ClientSession
 
+from mcpguard.seams.session import connection_of
+
 __all__ = ["GuardedClient"]
 
 
@@ -22,3 +24,8 @@ class GuardedClient(Client):
         session = await super()._build_session(exit_stack)
         self.guard_it(session)
         return session
+
+    async def _relist_tool(self, name: str) -> None:
+        """List again after a header mismatch; the call that follows is the same one, sent again."""
+        await super()._relist_tool(name)
+        connection_of(self.session).expect_resend(name)

@@ -20,7 +20,15 @@ from mcpguard.core.interceptor import Wire
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Fate, Outcome, Result
 from mcpguard.core.run import Run
-from mcpguard.core.wire import EMPTY, INPUT_METHODS, INTERRUPTIBLE, Direction, JSONObject
+from mcpguard.core.wire import (
+    EMPTY,
+    INPUT_METHODS,
+    INTERRUPTIBLE,
+    LIFECYCLE,
+    Direction,
+    JSONObject,
+    is_notification,
+)
 from mcpguard.seams.callers import Binding, Callers
 from mcpguard.seams.catalog import Catalog, Lister
 from mcpguard.seams.embedded import screened, with_answers
@@ -34,6 +42,12 @@ CANCEL_TIMEOUT: Final = 1.0
 
 LEAST_LAYER_TIME: Final = 0.5
 """Seconds that layers may take at least: who allows a server less than that has said nothing about them."""
+
+_UNLISTED: Final = refusal(
+    code="tool_facts_unavailable",
+    reason="listing the tools took longer than the caller's timeout allows",
+    source="guard",
+)
 
 _TOOLS_CHANGED: Final = "notifications/tools/list_changed"
 
@@ -112,7 +126,7 @@ class Connection:
             return settled(self._refused(self._outgoing(method, params, None, None), caller))
         run, principal = caller
         if method in INTERRUPTIBLE:
-            resumed = self._rounds.take(method, params, principal)
+            resumed = self._rounds.take(method, params, principal, run)
             if resumed is not None:
                 return self._resumed(resumed, params, caller, chain, wire, timeout)
         call = self._outgoing(method, params, run, principal)
@@ -120,9 +134,13 @@ class Connection:
             return self._with_facts(call, chain, wire, timeout)
         return self._through(call, chain, wire, timeout)
 
+    def expect_resend(self, target: str) -> None:
+        """The client has listed again and is about to resend its call to `target`."""
+        self._rounds.expect_resend(target, self._callers.run)
+
     async def unasked(self, method: str, params: JSONObject, wire: Wire) -> Result:
         """Fetch what the SDK wants for itself: filters look at it; it is no call of the agent's."""
-        call = self._outgoing(method, params, None, self._callers.principal)
+        call = self._outgoing(method, params, self._callers.run, self._callers.principal)
         return self.handle.linked.unasked.review(call, await wire(call))
 
     def answered(self, call: Call, result: Result) -> Result:
@@ -132,7 +150,7 @@ class Connection:
         elif result.outcome is Outcome.INPUT_REQUIRED:
             return screened(call.origin, result, self._rounds, self._judged)
         elif result.error is not None and result.error.code == HEADER_MISMATCH:
-            self._rounds.expect(Continuation(call.origin, is_resend=True), None)
+            self._rounds.mismatched(call.origin)
         return result
 
     async def inbound(
@@ -153,7 +171,7 @@ class Connection:
             call = self._inbound_call(method, params, interrupted)
         result = await chain(call, wire)
         if result.denial is not None and waiting is not None and inbound_answer(method) is None:
-            waiting.refused.append(result.denial)
+            waiting.refused[:] = waiting.refused or [result.denial]
         return result
 
     def is_awaited(self, key: str, method: str) -> bool:
@@ -182,9 +200,10 @@ class Connection:
         linked = self.handle.linked
         gate = linked.silent_gate(method) if again else linked.gate(method, direction)
         emitter = linked.emitter
-        if gate is None and not emitter.is_active:
-            return params
         callers = self._callers
+        refused = None if direction == "inbound" else self._refused_notification(method)
+        if gate is None and not emitter.is_active:
+            return params if refused is None else refused
         run = callers.run if direction == "outbound" else callers.inbound_run()
         call = Call(
             id=self._new_id(),
@@ -195,7 +214,9 @@ class Connection:
             principal=callers.principal_of(run),
             run=run,
         )
-        admitted = call if gate is None else gate.admit(call)
+        admitted: Call | Denial | None = refused
+        if admitted is None:
+            admitted = call if gate is None else gate.admit(call)
         if isinstance(admitted, Call) and admitted.asks:
             admitted = refusal(
                 code="approval_required", reason="a notification cannot wait for approval", source="guard"
@@ -231,6 +252,16 @@ class Connection:
             return denial
         return request if admitted.params is inbound.params else {**request, "params": admitted.params}
 
+    def _refused_notification(self, method: str) -> Denial | None:
+        """Why a notification to the server is dropped whatever its checks say, or None."""
+        if not is_notification(method) and not self.handle.linked.chain(method, "outbound").is_empty:
+            return refusal(
+                code="not_a_notification",
+                reason="a request that rules handle was sent as a notification, which they would not see",
+                source="guard",
+            )
+        return self._callers.refused_notification(method)
+
     async def _resumed(
         self,
         resumed: Continuation,
@@ -248,15 +279,13 @@ class Connection:
         if resumed.refused:
             return self._refused(call, resumed.refused[0], Fate.ANSWERED)
         if chain.needs_tool and call.method == "tools/call":
-            result = await self._with_facts(call, chain, wire, timeout)
-        else:
-            result = await self._through(call, chain, wire, timeout)
-        if resumed.is_resend and result.error is not None and result.error.code == HEADER_MISMATCH:
-            self._rounds.take(call.method, call.params, principal)  # a client sends again once
-        return result
+            return await self._with_facts(call, chain, wire, timeout)
+        return await self._through(call, chain, wire, timeout)
 
     async def _with_facts(self, call: Call, chain: Chain, wire: Wire, timeout: float | None) -> Result:
-        facts = await self._facts(call)
+        facts: ToolFacts | Denial | None = _UNLISTED
+        with anyio.move_on_after(timeout):
+            facts = await self._facts(call)
         if not isinstance(facts, Denial):
             call = call.with_tool(facts)
         elif chain.requires_tool:
@@ -274,7 +303,7 @@ class Connection:
             answer = chain(call, wire)
         else:
             answer = self._timed(chain, call, wire, timeout)
-        if self.handle.linked.listens and call.method in INTERRUPTIBLE:
+        if self.handle.linked.listens and call.method not in LIFECYCLE:
             return self._in_flight(call, answer)
         return answer
 

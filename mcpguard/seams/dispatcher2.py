@@ -39,6 +39,9 @@ _PARAM_HEADER: Final = "mcp-param-"
 _CLOSED_MESSAGE: Final = "Connection closed"
 """What the SDK says with -32000 where the connection ended; servers use that code for errors of their own."""
 
+_DRIVEN_BY_THE_SDK: Final = frozenset({"subscriptions/listen"})
+"""Requests that a task of the session's own awaits: an error that is not the SDK's would end the session."""
+
 _CODES: Final[Mapping[Outcome, int]] = {
     Outcome.TIMEOUT: types.REQUEST_TIMEOUT,
     Outcome.TRANSPORT_ERROR: types.CONNECTION_CLOSED,
@@ -177,7 +180,7 @@ class GuardedDispatcher:
         """What the SDK's session expects: a result, or the exception it would have had."""
         denial = result.denial
         if denial is not None:
-            if self._connection.handle.on_deny == "raise":
+            if self._connection.handle.on_deny == "raise" and method not in _DRIVEN_BY_THE_SDK:
                 raise Denied(denial.message, code=denial.code, retry_after=denial.retry_after)
             if method == "tools/call":
                 return dict(tool_refusal(denial))

@@ -142,7 +142,9 @@ class Exchanges:
         out = self._by_key.pop(key, None)
         if out is None and len(self._by_key) >= MAX_UNDER_WAY:
             out = self._by_key.popitem(last=False)[1]
-            _log.warning("more than %d requests under way; the oldest, %s, ends", MAX_UNDER_WAY, out.method)
+            _log.warning(
+                "more than %d requests under way; the oldest, %.64r, ends", MAX_UNDER_WAY, out.method
+            )
         self._by_key[key] = exchange
         if out is not None:
             out.abandon()

@@ -11,7 +11,7 @@ Beside: `outgoing`, the client's requests. Above: `relay`. Below: `exchanges`, w
 import logging
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.abc
@@ -33,6 +33,10 @@ __all__ = ["Incoming"]
 _log = logging.getLogger("mcpguard")
 
 
+MAX_REFUSALS: Final = 100
+"""Refusals that may wait for the server to read them; a server that reads none is read no further."""
+
+
 class Incoming:
     """The server's requests under way, and the client's answers to them.
 
@@ -50,6 +54,7 @@ class Incoming:
         self._inbox = inbox
         self._tasks = tasks
         self._answers: Answers[Exchange] = Answers()
+        self._refusals = anyio.Semaphore(MAX_REFUSALS)
 
     async def ask(self, item: Any, body: Any, chain: Chain, context: Context | None) -> None:
         """Carry out a request, in the context of whoever sent it where the transport tells."""
@@ -100,7 +105,8 @@ class Incoming:
         except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
             answer = failed(asked, error)
         self._under_way.remove(asked)
-        self._tasks.start_soon(self._answer_server, answer)
+        await self._refusals.acquire()
+        self._tasks.start_soon(self._refuse, answer)
 
     async def _in_task(
         self, asked: Exchange, run: Run, scope: anyio.CancelScope, context: Context | None
@@ -118,16 +124,14 @@ class Incoming:
                 self._answers.forget(asked)
             return asked.result
 
-        answer = None
         with scope:
             try:
                 answer = _answer(asked, await run(wire))
             except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
                 answer = failed(asked, error)
-            finally:
-                self._under_way.remove(asked)
-        if not asked.is_abandoned:
-            await self._answer_server(answer)
+            if not asked.is_abandoned:
+                await self._answer_server(answer)
+        self._under_way.remove(asked)
 
     def _request(self, asked: Exchange, call: Call) -> Any:
         """What the client is asked."""
@@ -135,6 +139,12 @@ class Incoming:
         self._answers.expect(asked, wire_id)
         params = None if call.params is EMPTY else call.params
         return messages.request(wire_id, asked.method, params, asked.item.metadata)
+
+    async def _refuse(self, answer: Any) -> None:
+        try:
+            await self._answer_server(answer)
+        finally:
+            self._refusals.release()
 
     async def _answer_server(self, answer: Any) -> None:
         try:

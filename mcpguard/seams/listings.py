@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from mcpguard.core.result import Outcome
+from mcpguard.core.run import current_run
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.seams.catalog import Catalog
 from mcpguard.seams.messages import Key, id_key, result_of
@@ -37,13 +38,20 @@ class Called:
         tool: Its name, as the client knows it.
     """
 
-    __slots__ = ("by", "is_answered", "tool")
+    __slots__ = ("_run", "by", "is_answered", "tool")
 
     def __init__(self, by: object, tool: object) -> None:
+        self._run = current_run()
         self.by = by
         self.tool = tool
         self.is_answered = False
         """Whether it has answered, and not with an error."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the run it was made in is bound here too, and goes on."""
+        run = self._run
+        return run is current_run() and (run is None or run.ended is None)
 
 
 class _Listing(NamedTuple):
@@ -81,6 +89,8 @@ class Listings:
         """Whether a listing asked for in the current context is the SDK's; true once for each call."""
         call = _last.get()
         if call is None or call.by is not self._token or not call.is_answered or "cursor" in params:
+            return False
+        if not call.is_current:
             return False
         call.is_answered = False
         return call.tool not in self._names

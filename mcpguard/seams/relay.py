@@ -24,17 +24,13 @@ from mcpguard.seams.inbox import Inbox
 from mcpguard.seams.incoming import Incoming
 from mcpguard.seams.messages import CANCELLED, Error, Notification, Request, Response
 from mcpguard.seams.outgoing import Outgoing
-from mcpguard.seams.session import sdk_major
+from mcpguard.seams.session import CACHE_BLIND_SPOT, sdk_major
 
 __all__ = ["Relay"]
 
 BLIND_SPOTS: Final = (
     "what a server asks for inside a result meets checks only; where a layer handles it, it is refused",
     "the caller's timeout goes on while layers wait, for a person too",
-)
-
-CACHE_BLIND_SPOT: Final = (
-    "an mcp.Client answers lists and resource reads from a cache above its transport; cache=None turns it off"
 )
 
 

@@ -5,7 +5,8 @@ the same principal, method, parameters and state; once, and for a bounded time. 
 `inputResponses` or `requestState` is a fresh call, and counts as one.
 
 Two answers ask for another message: `input_required` (MCP 2026-07-28), and the header mismatch after which
-a client lists again and resends the very same call.
+a client lists again and resends the very same call. A server may answer either to whatever it likes; so the
+second counts only where the client itself says that it resends.
 """
 
 import secrets
@@ -19,6 +20,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.clock import Clock
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial
+from mcpguard.core.run import Run
 from mcpguard.core.wire import JSON, JSONObject, canonical
 
 __all__ = ["HEADER_MISMATCH", "Continuation", "Rounds", "own_state"]
@@ -28,6 +30,9 @@ HEADER_MISMATCH: Final = -32020
 
 MAX_OPEN: Final = 1024
 """Calls per connection that may wait for their next round; the oldest is forgotten first."""
+
+RESEND_LIFETIME: Final = 60.0
+"""Seconds within which a client that lists again resends the call."""
 
 LIFETIME: Final = 600.0
 """Seconds a call may wait for its next round."""
@@ -48,7 +53,6 @@ class Continuation:
         refused: Set where the guard refused what the server asked: the next message ends with this.
         asked: Methods the server asked for, by key.
         state: The `requestState` the server sent; None if it sent none.
-        is_resend: Whether the same message is expected again, rather than a continuation.
     """
 
     call: Call
@@ -56,16 +60,16 @@ class Continuation:
     refused: list[Denial] = field(default_factory=list[Denial])
     asked: dict[str, str] = field(default_factory=dict[str, str])
     state: str | None = None
-    is_resend: bool = False
 
 
 class Rounds:
     """The calls of one connection that wait for another message; safe across threads."""
 
-    __slots__ = ("_is_used", "_lock", "_open")
+    __slots__ = ("_is_used", "_lock", "_mismatched", "_open")
 
     def __init__(self, clock: Clock) -> None:
         self._open: TTLCache[bytes, Continuation] = TTLCache(MAX_OPEN, LIFETIME, timer=clock.now)
+        self._mismatched: TTLCache[bytes, Call] = TTLCache(MAX_OPEN, RESEND_LIFETIME, timer=clock.now)
         self._is_used = False
         self._lock = threading.Lock()
 
@@ -74,25 +78,38 @@ class Rounds:
         call = continuation.call
         if call.round >= MAX_ROUNDS:
             return
-        key = (
-            _resend_key(call.method, call.params, call.principal)
-            if continuation.is_resend
-            else _key(call.method, call.params, call.principal, state)
-        )
+        key = _key(call.method, call.params, call.principal, call.run, state)
         with self._lock:
             self._is_used = True
             self._open[key] = continuation
 
-    def take(self, method: str, params: JSONObject, principal: Principal | None) -> Continuation | None:
+    def mismatched(self, call: Call) -> None:
+        """A server answered that the headers of `call` do not match; its client may list and resend it."""
+        key = _resend_key(call.method, call.params, call.principal, call.run)
+        with self._lock:
+            self._mismatched[key] = call
+
+    def expect_resend(self, target: str, run: Run | None) -> None:
+        """A client is about to resend its call to `target`, made in `run`."""
+        with self._lock:
+            for key, call in list(self._mismatched.items()):
+                if call.target == target and call.run is run:
+                    del self._mismatched[key]
+                    self._is_used = True
+                    self._open[key] = Continuation(call)
+
+    def take(
+        self, method: str, params: JSONObject, principal: Principal | None, run: Run | None
+    ) -> Continuation | None:
         """The call that this message continues, if it does; it can be continued once."""
         if not self._is_used:
             return None
         with self._lock:
-            found = self._open.pop(_resend_key(method, params, principal), None)
+            found = self._open.pop(_resend_key(method, params, principal, run), None)
             if found is None and ("requestState" in params or "inputResponses" in params):
                 state = params.get("requestState")
                 if state is None or isinstance(state, str):
-                    found = self._open.pop(_key(method, params, principal, state), None)
+                    found = self._open.pop(_key(method, params, principal, run, state), None)
             return found
 
     def asking(self, key: str, method: str, principal: Principal | None) -> Continuation | None:
@@ -111,22 +128,25 @@ def own_state() -> str:
     return _OWN_STATE + secrets.token_hex(16)
 
 
-def _key(method: str, params: JSONObject, principal: Principal | None, state: str | None) -> bytes:
-    """Method, target, arguments, caller and state; not what differs from round to round."""
+def _key(
+    method: str, params: JSONObject, principal: Principal | None, run: Run | None, state: str | None
+) -> bytes:
+    """Method, target, arguments, caller, run and state; not what differs from round to round."""
     body = {name: value for name, value in params.items() if name not in _PER_ROUND}
-    return _digestible(["round", method, body, state], principal)
+    return _digestible(["round", method, body, state], principal, run)
 
 
-def _resend_key(method: str, params: JSONObject, principal: Principal | None) -> bytes:
+def _resend_key(method: str, params: JSONObject, principal: Principal | None, run: Run | None) -> bytes:
     body = {name: value for name, value in params.items() if name != "_meta"}
-    return _digestible(["resend", method, body], principal)
+    return _digestible(["resend", method, body], principal, run)
 
 
-def _digestible(parts: list[JSON], principal: Principal | None) -> bytes:
+def _digestible(parts: list[JSON], principal: Principal | None, run: Run | None) -> bytes:
+    """A key that holds as long as the call, and with it its run, is remembered."""
     who: JSON = None
     if principal is not None:
         who = [principal.tenant, principal.user, principal.agent, sorted(principal.roles)]
-    return canonical([*parts, who])
+    return canonical([*parts, who, None if run is None else id(run)])
 
 
 _PER_ROUND: Final = frozenset({"_meta", "inputResponses", "requestState"})

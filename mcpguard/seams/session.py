@@ -7,20 +7,33 @@ downgrade.
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.core.errors import SeamError
 from mcpguard.seams.callers import Binding
 
-__all__ = ["guard_session", "guarded_client", "sdk_major"]
+if TYPE_CHECKING:
+    from mcpguard.seams.connection import Connection
+
+__all__ = ["CACHE_BLIND_SPOT", "connection_of", "guard_session", "guarded_client", "sdk_major"]
 
 _MARK = "_mcpguard_connection"
+
+CACHE_BLIND_SPOT: Final = (
+    "a client may answer lists and resource reads from a cache above this seam; cache=None turns it off"
+)
 
 
 @cache
 def sdk_major() -> int:
     """1 or 2: the major of the installed `mcp`."""
     return int(version("mcp").split(".", 1)[0])
+
+
+def connection_of(session: Any) -> "Connection":
+    """What the guard knows of a session that it guards."""
+    connection: Connection = session.__dict__[_MARK].connection
+    return connection
 
 
 def guard_session(session: Any, binding: Binding, *, seam: str = "session") -> None:
@@ -38,6 +51,9 @@ def guard_session(session: Any, binding: Binding, *, seam: str = "session") -> N
         raise SeamError("this session is guarded already; put all interceptors into one guard")
     major = import_module(f"mcpguard.seams.session{min(sdk_major(), 2)}")
     session.__dict__[_MARK] = major.guard_in_place(session, binding, seam)
+    if seam == "fastmcp_transport" and sdk_major() > 1:
+        connection = connection_of(session)
+        connection.blind_spots = (*connection.blind_spots, CACHE_BLIND_SPOT)
 
 
 def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> Any:
@@ -50,10 +66,10 @@ def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> An
         raise SeamError("mcp 1.x has no Client; use guard.session() or guard.transport()")
     from mcpguard.seams.client2 import GuardedClient
 
-    if binding.handle.linked.steps or binding.shared:
-        if options.get("cache") is not None:
-            raise SeamError("cache= would answer one principal with what another was given; leave it out")
-        options = {**options, "cache": None}
+    linked = binding.handle.linked
+    if options.get("cache") is not None and (linked.steps or linked.emitter.is_active or binding.shared):
+        raise SeamError("cache= would answer one principal with what another was given; leave it out")
+    options = {"cache": None, **options}
     client = GuardedClient(server, **options)
     client.guard_it = lambda session: guard_session(session, binding, seam="client")
     return client

@@ -35,6 +35,9 @@ ENTERED_BLIND_SPOTS: Final = (
     "does not know are not seen",
 )
 
+_FIRST_WITH_ROUNDS: Final = "2026-07-28"
+"""The first revision of the protocol in which servers ask inside results; revisions sort as text."""
+
 _INPUT_RESULTS: Final[dict[str, Any]] = {
     "sampling/createMessage": types.CreateMessageResult,
     "elicitation/create": types.ElicitResult,
@@ -95,7 +98,7 @@ class Session2:
         if chain is None:
             return await self._dispatch(ctx, request)
         params = _wire(request).get("params", EMPTY)
-        key = ctx.request_id if isinstance(ctx.request_id, str) else None
+        key = ctx.request_id if isinstance(ctx.request_id, str) and self._is_modern() else None
         is_embedded = key is not None and self.connection.is_awaited(key, request.method)
         answered: types.InputResponse | types.ErrorData | None = None
         seen: JSONObject = EMPTY
@@ -131,6 +134,10 @@ class Session2:
         given: types.InputResponse = _INPUT_RESULTS[request.method].model_validate(result.value)
         return given
 
+    def _is_modern(self) -> bool:
+        """Whether the server asks inside its results, under keys; a legacy one asks under ids of its own."""
+        return (self.session._negotiated_version or "") >= _FIRST_WITH_ROUNDS
+
     async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
         """Validate a result that has arrived; the listing this may take costs nothing and cannot fail it."""
         session = self.session
@@ -156,7 +163,7 @@ class Session2:
         """See what can still be seen of a session whose dispatcher runs already."""
         session, connection = self.session, self.connection
         inner: Any = self._inner
-        intercept = getattr(inner, "_on_notify_intercept", None)
+        intercept: Any = getattr(inner, "_on_notify_intercept", None)
         is_seen = intercept is not None
         if is_seen:
             inner._on_notify_intercept = guarded_intercept(connection, intercept, {})

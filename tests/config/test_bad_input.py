@@ -612,3 +612,20 @@ def check_outcome(text: str, format: str) -> None:
         assert len(str(outcome).splitlines()) == len(outcome.problems) > 0
         lines = sum(map(text.count, "\n\r\x85\u2028\u2029")) + 2
         assert all(problem.line is None or 1 <= problem.line <= lines for problem in outcome.problems)
+
+
+@pytest.mark.parametrize("other", ["\x85", "\u2028", "\u2029"])
+def test_a_line_break_that_ends_a_comment_for_some_readers_is_refused(other: str) -> None:
+    """YAML 1.1 breaks lines where 1.2 does not: a key in a comment would be live for one of them."""
+    text = f"version: 1\ninterceptors: {{access: {{default: deny}}}}\n# a comment{other}anonymous: allow\n"
+    with pytest.raises(PolicyError, match="line break") as raised:
+        parse_policy(text)
+    assert raised.value.line == 3
+
+
+def test_thousands_of_faults_are_told_as_the_first_few() -> None:
+    """What explains one fault must not look at all others."""
+    text = "version: 1\nservers:\n" + "".join(f"  s{number}: 1\n" for number in range(10_000))
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(text)
+    assert len(raised.value.problems) == 50

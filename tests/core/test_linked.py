@@ -5,6 +5,7 @@ from chains import ADA, EVERY_REQUEST, EVERYTHING, OK, TOOLS, Wire, allowing, de
 
 from mcpguard import Call, Denial, Principal, Run
 from mcpguard.core.linked import Handle
+from mcpguard.core.run import Stops
 from mcpguard.testing import FakeClock, RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +94,7 @@ def test_an_auditing_layer_does_not_wait() -> None:
 
 def handle() -> Handle:
     """What seams hold."""
-    return Handle(linked(), clock=FakeClock(), on_deny="result", anonymous=False)
+    return Handle(linked(), stops=Stops(), clock=FakeClock(), on_deny="result", anonymous=False)
 
 
 def test_a_run_that_ended_may_make_no_calls() -> None:
@@ -110,7 +111,7 @@ def test_a_run_that_ended_may_make_no_calls() -> None:
 def test_a_stopped_tenant_is_stopped_in_every_run_below_its_own(principal: Principal | None) -> None:
     """A sub-agent's run with a principal of its own must not leave the tenant that is stopped."""
     one = handle()
-    one.stopped_tenants.add("acme")
+    one.stops.tenants.add("acme")
     outer = Run(principal=ADA)
     assert one.refusal_code(outer) == "tenant_stopped"
     assert one.refusal_code(Run(parent=outer, principal=principal)) == "tenant_stopped"

@@ -218,3 +218,19 @@ def test_a_layer_that_says_it_can_ask_is_no_asker() -> None:
     """Only checks ask."""
     assert len(arrange([Around(lambda call, call_next: call_next(call), can_ask=True)])) == 1
     assert denying().can_ask is False
+
+
+def test_nothing_that_repeats_calls_stands_behind_what_counts_every_attempt() -> None:
+    """A budget that sees one of five attempts is overspent."""
+
+    async def again(call: Call, call_next: CallNext) -> Result:
+        await call_next(call)
+        return await call_next(call)
+
+    async def once(call: Call, call_next: CallNext) -> Result:
+        return await call_next(call)
+
+    counting = Around(once, place=Place.BUDGET, id="counting")
+    with pytest.raises(OrderError, match="again repeats calls and must stand before counting"):
+        arrange([counting, Around(again, repeats=True, id="again")])
+    arrange([Around(again, repeats=True, id="again"), counting])

@@ -10,7 +10,7 @@ from chains import FAILED, LOST, OK, Around, Checking, Filtering, Wire, chain, d
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpguard import ALLOW, Ask, Call, Deny, Fate, Outcome, Result, Rewrite, ToolFacts
+from mcpguard import ALLOW, Ask, Call, Deny, Fate, Outcome, Result, Rewrite, ToolFacts, WireError
 from mcpguard.core.interceptor import CallNext
 from mcpguard.testing import RecordingSink, ScriptedApprover
 
@@ -410,3 +410,73 @@ async def test_a_value_too_deep_to_copy_stops_an_audit_and_not_the_call() -> Non
     assert result.outcome is Outcome.OK
     assert len(wire.calls) == 1
     assert [event.interceptor for event in sink.of("interceptor_failed")] == ["a", "c", "b"]
+
+
+async def test_an_auditing_interceptor_reaches_neither_the_original_call_nor_an_error_of_the_servers() -> (
+    None
+):
+    """What a copy leads back to could be changed through it."""
+    error = Result(
+        outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(-32603, "no", {"why": "b"})
+    )
+
+    def spoil(call: Call, result: Result) -> Result:
+        data: Any = result.error and result.error.data
+        data["why"] = "changed"
+        return result
+
+    async def reach(call: Call, call_next: CallNext) -> Result:
+        params: Any = call.origin.params
+        params["arguments"]["path"] = "changed"
+        return await call_next(call)
+
+    wire = Wire(error)
+    rewriting = Checking(lambda call: Rewrite({**call.params, "arguments": {"path": "a.txt"}}))
+    auditing = [
+        rewriting,
+        Around(reach, mode="audit", id="reach"),
+        Filtering(spoil, mode="audit", id="spoil"),
+    ]
+    result = await chain(*auditing)(tool_call(path="a"), wire)
+    assert wire.calls[0].arguments == {"path": "a.txt"}
+    assert result.error is not None
+    assert result.error.data == {"why": "b"}
+
+
+@pytest.mark.parametrize("garbage", ["nope", 7])
+async def test_an_auditing_interceptor_that_makes_up_a_refusal_of_garbage_changes_nothing(
+    garbage: Any,
+) -> None:
+    """What cannot be reported is reported as a failure."""
+    made = Result(outcome=Outcome.OK, fate=Fate.ANSWERED, value={}, denial=garbage)
+    sink = RecordingSink()
+
+    async def layer(call: Call, call_next: CallNext) -> Result:
+        await call_next(call)
+        return made
+
+    auditing = [
+        Around(layer, mode="audit", id="layer"),
+        Filtering(lambda call, result: made, mode="audit", id="filter"),
+    ]
+    result = await chain(*auditing, sinks=[sink])(tool_call(), Wire(OK))
+    assert result is OK
+    assert [event.interceptor for event in sink.events if event.kind == "interceptor_failed"] == [
+        "filter",
+        "layer",
+    ]
+
+
+async def test_an_auditing_layer_whose_result_cannot_be_compared_changes_nothing() -> None:
+    """Comparing runs code of whoever made the value."""
+
+    class Odd(dict[str, Any]):
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("odd")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    sink = RecordingSink()
+    auditing = Filtering(lambda call, result: Result.of(Odd()), mode="audit")
+    assert await chain(auditing, sinks=[sink])(tool_call(), Wire(OK)) is OK
+    assert "change" in [event.verdict for event in sink.events]

@@ -353,6 +353,10 @@ def test_names_are_compared_as_the_server_spells_them() -> None:
         "file:///open//../../secret/key",
         "file:///open/..\\secret\\key",
         "file:///open/./.././secret/key",
+        "file:///open/.\t./secret/key",
+        "file:///open/.\n./secret/key",
+        "file:///open/%2e%0d%2e/secret/key",
+        " file:///open/../secret/key",
     ],
 )
 def test_a_uri_cannot_climb_out_of_what_is_allowed(uri: str) -> None:
@@ -370,7 +374,13 @@ def test_deep_escapes_cost_no_more_than_a_bound() -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["FILE:///secret/key", "file:///x/../secret/key", "file:////secret/key", "file:///%73ecret/key"],
+    [
+        "FILE:///secret/key",
+        "file:///x/../secret/key",
+        "file:////secret/key",
+        "file:///%73ecret/key",
+        "file:///sec\tret/key",
+    ],
 )
 def test_a_denied_uri_is_denied_in_other_spellings(uri: str) -> None:
     """The spellings RFC 3986, section 6.2.2, calls equivalent, and some more."""

@@ -690,3 +690,68 @@ async def _until(holds: Any) -> None:
     with anyio.fail_after(10):
         while not holds():
             await anyio.lowlevel.checkpoint()
+
+
+async def test_a_request_sent_as_a_notification_does_not_pass_the_rules_for_requests(
+    seam: str, server: FakeServer
+) -> None:
+    """A server that looks at the method only would carry it out."""
+    sent: Any = types.Notification[Any, str](method="tools/call", params={"name": "remove", "arguments": {}})
+    async with opened(Guard([denying("remove")]), server, seam) as peer:
+        await peer.session.send_notification(sent)
+        await peer.call("read")
+    assert server.calls("remove") == []
+
+
+async def test_notifications_of_an_ended_run_or_of_a_stranger_are_dropped(
+    seam: str, server: FakeServer
+) -> None:
+    """What may not call may not tell either; giving up one's own call is always allowed."""
+    told: Any = types.Notification[Any, str](method="notifications/roots/list_changed", params={})
+    gives_up: Any = types.Notification[Any, str](
+        method="notifications/cancelled", params={"requestId": 99, "reason": "test"}
+    )
+    guard = Guard([watching()])
+    async with opened(guard, server, seam) as peer:
+        async with guard.run(principal=Principal(user="ana")) as run:
+            await peer.call("read")
+            guard.stop(run)
+            await peer.session.send_notification(told)
+        async with guard.run(principal=Principal(user="bob")):
+            await peer.session.send_notification(told)
+            await peer.session.send_notification(gives_up)
+        async with guard.run(principal=Principal(user="ana")):
+            await peer.call("read")
+    assert server.seen("notifications/roots/list_changed") == []
+    assert server.seen("notifications/cancelled") == []
+
+
+async def test_a_request_that_may_be_about_two_principals_calls_is_refused(
+    seam: str, server: FakeServer
+) -> None:
+    """Whatever it asks, and whatever the calls in flight are."""
+    gate, other = Gate(), Gate()
+    server.on_call("read").waits_for(gate).returns("a")
+    server.on("prompts/list").waits_for(other)
+    guard = Guard([watching()])
+    async with opened(guard, server, seam, shared=True) as peer:
+
+        async def calling() -> None:
+            async with guard.run(principal=Principal(user="ana")):
+                await peer.call("read")
+
+        async def listing() -> None:
+            async with guard.run(principal=Principal(user="bob")):
+                await peer.session.list_prompts()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(calling)
+            await gate.reached()
+            tasks.start_soon(listing)
+            await other.reached()
+            answers = [await server.request(method) for method in ("roots/list", "acme/ask")]
+            gate.open()
+            other.open()
+    assert answers[0] == {"roots": []}
+    unseen = seam == "entered" and not V1  # one of its blind spots; the SDK answers
+    assert answers[1]["error"]["code"] == (-32601 if unseen else DENIED_CODE)

@@ -207,3 +207,21 @@ async def test_a_fault_of_the_guard_ends_a_question_and_not_the_session(
         assert await line.hears() == {"id": 7, "error": {"code": -32603, "message": "The guard failed"}}
         await line.says(result(1))
         assert await client.hears() == result(1)
+
+
+async def test_refusals_that_a_server_does_not_read_are_bounded() -> None:
+    """A server that asks and never reads would fill the memory with refusals."""
+    guard = Guard([denying(methods=["sampling/createMessage"])])
+    asked: list[int] = []
+
+    async def ask(line: Line) -> None:
+        for number in range(1_000):
+            await line.says({"id": number, "method": "sampling/createMessage", "params": {}})
+            asked.append(number)
+
+    async with talking(guard, Line(room=0)) as (_, line), anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, line)
+        await wait_all_tasks_blocked()
+        assert 100 <= len(asked) < 110
+        heard = {(await line.hears())["id"] for _ in range(1_000)}
+    assert heard == set(range(1_000))

@@ -297,21 +297,57 @@ async def test_a_server_cannot_hand_out_free_calls_by_asking_for_ever(server: Fa
     assert [call.round for call in seen.seen].count(0) == 2
 
 
-@pytest.mark.parametrize("guarded", [True, False])
-async def test_the_clients_cache_does_not_serve_one_tenant_what_another_read(
-    server: FakeServer, guarded: bool
-) -> None:
+@pytest.mark.parametrize("guard", [Guard(), Guard([watching()])], ids=["empty", "allowing"])
+async def test_the_clients_cache_does_not_serve_one_tenant_what_another_read(guard: Guard) -> None:
     """Trap 5: with one message on the wire, tenant B was given tenant A's resource."""
     server = FakeServer(era="modern", ttl_ms=60_000)
     server.resource("file:///mine").returns("A's notes").returns("B's notes")
-    guard = Guard([watching()] if guarded else [])
-    async with opened(guard, server, "client", modern=True, shared=guarded or None) as peer:
+    async with opened(guard, server, "client", modern=True, shared=True) as peer:
         async with guard.run(principal=Principal(tenant="a")):
             first = await peer.read("file:///mine")
-        async with guard.run(principal=Principal(tenant="b") if guarded else Principal(tenant="a")):
+        async with guard.run(principal=Principal(tenant="b")):
             second = await peer.read("file:///mine")
     assert first["contents"][0]["text"] == "A's notes"
-    assert second["contents"][0]["text"] == ("B's notes" if guarded else "A's notes")
+    assert second["contents"][0]["text"] == "B's notes"
+
+
+async def test_a_bare_clients_cache_does(server: FakeServer) -> None:
+    """The promise above is the guard's doing."""
+    server = FakeServer(era="modern", ttl_ms=60_000)
+    server.resource("file:///mine").returns("A's notes").returns("B's notes")
+    async with import_module("mcp").Client(server.transport()) as client:
+        await client.read_resource("file:///mine")
+        second = wire(await client.read_resource("file:///mine"))
+    assert second["contents"][0]["text"] == "A's notes"
+
+
+async def test_neither_a_stopped_run_nor_a_stranger_is_answered_from_the_clients_cache() -> None:
+    """A cache above the guard would answer whoever asks."""
+    server = FakeServer(era="modern", ttl_ms=60_000)
+    server.resource("file:///mine").returns("Ana's notes")
+    guard = Guard()
+    async with opened(guard, server, "client", modern=True) as peer:
+        async with guard.run(principal=Principal(user="ana")):
+            await peer.read("file:///mine")
+        async with guard.run(principal=Principal(user="bob")):
+            with pytest.raises(MCPError, match="session_not_shared"):
+                await peer.read("file:///mine")
+        async with guard.run(principal=Principal(user="ana")) as run:
+            guard.stop(run)
+            with pytest.raises(MCPError, match="run_stopped"):
+                await peer.read("file:///mine")
+
+
+async def test_a_denied_subscription_leaves_the_session_usable_where_denials_are_raised() -> None:
+    """A task of the session's own awaits it: an error that is not the SDK's ended the session."""
+    server = FakeServer(era="modern")
+    server.tool("read").returns("data")
+    guard = Guard([denying(methods=["subscriptions/listen"])], on_deny="raise")
+    async with opened(guard, server, "client", modern=True) as peer:
+        with pytest.raises(Exception, match=r"not_here|Not here"):
+            async with peer.client.listen(resource_subscriptions=["file:///secret"]):
+                pass
+        assert text(await peer.call("read")) == "data"
 
 
 async def test_asking_for_the_clients_cache_beside_interceptors_is_an_error(server: FakeServer) -> None:
