@@ -24,6 +24,7 @@ from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, 
 from mcpguard.core.wire import JSON
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import Connection
+from mcpguard.stores.store import Store
 
 if TYPE_CHECKING:
     from mcp import Client, ClientSession
@@ -41,6 +42,8 @@ class Guard:
         sinks: Where events go.
         scrubber: Cleans arguments and results before a sink sees them; without one, sinks get digests.
         clock: Time, for limits and records.
+        store: Where interceptors keep their state that have no store of their own. None: in memory, each its
+            own. The guard does not close a store that it is given.
         on_deny: `result` answers a denied tool call with an error result the model can read; `raise`
             raises `Denied`. Other methods get the SDK's own error type for `result`.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
@@ -58,6 +61,7 @@ class Guard:
         sinks: Iterable[Sink] = (),
         scrubber: Scrubber | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        store: Store | None = None,
         on_deny: OnDeny = "result",
         anonymous: Literal["deny", "allow"] = "deny",
         digest_key: bytes | None = None,
@@ -71,7 +75,7 @@ class Guard:
         self._interceptors = tuple(interceptors)
         self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
         stops = Stops()
-        linked = Linked(arrange(self._interceptors), self._emitter, stops=stops)
+        linked = Linked(arrange(self._interceptors), self._emitter, store=store, stops=stops)
         self._handle = Handle(
             linked, stops=stops, clock=clock, on_deny=on_deny, anonymous=anonymous == "allow"
         )

@@ -7,7 +7,10 @@
     |   `-- PluginError          an entry point cannot be used; names the plugin
     +-- SeamError                this object cannot be guarded this way; says which way can
     +-- Denied                   a call was denied and `on_deny="raise"` was chosen
-    `-- LayerError               a layer broke the contract (called next twice, say)
+    +-- LayerError               a layer broke the contract (called next twice, say)
+    `-- StoreError               a store cannot do what it is asked; a caller that cannot reserve is denied
+        +-- StoreFull            it keeps what it has and takes nothing new
+        `-- StoreFormatError     what is there was written by a newer release, or is no store
 
 Ordinary misuse of a constructor is `ValueError` or `TypeError`. No message holds an argument or a result.
 """
@@ -25,6 +28,9 @@ __all__ = [
     "PolicyError",
     "Problem",
     "SeamError",
+    "StoreError",
+    "StoreFormatError",
+    "StoreFull",
 ]
 
 
@@ -108,3 +114,15 @@ class Denied(MCPGuardError):  # noqa: N818 - the word of the design
         self.code = code
         self.retry_after = retry_after
         super().__init__(f"{message} [{code}]")
+
+
+class StoreError(MCPGuardError):
+    """A store cannot do what it is asked: it is gone, closed, locked too long, or out of order."""
+
+
+class StoreFull(StoreError):  # noqa: N818 - the design's word
+    """A store keeps as much as it may, and takes nothing new."""
+
+
+class StoreFormatError(StoreError):
+    """What is kept was written by a newer release, or is not a store's at all."""

@@ -20,7 +20,7 @@ from mcpguard.core.scope import Match, Scope, matcher
 from mcpguard.core.verdict import ALLOW, Deny, Verdict
 from mcpguard.core.wire import JSON, canonical
 from mcpguard.stores.memory import MemoryStore
-from mcpguard.stores.store import Account, Amounts, Refusal, Store
+from mcpguard.stores.store import Account, Amounts, Limits, Refusal, Store
 
 __all__ = ["Budget"]
 
@@ -99,7 +99,7 @@ class Budget(Interceptor):
         self.scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self.store: Store = MemoryStore() if store is None else store
         self._counts_all = not (servers or tools or self.scope.needs_principal)
-        self._limit = Amounts(calls=calls)
+        self._limits = Limits(calls=calls)
         self._seats: dict[int, _Seat] = {}
         self._serials = count(1)
         self._opening = threading.Lock()
@@ -180,7 +180,7 @@ class Budget(Interceptor):
         """A run's account; two runs of one id are two runs."""
         tenant = None if run.principal is None else run.principal.tenant
         key = canonical([self.label, tenant, run.id, next(self._serials)])
-        return Account(key.decode(), label=f"run {run.id!r}", limit=self._limit)
+        return Account(key.decode(), label=f"run {run.id!r}", limits=self._limits)
 
     def _leave(self, seat: "_Seat") -> None:
         """A run is gone. Called while garbage is collected, so without a lock."""
@@ -200,7 +200,7 @@ def _exhausted(refusal: Refusal) -> Deny:
     account, used = refusal.account, refusal.used
     return Deny(
         "budget_exhausted",
-        reason=f"{account.label} has used {used.calls} of its {account.limit.calls} tool calls",
+        reason=f"{account.label} has used {used.calls} of its {account.limits.calls} tool calls",
         message=_EXHAUSTED,
     )
 

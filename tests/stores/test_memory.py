@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from mcpguard.stores.memory import MemoryStore
-from mcpguard.stores.store import Account, Amounts, Hold, Refusal
+from mcpguard.stores.store import Account, Amounts, Hold, Limits, Refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ ONE = Amounts(calls=1)
 
 def account(key: str, limit: int) -> Account:
     """An account that may hold `limit` calls."""
-    return Account(key, label=key, limit=Amounts(calls=limit))
+    return Account(key, label=key, limits=Limits(calls=limit))
 
 
 async def held(store: MemoryStore, accounts: Sequence[Account], calls: int = 1) -> Hold:
@@ -38,16 +38,16 @@ async def test_what_is_reserved_counts_at_once() -> None:
     await held(store, [run], 2)
     assert store.peek(run) == Amounts(calls=2)
     refusal = await store.reserve([run], ONE)
-    assert refusal == Refusal(run, Amounts(calls=2))
+    assert refusal == Refusal(run, Amounts(calls=2), "calls")
 
 
 async def test_all_accounts_are_charged_or_none() -> None:
     """One reserve touches all matching accounts or none, and says which refused."""
     store, small, large = MemoryStore(), account("small", 1), account("large", 9)
     await held(store, [small, large])
-    assert await store.reserve([large, small], ONE) == Refusal(small, ONE)
+    assert await store.reserve([large, small], ONE) == Refusal(small, ONE, "calls")
     assert store.peek(large) == ONE
-    assert await store.reserve([small, large], ONE) == Refusal(small, ONE)
+    assert await store.reserve([small, large], ONE) == Refusal(small, ONE, "calls")
     assert store.peek(large) == ONE
 
 
@@ -112,7 +112,7 @@ async def test_the_store_does_not_show_keys() -> None:
     """Keys name tenants and runs."""
     store = MemoryStore()
     await held(store, [account("tenant-a", 5)])
-    assert repr(store) == "MemoryStore(1 accounts)"
+    assert repr(store) == "MemoryStore(1 keys)"
 
 
 def test_amounts_are_not_negative() -> None:
