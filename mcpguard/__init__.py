@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.access import Access as Access
     from mcpguard.interceptors.access import AccessRule as AccessRule
     from mcpguard.interceptors.budget import Budget as Budget
+    from mcpguard.interceptors.budget import Price as Price
+    from mcpguard.interceptors.budget import Usage as Usage
+    from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
+    from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
 
@@ -77,7 +81,8 @@ _HOMES = {
     "core.wire": ("JSON", "JSONObject"),
     "guard": ("Guard",),
     "interceptors.access": ("Access", "AccessRule"),
-    "interceptors.budget": ("Budget",),
+    "interceptors.budget": ("Budget", "Price", "Usage"),
+    "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
 }

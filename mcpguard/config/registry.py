@@ -27,6 +27,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     "interceptor": {
         "access": "mcpguard.interceptors.access:Access",
         "budget": "mcpguard.interceptors.budget:Budget",
+        "loop_detector": "mcpguard.interceptors.loop_detector:LoopDetector",
     },
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",

@@ -90,7 +90,7 @@ def _hooks(interceptor: Interceptor) -> list[Step]:
                 )
     if not any(handled(step) for step in steps):
         raise GuardBuildError(f"{kind.__name__} handles nothing: set `handles` to (method, direction) pairs")
-    return steps
+    return [step for step in steps if handled(step)]
 
 
 def _valid(pairs: Handles, owner: str) -> Handles:

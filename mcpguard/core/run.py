@@ -29,7 +29,7 @@ class Run:
     """One task of an agent.
 
     Args:
-        id: What the audit calls it. A random id by default.
+        id: What the audit calls it. A random id by default. `key` tells runs of one id apart.
         principal: On whose behalf; by default the parent's.
         parent: The run this one is part of.
 
@@ -37,7 +37,7 @@ class Run:
         ValueError: If the parent has ended, runs nest deeper than 32, or `id` is empty.
     """
 
-    __slots__ = ("__weakref__", "_ended", "_said", "id", "lineage", "parent", "principal")
+    __slots__ = ("__weakref__", "_ended", "_said", "id", "key", "lineage", "parent", "principal")
 
     def __init__(
         self, *, id: str | None = None, principal: Principal | None = None, parent: "Run | None" = None
@@ -47,7 +47,8 @@ class Run:
         if parent is not None and parent.ended:
             raise ValueError(f"the parent run {parent.id!r} has ended ({parent.ended}); open a new one")
         inherited = None if parent is None else parent.principal
-        self.id: str = id or secrets.token_hex(8)
+        self.key: str = secrets.token_hex(8)
+        self.id: str = id or self.key
         self.parent = parent
         self.principal: Principal | None = inherited if principal is None else principal
         self.lineage: tuple[Run, ...] = (self,) if parent is None else (self, *parent.lineage)

@@ -1,85 +1,147 @@
-"""Cap how many tool calls one run may make, the runs it is part of included.
+"""Cap what tool calls use: how many there are, what they cost, and the tokens and bytes that come back.
 
-Only tool calls cost: they are what does the work and runs up the bill, while listing and reading are how an
-agent finds its way. A call the server answers with an error costs one like any other; one that was
-certainly not sent is given back. Calls per second are not this interceptor's business, nor is what a single
-call costs.
+What a call may use is held before it goes out and corrected when its answer is there, so that calls under
+way count and nothing is overspent; what was certainly not sent is given back. Only tool calls cost: they do
+the work and run up the bill, while listing and reading are how an agent finds its way. Calls per second are
+`RateLimit`'s business, and that no result is longer than it may be `ResultLimit`'s.
+
+Below: `detectors` has the terms, the tariff and the ledger (how much, what a call takes, who pays), `stores`
+has what was used.
 """
 
-import threading
-import weakref
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import count
-from typing import Final, Literal, Unpack
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypeVar, Unpack
 
 from mcpguard.core.call import Call
+from mcpguard.core.host import Host
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
-from mcpguard.core.result import Fate, Result
-from mcpguard.core.run import Run
+from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.scope import Match, Scope, matcher
 from mcpguard.core.verdict import ALLOW, Deny, Verdict
 from mcpguard.core.wire import JSON, canonical
+from mcpguard.detectors.ledger import Ledger
+from mcpguard.detectors.payers import Payer, Per, label
+from mcpguard.detectors.periods import Every, Period
+from mcpguard.detectors.prices import Price
+from mcpguard.detectors.tariff import Expense, Tariff
+from mcpguard.detectors.terms import COST_UNKNOWN, EXHAUSTED, NO_PRINCIPAL, NO_RUN, Terms
+from mcpguard.detectors.usage import Unreadable, Usage
+from mcpguard.stores.lent import lent
 from mcpguard.stores.memory import MemoryStore
-from mcpguard.stores.store import Account, Amounts, Limits, Refusal, Store
+from mcpguard.stores.store import Account, Amounts, Hold, Limits, Refusal, Store
+from mcpguard.stores.till import Till
 
-__all__ = ["Budget"]
+__all__ = ["Budget", "Price", "Usage"]
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+MAX_KEPT: Final = 4096
+"""Warnings given and calls between two rounds that are remembered, each, before all are forgotten."""
 
 MAX_SHOWN: Final = 100
-"""Runs that `status()` lists, the newest first; more would not be read."""
+"""Accounts that `status()` lists, the newest first; more would not be read."""
 
-ONE: Final = Amounts(calls=1)
+MAX_KEY: Final = 512
+"""Bytes of an account's key in a store; a longer one, made of names from outside, is hashed."""
 
 _NOT_SENT: Final = Fate.NOT_SENT
+_NOTHING: Final = Amounts()
 
-_EXHAUSTED: Final = (
-    "This task's budget of tool calls is used up. Finish with what you have and say what is missing; "
-    "further calls will be refused."
-)
-_NO_RUN: Final = Deny(
-    "no_run",
-    reason="no run is bound to this call, so there is no budget to charge it to",
-    message="Tools can only be called as part of a task, and none is open. Do not repeat this call.",
-)
-_NO_PRINCIPAL: Final = Deny(
-    "no_principal",
-    reason="the budget depends on who calls, and nobody said",
-    message="Tools can only be called on somebody's behalf, and nobody is known. Do not repeat this call.",
-)
+
+@dataclass(frozen=True, slots=True)
+class _Account(Account):
+    """An account, and the same one with as much as may be used without a warning."""
+
+    low: Account
+
+
+class _Batch(tuple[_Account, ...]):
+    """Accounts of one group, and as much as may be used of each without a warning."""
+
+    lows: Sequence[Account]
+
+    @classmethod
+    def of(cls, accounts: Iterable[_Account]) -> "_Batch":
+        """A batch of `accounts`."""
+        batch = cls(accounts)
+        batch.lows = tuple(account.low for account in batch)
+        return batch
 
 
 class Budget(Interceptor):
-    """Deny tool calls once a run, or a run it is part of, has used up its budget.
+    """Deny tool calls once a run, an agent, a user, a tenant, a server or a tool has used up its budget.
 
-    A call spends from its own run and from every run above it: from all of them, or it is denied and spends
-    nothing. Concurrent calls never overspend. Without a run there is nothing to charge, so the call is
-    denied (`no_run`). Rounds that continue a call, and calls denied further out or in, cost nothing.
+    A call spends from whoever makes it and from those on whose behalf the runs above are made: from all of
+    them, or it is denied and spends nothing. Rounds that continue a call, and calls denied further out or
+    in, cost nothing. A call that is cancelled while it is under way is charged what was held for it.
 
-    A call that is cancelled while it is under way is charged: whether the server has it is then unknown.
+    Without a run or principal there is nobody to charge, so the call is denied (`no_run`, `no_principal`).
 
     Args:
-        per: What has the budget. `run`: every run, for as long as it lives.
-        calls: Tool calls each run may make, those of the runs inside it included. At least 1.
+        per: What has the budget. `run`: every run, for as long as it lives, and the runs inside it spend from
+            it too. `agent`, `user`, `server` and `tool`: within a tenant; two tenants share none.
+        calls: Tool calls. At least 1. None: not limited; 200 where nothing else is limited either.
+        cost: Money, such as `2.00 USD`. None: not limited.
+        tokens: Tokens, as results tell. None: not limited.
+        bytes: Bytes of results in canonical JSON. None: not limited.
+        within: Seconds of a rolling window: in no interval of this length is more used. None: not rolling.
+        every: A calendar period, at whose end the budget begins anew. None: it never does.
+        timezone: IANA name of the zone whose calendar counts. None: UTC.
+        prices: What calls cost, by tool: the first price that covers a tool is the tool's. A mapping from
+            names or globs to money, or a list of prices.
+        usage: Where a result tells what was really used: JSON pointers into the result, for `cost` (money, or
+            a number in the currency's units) and `tokens`. In Python also a function from call and result
+            to `Usage`, or to None.
+        max_cost: Money held for a call that has no price, or whose result tells its cost. None: calls without
+            a price are denied (`cost_unknown`).
+        max_tokens: Tokens held for each call until its result tells them.
+        max_bytes: Bytes held for each call until its result is there.
+        warn_at: Share of a budget from which a warning is reported, once for each account and period. None:
+            never.
+        tell: Whether each result gets a line of text that says what is left.
+        hide: Whether tools that have no budget left are taken out of lists.
         servers: Count only calls of these servers; names or globs. Empty: all.
         tools: Count only calls of these tools, by the server's names; names or globs. Empty: all.
         roles: Count only calls of principals with one of these roles. Empty: all.
         tenants: Count only calls of these tenants; names or globs. Empty: all.
         agents: Count only calls of these agents; names or globs. Empty: all.
-        store: Where what has been used is kept. None: in memory, this budget's own.
+        store: Where what has been used is kept. None: the guard's store, or this process's memory. In
+            `mode="audit"` always this process's memory: an audited call does not wait.
 
     Raises:
-        TypeError: If `calls` is not a whole number, or names are not a list of strings.
-        ValueError: If `calls` is below 1, `per` is another word, or a name is empty.
+        TypeError: If an option has another type.
+        ValueError: If a limit is below 1, currencies differ, or nothing says what calls cost, or use at most.
     """
 
     handles = frozenset({("tools/call", "outbound")})
+    filters = frozenset({("tools/list", "outbound")})
     place = Place.BUDGET
     check_place = Place.LOOK
+    filter_place = Place.LOOK
 
     def __init__(
         self,
         *,
-        per: Literal["run"] = "run",
-        calls: int = 200,
+        per: Per = "run",
+        calls: int | None = None,
+        cost: str | None = None,
+        tokens: int | None = None,
+        bytes: int | None = None,
+        within: float | None = None,
+        every: Every | None = None,
+        timezone: str | None = None,
+        prices: Mapping[str, str] | Sequence[Price] = (),
+        usage: Mapping[str, str] | Callable[[Call, Result], Usage | None] | None = None,
+        max_cost: str | None = None,
+        max_tokens: int | None = None,
+        max_bytes: int | None = None,
+        warn_at: float | None = 0.8,
+        tell: bool = False,
+        hide: bool = False,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
         roles: Collection[str] = (),
@@ -89,47 +151,114 @@ class Budget(Interceptor):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
-        if per != "run":
-            raise ValueError(f"per is 'run', not {per!r}")
-        if not isinstance(calls, int) or isinstance(calls, bool):
-            raise TypeError(f"calls is a whole number, not {calls!r}")
-        if calls < 1:
-            raise ValueError(f"calls is at least 1, not {calls}; `access` forbids tools altogether")
-        self.calls = calls
+        self._terms = Terms(
+            per,
+            calls=calls,
+            cost=cost,
+            tokens=tokens,
+            bytes=bytes,
+            within=within,
+            every=every,
+            timezone=timezone,
+            warn_at=warn_at,
+        )
+        self._tariff = Tariff(
+            cost=self._terms.money,
+            tokens=tokens,
+            bytes=bytes,
+            prices=prices,
+            usage=usage,
+            max_cost=max_cost,
+            max_tokens=max_tokens,
+            max_bytes=max_bytes,
+        )
+        self.per: Per = per
+        self.calls = self._terms.limits.get("calls")
+        self.tell = tell
+        self.filters = self.filters if hide else frozenset()
         self.scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self.store: Store = MemoryStore() if store is None else store
+        self._nobody = NO_RUN if per == "run" else NO_PRINCIPAL
+        self._limits = Limits(**self._terms.limits)
+        self._unwarned = Limits(**self._terms.unwarned)
+        self._warns = warn_at is not None
+        self._fixed = None if self._tariff.fixed is None else _amounts(self._tariff.fixed)
+        self._ledger = Ledger(
+            per, self._terms.calendar, make=self._account, bind=_Batch.of, drop=self._forget
+        )
         self._counts_all = not (servers or tools or self.scope.needs_principal)
-        self._limits = Limits(calls=calls)
-        self._seats: dict[int, _Seat] = {}
-        self._serials = count(1)
-        self._opening = threading.Lock()
+        self._find = self._ledger.batches if self._counts_all and every is None else self._counted
+        self._unfinished: dict[str, tuple[Sequence[Hold], int]] = {}
+        self._warned: dict[str, float] = {}
+        self._known: dict[Expense, Amounts] = {}
+        self._given = store
+        self._keep_in(MemoryStore() if store is None else store)
+
+    def join(self, host: Host) -> None:
+        """Take the guard's store, unless this budget has its own or only audits."""
+        super().join(host)
+        if self.mode == "audit":
+            self._keep_in(MemoryStore(clock=host.clock))
+        elif self._given is None:
+            self._keep_in(lent(host))
 
     def check(self, call: Call) -> Verdict:
         """Look, without holding anything, so that nobody is asked about a call there is no budget for."""
-        if not call.enforced:
+        if call.round > 0 or not call.enforced:
             return ALLOW
-        accounts = self._accounts(call)
-        if isinstance(accounts, Deny):
-            return accounts
-        refusal = self.store.look(accounts, ONE)
-        return ALLOW if refusal is None else _exhausted(refusal)
+        batches = self._find(call)
+        if isinstance(batches, Deny):
+            return batches
+        if not batches:
+            return ALLOW if batches is None else self._nobody
+        amounts = self._fixed or self._amounts(call)
+        if amounts is None:
+            return COST_UNKNOWN
+        for batch in batches:
+            refusal = self.store.look(batch, amounts)
+            if refusal is not None:
+                return self._exhausted(refusal, amounts)
+        return ALLOW
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
-        """Reserve one call from every run concerned; give it back if nothing was sent."""
-        accounts = self._accounts(call)
-        if isinstance(accounts, Deny):
-            return _denied(call, accounts)
-        if not accounts:
-            return await call_next(call)
-        hold = await self.store.reserve(accounts, ONE)
-        if isinstance(hold, Refusal):
-            return _denied(call, _exhausted(hold))
+        """Hold what the call may use, let it go on, and settle what it has used."""
+        if call.round > 0:
+            return await self._continued(call, call_next)
+        batches = self._find(call)
+        if isinstance(batches, Deny):
+            return _denied(call, batches)
+        if not batches:
+            return await call_next(call) if batches is None else _denied(call, self._nobody)
+        amounts = self._fixed or self._amounts(call)
+        if amounts is None:
+            return _denied(call, COST_UNKNOWN)
+        if self._till.is_quick and len(batches) == 1:
+            hold = await self.store.reserve(batches[0], amounts)
+            taken: Sequence[Hold] | Refusal = hold if isinstance(hold, Refusal) else (hold,)
+        else:
+            taken = await self._till.take(batches, amounts)
+        if isinstance(taken, Refusal):
+            return _denied(call, self._exhausted(taken, amounts))
+        if self._warns:
+            for batch in batches:
+                if self.store.look(batch.lows, _NOTHING) is not None:
+                    self._warn(call, batch)
         result = await call_next(call)
         if result.fate is _NOT_SENT:
-            await self.store.release(hold)
-        else:
-            await self.store.settle(hold, ONE)
+            await self._close(call, taken, None)
+            return result
+        if not self._till.is_quick or self._tariff.is_corrected or self.tell:
+            return await self._settled(call, result, taken)
+        for hold in taken:
+            await self.store.settle(hold, amounts)
         return result
+
+    def filter(self, call: Call, result: Result) -> Result:
+        """Take out of a list of tools those that have no budget left."""
+        listed = None if result.value is None else result.value.get("tools")
+        if result.value is None or not isinstance(listed, list | tuple):
+            return result
+        tools = [tool for tool in listed if not self._is_exhausted(call, tool)]
+        return result if len(tools) == len(listed) else result.replace(value={**result.value, "tools": tools})
 
     def warnings(self, servers: Collection[str]) -> Iterable[str]:
         """Servers that are named and were not declared."""
@@ -138,72 +267,151 @@ class Budget(Interceptor):
                 yield f"{self.label}: no declared server is called {pattern!r}"
 
     def status(self) -> Mapping[str, JSON]:
-        """The limit, and what open runs have used of it."""
-        open_runs: list[JSON] = []
-        seats = list(self._seats.copy().values())
-        for seat in reversed(seats):
-            run = seat()
-            if run is not None and run.ended is None and len(open_runs) < MAX_SHOWN:
-                open_runs.append({"run": run.id, "calls": self.store.peek(seat.accounts[0]).calls})
-        return {"per": "run", "calls": self.calls, "runs": open_runs}
+        """The limits, and what the open accounts have used of them."""
+        accounts: list[JSON] = []
+        for name, account in islice(self._ledger.open(self.host.clock.time()), MAX_SHOWN):
+            accounts.append({"of": name, **self._plain(self.store.peek(account))})
+        return {"per": self.per, **self._plain(self._limits), "accounts": accounts}
 
-    def _accounts(self, call: Call) -> Sequence[Account] | Deny:
-        """What `call` spends from; nothing if it is free."""
-        if call.round > 0:
-            return ()
+    def _counted(self, call: Call) -> Sequence[_Batch] | Deny | None:
+        """What `call` spends from; nothing if nobody is known to pay; None if it is free."""
         if not self._counts_all:
             match = self.scope.match(call)
             if match is Match.NO:
-                return ()
+                return None
             if match is Match.NO_PRINCIPAL:
-                return _NO_PRINCIPAL
-        if call.run is None:
-            return _NO_RUN
-        seat = self._seats.get(id(call.run))
-        return self._open(call.run) if seat is None else seat.accounts
+                return NO_PRINCIPAL
+        return self._ledger.batches(call, self.host.clock.time())
 
-    def _open(self, run: Run) -> Sequence[Account]:
-        """Accounts for `run` and all above it that have none yet."""
-        accounts: tuple[Account, ...] = ()
-        with self._opening:
-            for one in reversed(run.lineage):
-                seat = self._seats.get(id(one))
-                if seat is None:
-                    seat = _Seat(one, self._leave)
-                    seat.place = id(one)
-                    seat.accounts = (self._account(one), *accounts)
-                    self._seats[seat.place] = seat
-                accounts = seat.accounts
-        return accounts
+    def _amounts(self, call: Call) -> Amounts | None:
+        expense = self._tariff.before(call)
+        if expense is None:
+            return None
+        amounts = self._known.get(expense)
+        if amounts is None:
+            amounts = _with_room(self._known)[expense] = _amounts(expense)
+        return amounts
 
-    def _account(self, run: Run) -> Account:
-        """A run's account; two runs of one id are two runs."""
-        tenant = None if run.principal is None else run.principal.tenant
-        key = canonical([self.label, tenant, run.id, next(self._serials)])
-        return Account(key.decode(), label=f"run {run.id!r}", limits=self._limits)
+    async def _continued(self, call: Call, call_next: CallNext) -> Result:
+        """A further round of a call: its first has paid, and what it held is settled by the last."""
+        unfinished = self._unfinished.pop(call.id, None)
+        result = await call_next(call)
+        if unfinished is None:
+            return result
+        if result.fate is _NOT_SENT:
+            self._unfinished[call.id] = unfinished
+            return result
+        return await self._settled(call, result, *unfinished)
 
-    def _leave(self, seat: "_Seat") -> None:
-        """A run is gone. Called while garbage is collected, so without a lock."""
-        self._seats.pop(seat.place, None)
-        self.store.forget(seat.accounts[0])
+    async def _settled(self, call: Call, result: Result, holds: Sequence[Hold], before: int = 0) -> Result:
+        """Settle what `call` has used; `before` are the bytes of its earlier rounds."""
+        used = holds[0].amounts
+        if self._tariff.is_corrected:
+            used = self._used(call, result, used, before)
+            if result.outcome is Outcome.INPUT_REQUIRED:
+                _with_room(self._unfinished)[call.id] = (holds, used.bytes)
+                return result
+        await self._close(call, holds, used)
+        return self._telling(result, holds) if self.tell and call.enforced else result
+
+    def _used(self, call: Call, result: Result, held: Amounts, before: int) -> Amounts:
+        expense = Expense(held.cost, held.tokens, held.bytes)
+        try:
+            expense = self._tariff.after(call, result, expense)
+        except Exception as error:  # noqa: BLE001 - an answer is not lost over what it says of its usage
+            what = str(error) if isinstance(error, Unreadable) else f"usage raised {type(error).__name__}"
+            self.host.warn(self, call, code="usage_unreadable", reason=f"what was held stays charged: {what}")
+        return _amounts(expense._replace(bytes=before + expense.bytes))
+
+    async def _close(self, call: Call, holds: Sequence[Hold], used: Amounts | None) -> None:
+        """Settle holds, or release them. If the store fails they stay charged, and the answer is not lost."""
+        for hold, error in await self._till.close(holds, used):
+            what = f"{hold.accounts[0].label} stays charged: the store raised {type(error).__name__}"
+            self.host.warn(self, call, code="budget_unsettled", reason=what)
+
+    def _warn(self, call: Call, batch: _Batch) -> None:
+        """Report accounts that have little left, once each; in a rolling window once a window."""
+        within = self._terms.within
+        for account in batch:
+            now, last = self.host.clock.now(), self._warned.get(account.key)
+            if last is not None and (within is None or now - last < within):
+                continue
+            short = self.store.look([account.low], _NOTHING)
+            if short is not None:
+                _with_room(self._warned)[account.key] = now
+                used = getattr(short.used, short.what)
+                reason = self._terms.warning(account.label, short.what, used)
+                self.host.warn(self, call, code="budget_low", reason=reason)
+
+    def _telling(self, result: Result, holds: Sequence[Hold]) -> Result:
+        """The result, with a line that says what is left."""
+        content = None if result.value is None else result.value.get("content")
+        if result.value is None or not isinstance(content, list | tuple):
+            return result
+        known = [self.store.peek(account) for hold in holds for account in hold.accounts]
+        used = {what: max(getattr(one, what) for one in known) for what in self._terms.limits}
+        line: JSON = {"type": "text", "text": self._terms.left(used)}
+        return result.replace(value={**result.value, "content": [*content, line]})
+
+    def _is_exhausted(self, call: Call, tool: JSON) -> bool:
+        name = tool.get("name") if isinstance(tool, Mapping) else None
+        used = Call.outgoing(call.id, "tools/call", {"name": name}, call.server, call.principal, call.run, 0)
+        verdict = self.check(used)
+        return isinstance(verdict, Deny) and verdict.code == EXHAUSTED
+
+    def _exhausted(self, refusal: Refusal, amounts: Amounts) -> Deny:
+        what, wait, calendar = refusal.what, refusal.refills_in, self._terms.calendar
+        if calendar is not None:
+            now = self.host.clock.time()
+            wait = max(calendar.current(now).end - now, 0.0)
+        used, taken = getattr(refusal.used, what), getattr(amounts, what)
+        return self._terms.refused(refusal.account.label, what, used=used, taken=taken, wait=wait)
+
+    def _plain(self, amounts: Amounts | Limits) -> Mapping[str, JSON]:
+        return {what: self._terms.plain(what, getattr(amounts, what)) for what in self._terms.limits}
+
+    def _account(self, payer: Payer, period: Period | None) -> _Account:
+        begun = None if period is None else period.start
+        key = canonical([self.label, self.per, *payer, begun])
+        low = Account(
+            key.decode() if len(key) <= MAX_KEY else hashlib.sha256(key).hexdigest(),
+            label=label(self.per, payer),
+            limits=self._unwarned,
+            group=payer[0] or "",
+            window=self._terms.within,
+            ends_at=None if period is None else period.kept_until,
+        )
+        return _Account(
+            low.key,
+            label=low.label,
+            limits=self._limits,
+            group=low.group,
+            window=low.window,
+            ends_at=low.ends_at,
+            low=low,
+        )
+
+    def _forget(self, account: Account) -> None:
+        self._warned.pop(account.key, None)
+        self.store.forget(account)
+
+    def _keep_in(self, store: Store) -> None:
+        self.store = store
+        self._till = Till(store)
 
 
-class _Seat(weakref.ref[Run]):
-    """A run that has spent something, and its accounts: its own first, then those of the runs above."""
-
-    __slots__ = ("accounts", "place")
-    accounts: tuple[Account, ...]
-    place: int
+def _amounts(expense: Expense) -> Amounts:
+    return Amounts(calls=1, cost=expense.cost, tokens=expense.tokens, bytes=expense.bytes)
 
 
-def _exhausted(refusal: Refusal) -> Deny:
-    account, used = refusal.account, refusal.used
-    return Deny(
-        "budget_exhausted",
-        reason=f"{account.label} has used {used.calls} of its {account.limits.calls} tool calls",
-        message=_EXHAUSTED,
-    )
+def _with_room(kept: dict[K, T]) -> dict[K, T]:
+    """A dictionary with room for one more. Emptying it is one step, also for other threads."""
+    if len(kept) >= MAX_KEPT:
+        kept.clear()
+    return kept
 
 
 def _denied(call: Call, verdict: Deny) -> Result:
-    return call.denied(code=verdict.code, reason=verdict.reason, message=verdict.message)
+    return call.denied(
+        code=verdict.code, reason=verdict.reason, message=verdict.message, retry_after=verdict.retry_after
+    )

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import mcpguard
+from mcpguard.config.registry import BUILT_IN
 
 PACKAGE = Path(__file__).parent / "plugin_package"
 
@@ -205,7 +206,7 @@ def test_a_third_party_section_is_checked_like_any_other(run: Run, site: Path, t
         "policy.yaml:5: interceptors.quiet_hours[1].hours: unknown key 'ends'; did you mean 'end'? "
         "accepted here: end, start",
         "policy.yaml:6: unknown interceptor 'quiet_hour'; did you mean 'quiet_hours'? "
-        "accepted here: access, budget, quiet_hours",
+        f"accepted here: {', '.join(sorted([*BUILT_IN['interceptor'], 'quiet_hours']))}",
     ]
 
 
@@ -371,7 +372,9 @@ def test_the_schema_leaves_out_what_is_broken_and_says_so(run: Run, site: Path, 
 
     assert done.returncode == 0
     assert done.stderr.startswith("left out: the interceptor 'thing' of acme-broken 0.1 (nowhere:Thing)")
-    assert set(json.loads(done.stdout)["properties"]["interceptors"]["properties"]) == {"access", "budget"}
+    assert set(json.loads(done.stdout)["properties"]["interceptors"]["properties"]) == set(
+        BUILT_IN["interceptor"]
+    )
 
 
 def test_a_sink_without_the_methods_of_one_is_refused(run: Run, site: Path, tmp_path: Path) -> None:

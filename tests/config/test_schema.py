@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from mcpguard import PolicyError
 from mcpguard.config import parse_policy, policy_schema
+from mcpguard.config.registry import BUILT_IN
 
 VALID = [
     "version: 1",
@@ -73,5 +74,5 @@ def test_every_key_is_described(validator: Any) -> None:
 def test_the_schema_has_a_section_for_each_name(validator: Any) -> None:
     """As the registry has them."""
     properties = validator.schema["properties"]
-    assert set(properties["interceptors"]["properties"]) == {"access", "budget"}
+    assert set(properties["interceptors"]["properties"]) == set(BUILT_IN["interceptor"])
     assert set(properties["audit"]["items"]["properties"]) == {"jsonl", "logging"}

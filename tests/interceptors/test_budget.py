@@ -2,12 +2,12 @@
 
 import gc
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Sequence
+from typing import Any
 
 import anyio
 import pytest
+from driven import ANSWER, ASKED, FAILED, LOST, UNSENT, Driven, Parked, chain, code, known
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp import ClientSession
@@ -18,145 +18,28 @@ from mcpguard import (
     Budget,
     Call,
     CallNext,
-    Event,
-    Fate,
     Guard,
     Interceptor,
-    Outcome,
     Place,
     Principal,
     Result,
     Run,
 )
-from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
-from mcpguard.core.linked import Linked
-from mcpguard.core.order import arrange
 from mcpguard.stores.memory import MemoryStore
-from mcpguard.stores.store import Account, Amounts, Hold, Refusal
 from mcpguard.testing.fake_server import FakeServer
-
-T = TypeVar("T")
-
-ANSWER = Result.of({"content": [{"type": "text", "text": "done"}]})
-UNSENT = Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.NOT_SENT)
-LOST = Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
-FAILED = Result.of({"content": [], "isError": True})
-ASKED = Result.of({"resultType": "input_required", "inputRequests": {}})
-
-
-class Recorded:
-    """A sink that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-
-    async def aclose(self) -> None:
-        pass
-
-
-class Cancelled(BaseException):
-    """What a cancellation looks like to a coroutine driven by hand."""
-
-
-class Parked:
-    """An awaitable that waits until its coroutine is sent a result."""
-
-    def __await__(self) -> Generator[None, Result, Result]:
-        return (yield None)
-
-
-class Driven:
-    """One call through a chain, driven by hand: it stops on the wire until it is answered or cancelled."""
-
-    def __init__(self, steps: Coroutine[None, Any, Result]) -> None:
-        self._steps = steps
-        self.result: Result | None = None
-        self._go(lambda: steps.send(None))
-
-    @property
-    def is_on_the_wire(self) -> bool:
-        return self.result is None
-
-    def answer(self, result: Result) -> Result:
-        self._go(lambda: self._steps.send(result))
-        assert self.result is not None
-        return self.result
-
-    def cancel(self) -> None:
-        with pytest.raises(Cancelled):
-            self._steps.throw(Cancelled())
-
-    def _go(self, step: Callable[[], object]) -> None:
-        try:
-            step()
-        except StopIteration as ended:
-            self.result = ended.value
-
-
-@dataclass
-class Chain:
-    """Interceptors linked for tool calls."""
-
-    linked: Linked
-    seen: Recorded
-
-    def begin(self, run: Run | None, name: str = "work", **about: Any) -> Driven:
-        """Make a call that gets as far as the wire, or is denied."""
-        principal = None if run is None else run.principal
-        call = Call(
-            **{
-                "id": "call-1",
-                "method": "tools/call",
-                "params": {"name": name, "arguments": {}},
-                "server": "git",
-                "run": run,
-                "principal": principal,
-                **about,
-            }
-        )
-
-        async def wire(_: Call) -> Result:
-            return await Parked()
-
-        return Driven(self.linked.chain(call.method, call.direction)(call, wire))
-
-    def make(self, run: Run | None, answer: Result = ANSWER, name: str = "work", **about: Any) -> Result:
-        """Make a call that is answered with `answer` if it gets to the wire."""
-        driven = self.begin(run, name, **about)
-        return driven.answer(answer) if driven.is_on_the_wire else _known(driven.result)
-
-
-def chain(*interceptors: Interceptor) -> Chain:
-    """Link interceptors for tool calls."""
-    seen = Recorded()
-    return Chain(Linked(arrange(interceptors), Emitter([seen], clock=SYSTEM_CLOCK)), seen)
-
-
-def code(result: Result) -> str | None:
-    """The code of a denial, or None."""
-    return None if result.denial is None else result.denial.code
 
 
 def _runs(budget: Budget) -> Sequence[Any]:
-    runs: Any = budget.status()["runs"]
-    assert isinstance(runs, list)
-    return runs
-
-
-def _known(result: Result | None) -> Result:
-    assert result is not None
-    return result
+    accounts: Any = budget.status()["accounts"]
+    assert isinstance(accounts, list)
+    return accounts
 
 
 def test_the_call_after_the_last_is_denied() -> None:
     """And says what to do instead."""
     run, made = Run(id="task-7"), chain(Budget(calls=2))
     assert [code(made.make(run)) for _ in range(4)] == [None, None, "budget_exhausted", "budget_exhausted"]
-    denial = _known(made.begin(run).result).denial
+    denial = known(made.begin(run).result).denial
     assert denial is not None
     assert denial.reason == "run 'task-7' has used 2 of its 2 tool calls"
     assert "task-7" not in denial.message
@@ -189,7 +72,7 @@ def test_a_refused_call_spends_from_no_run() -> None:
     made.make(root)
     made.make(root)
     assert code(made.make(child)) == "budget_exhausted"
-    assert _runs(budget) == [{"run": "child", "calls": 0}, {"run": "root", "calls": 2}]
+    assert _runs(budget) == [{"of": "run 'child'", "calls": 0}, {"of": "run 'root'", "calls": 2}]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +84,7 @@ def test_what_a_call_costs_follows_its_fate(answer: Result, costs: int) -> None:
     """Only what was certainly not sent is given back."""
     run, budget = Run(id="r"), Budget(calls=5)
     assert chain(budget).make(run, answer) is answer
-    assert _runs(budget) == [{"run": "r", "calls": costs}]
+    assert _runs(budget) == [{"of": "run 'r'", "calls": costs}]
 
 
 def test_a_call_under_way_counts() -> None:
@@ -220,7 +103,7 @@ def test_a_cancelled_call_is_charged() -> None:
     run, budget = Run(id="r"), Budget(calls=1)
     made = chain(budget)
     made.begin(run).cancel()
-    assert _runs(budget) == [{"run": "r", "calls": 1}]
+    assert _runs(budget) == [{"of": "run 'r'", "calls": 1}]
     assert code(made.make(run)) == "budget_exhausted"
 
 
@@ -239,7 +122,7 @@ def test_a_denied_call_costs_nothing() -> None:
     made = chain(outside, budget, Inside())
     assert code(made.make(run, name="outside")) == "access_denied"
     assert code(made.make(run)) == "no_credential"
-    assert _runs(budget) == [{"run": "r", "calls": 0}]
+    assert _runs(budget) == [{"of": "run 'r'", "calls": 0}]
 
 
 def test_a_continuation_costs_nothing_more() -> None:
@@ -338,19 +221,6 @@ def test_in_audit_mode_it_counts_and_reports_and_stops_nothing() -> None:
     assert [event.code for event in made.seen.events if event.verdict == "deny"] == ["no_run"]
 
 
-class Broken(MemoryStore):
-    """A store that is down."""
-
-    async def reserve(self, accounts: Sequence[Account], amounts: Amounts) -> Hold | Refusal:
-        raise ConnectionError("store is down")
-
-
-def test_a_store_that_is_down_denies() -> None:
-    """Fail closed; the other way is a named choice."""
-    assert code(chain(Budget(store=Broken())).make(Run())) == "interceptor_failed"
-    assert chain(Budget(store=Broken(), fail_open=True)).make(Run()) is ANSWER
-
-
 def test_a_run_that_is_gone_leaves_nothing() -> None:
     """Bounded: what is kept is kept for live runs, and a run below keeps those above."""
     store = MemoryStore()
@@ -362,7 +232,7 @@ def test_a_run_that_is_gone_leaves_nothing() -> None:
     made.seen.events.clear()
     del root
     gc.collect()
-    assert {run["run"] for run in _runs(budget)} == {"root", "child"}
+    assert {one["of"] for one in _runs(budget)} == {"run 'root'", "run 'child'"}
     del child
     gc.collect()
     assert _runs(budget) == []
@@ -374,7 +244,7 @@ def test_a_closed_run_is_not_shown() -> None:
     run, budget = Run(), Budget()
     chain(budget).make(run)
     run.close()
-    assert budget.status() == {"per": "run", "calls": 200, "runs": []}
+    assert budget.status() == {"per": "run", "calls": 200, "accounts": []}
 
 
 def test_the_status_is_bounded() -> None:
@@ -383,7 +253,7 @@ def test_the_status_is_bounded() -> None:
     made, runs = chain(budget), [Run(id=f"run-{number}") for number in range(150)]
     for run in runs:
         made.make(run)
-    assert [one["run"] for one in _runs(budget)] == [run.id for run in reversed(runs[50:])]
+    assert [one["of"] for one in _runs(budget)] == [f"run {run.id!r}" for run in reversed(runs[50:])]
 
 
 @pytest.mark.parametrize(
@@ -394,7 +264,7 @@ def test_the_status_is_bounded() -> None:
         ({"calls": True}, TypeError, "whole number"),
         ({"calls": 2.5}, TypeError, "whole number, not 2.5"),
         ({"calls": "many"}, TypeError, "whole number"),
-        ({"per": "tenant"}, ValueError, "per is 'run', not 'tenant'"),
+        ({"per": "team"}, ValueError, "per is one of run, agent, user, tenant, server, tool, not 'team'"),
         ({"tools": "git_log"}, TypeError, "single string"),
         ({"servers": [""]}, ValueError, "empty name"),
         ({"mode": "off"}, ValueError, "mode"),
@@ -453,7 +323,7 @@ def test_no_run_is_ever_overspent(data: st.DataObject) -> None:
                 for one in run.lineage:
                     spent[one] -= 1
         assert all(count <= limit for count in spent.values())
-        assert all(spent[runs[int(one["run"])]] == one["calls"] for one in _runs(budget))
+        assert all(spent[runs[int(one["of"].split("'")[1])]] == one["calls"] for one in _runs(budget))
     for _, driven in under_way:
         driven.cancel()
 
