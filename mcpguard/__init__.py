@@ -52,8 +52,14 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.budget import Budget as Budget
     from mcpguard.interceptors.budget import Price as Price
     from mcpguard.interceptors.budget import Usage as Usage
+    from mcpguard.interceptors.circuit_breaker import CircuitBreaker as CircuitBreaker
+    from mcpguard.interceptors.concurrency import Concurrency as Concurrency
+    from mcpguard.interceptors.deadline import Deadline as Deadline
     from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
     from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
+    from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
+    from mcpguard.interceptors.result_cache import ResultCache as ResultCache
+    from mcpguard.interceptors.retry import Retry as Retry
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
 
@@ -82,7 +88,13 @@ _HOMES = {
     "guard": ("Guard",),
     "interceptors.access": ("Access", "AccessRule"),
     "interceptors.budget": ("Budget", "Price", "Usage"),
+    "interceptors.circuit_breaker": ("CircuitBreaker",),
+    "interceptors.concurrency": ("Concurrency",),
+    "interceptors.deadline": ("Deadline",),
     "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
+    "interceptors.rate_limit": ("RateLimit",),
+    "interceptors.result_cache": ("ResultCache",),
+    "interceptors.retry": ("Retry",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
 }

@@ -27,7 +27,13 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     "interceptor": {
         "access": "mcpguard.interceptors.access:Access",
         "budget": "mcpguard.interceptors.budget:Budget",
+        "circuit_breaker": "mcpguard.interceptors.circuit_breaker:CircuitBreaker",
+        "concurrency": "mcpguard.interceptors.concurrency:Concurrency",
+        "deadline": "mcpguard.interceptors.deadline:Deadline",
         "loop_detector": "mcpguard.interceptors.loop_detector:LoopDetector",
+        "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
+        "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
+        "retry": "mcpguard.interceptors.retry:Retry",
     },
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",

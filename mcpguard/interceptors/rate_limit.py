@@ -1,0 +1,151 @@
+"""Limit how fast calls are made: so many in a time, a few at once after a rest.
+
+By the generic cell rate algorithm: one number for each key, exact waiting times, and no moment at which a
+window begins anew. How many calls may be made in all is `Budget`'s business, and how many at the same time
+is `Concurrency`'s.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, Literal, TypeAlias, Unpack
+
+import anyio
+
+from mcpguard.core.call import Call
+from mcpguard.core.host import Host
+from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
+from mcpguard.core.result import Result
+from mcpguard.core.scope import Match, Scope
+from mcpguard.core.wire import JSON, canonical
+from mcpguard.stores.lent import lent
+from mcpguard.stores.memory import MemoryStore
+from mcpguard.stores.store import Store
+
+__all__ = ["RateLimit"]
+
+_Per: TypeAlias = Literal["run", "agent", "user", "tenant", "server", "tool"]
+
+_SLOWER: Final = "Too many calls in a short time."
+
+
+class RateLimit(Interceptor):
+    """Deny tool calls that come too fast, or let them wait.
+
+    A call takes its place when it is about to be made, each attempt of a `Retry` one. What `per` names is
+    always within a tenant: two tenants never slow each other down.
+
+    Args:
+        calls: Calls in `seconds`. At least 1.
+        seconds: The time for `calls`, in seconds.
+        burst: Calls that may be made at once after a rest. None: `calls`.
+        per: Whose rate it is: each run's (the outermost's), agent's, user's, tenant's, server's, or that of
+            each tool of a server. Without a run or principal where one is needed, a call is denied.
+        max_wait: Seconds a call may be held until its turn. 0: none is held; a denial says when to come back.
+        servers: Limit only calls to these servers; names or globs. Empty: all.
+        tools: Limit only calls of these tools; names or globs. Empty: all.
+        roles: Limit only calls of principals with one of these roles. Empty: all.
+        tenants: Limit only calls of these tenants; names or globs. Empty: all.
+        agents: Limit only calls of these agents; names or globs. Empty: all.
+        store: Where the rate is kept. None: the guard's store, or this process's memory.
+        sleep: Waits a number of seconds; in Python only.
+
+    Raises:
+        ValueError: If a number is out of range, or `per` is another word.
+    """
+
+    handles = frozenset({("tools/call", "outbound")})
+    place = Place.RATE_LIMIT
+
+    def __init__(
+        self,
+        *,
+        calls: int,
+        seconds: float = 60.0,
+        burst: int | None = None,
+        per: _Per = "tenant",
+        max_wait: float = 0.0,
+        servers: Collection[str] = (),
+        tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
+        store: Store | None = None,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(**common)
+        if calls < 1:
+            raise ValueError(f"calls is at least 1, not {calls}")
+        if not 0 < seconds < 1e9:
+            raise ValueError(f"seconds is above 0, not {seconds}")
+        if burst is not None and burst < 1:
+            raise ValueError(f"burst is at least 1, not {burst}")
+        if not 0 <= max_wait < 1e9:
+            raise ValueError(f"max_wait is seconds, at least 0, not {max_wait}")
+        if per not in ("run", "agent", "user", "tenant", "server", "tool"):
+            raise ValueError(f"per is 'run', 'agent', 'user', 'tenant', 'server' or 'tool', not {per!r}")
+        self._interval = seconds / calls
+        self._burst = calls if burst is None else burst
+        self._per: _Per = per
+        self._max_wait = max_wait
+        self.waits = max_wait > 0
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
+        self._limits_all = not (servers or tools or self._scope.needs_principal)
+        self._sleep = sleep
+        self._own = store
+        self._store: Store = MemoryStore() if store is None else store
+
+    def join(self, host: Host) -> None:
+        """Take what the guard lends. An auditing one counts in memory of its own: it must not wait."""
+        super().join(host)
+        self._store = MemoryStore(clock=host.clock) if self.mode == "audit" else lent(host, self._own)
+
+    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
+        """Take the next place in the rate, if it is near enough."""
+        if not self._limits_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return await call_next(call)
+            if match is Match.NO_PRINCIPAL:
+                return call.denied(code="no_principal", reason="whose rate it is depends on who calls")
+        key = self._key(call)
+        if key is None:
+            return call.denied(
+                code="no_run" if self._per == "run" else "no_principal",
+                reason=f"the rate is that of each {self._per}, and none is known",
+            )
+        tenant = key[1]
+        pace = await self._store.pace(
+            canonical(key).decode(),
+            interval=self._interval,
+            burst=self._burst,
+            max_wait=self._max_wait if call.enforced else 0.0,
+            group=tenant if isinstance(tenant, str) else "",
+        )
+        if not pace.is_admitted:
+            return call.denied(
+                code="rate_limited",
+                reason=f"over {self._burst} calls at once and one in {self._interval:g} s per {self._per}",
+                message=f"{_SLOWER} Try again in {max(pace.wait, 0.001):.3g} seconds.",
+                retry_after=pace.wait,
+            )
+        if pace.wait > 0:
+            await self._sleep(pace.wait)
+        return await call_next(call)
+
+    def _key(self, call: Call) -> tuple[JSON, ...] | None:
+        """Whose rate it is; None if that is not known."""
+        who, run = call.principal, call.run
+        tenant = None if who is None else who.tenant
+        match self._per:
+            case "run":
+                return None if run is None else (self.label, tenant, run.lineage[-1].key)
+            case "server":
+                return self.label, tenant, call.server
+            case "tool":
+                return self.label, tenant, call.server, call.target
+            case "tenant":
+                return None if who is None else (self.label, tenant)
+            case "user":
+                return None if who is None else (self.label, tenant, who.user)
+            case "agent":
+                return None if who is None else (self.label, tenant, who.agent)

@@ -1,0 +1,245 @@
+"""CircuitBreaker: a failing server is left alone, a probe goes out, and nothing neutral opens it."""
+
+from typing import Any
+
+import anyio
+import pytest
+from chains import FAILED, LOST, OK, TOOLS, UNSENT, Checking, Wire, linked, tool_call
+from harness import MCPError, code, opened
+
+from mcpguard import Call, CircuitBreaker, Deny, Fate, Guard, Outcome, Principal, Result
+from mcpguard.core.chain import Chain
+from mcpguard.testing import FakeClock, FakeServer, RecordingSink
+
+pytestmark = pytest.mark.anyio
+
+SLOW = Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
+TOOL_FAILED = Result.of({"content": [], "isError": True})
+
+
+class Tried:
+    """A breaker in a chain, its clock and its record."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock, self.sink = FakeClock(), RecordingSink()
+        self.breaker = CircuitBreaker(**options)
+        self._chain: Chain = linked(self.breaker, sinks=[self.sink], clock=self.clock).chain(
+            "tools/call", "outbound"
+        )
+
+    async def call(self, answer: Result = OK, tool: str = "read", **about: Any) -> str | None:
+        """Make one call that is answered like this; the code it was refused with."""
+        call = tool_call(tool)
+        if about:
+            call = Call(
+                **{"id": "1", "method": "tools/call", "params": call.params, "server": "files", **about}
+            )
+        result = await self._chain(call, Wire(answer))
+        return None if result.denial is None else result.denial.code
+
+    async def calls(self, *answers: Result, **about: Any) -> list[str | None]:
+        """Make several."""
+        return [await self.call(answer, **about) for answer in answers]
+
+    def states(self) -> list[str | None]:
+        """The changes of state in the record."""
+        return [event.state for event in self.sink.events if event.kind == "state_changed"]
+
+
+@pytest.mark.parametrize("answer", [FAILED, LOST, UNSENT, SLOW])
+async def test_a_server_that_keeps_failing_is_left_alone_and_tried_again(answer: Result) -> None:
+    """Open after five, one probe after the time, closed when it succeeds."""
+    one = Tried()
+    assert await one.calls(*[answer] * 5) == [None] * 5
+    assert await one.calls(OK, OK) == ["circuit_open"] * 2
+    one.clock.advance(6.25)
+    assert await one.calls(OK, OK) == [None, None]
+    assert one.states() == ["open", "half_open", "closed"]
+
+
+async def test_a_refusal_says_when_to_come_back_and_what_is_down() -> None:
+    """For the model a time; for the operator the server."""
+    one = Tried()
+    await one.calls(*[LOST] * 5)
+    await one.call()
+    refused = [event for event in one.sink.events if event.kind == "completed"][-1]
+    assert refused.retry_after is not None
+    assert 5 <= refused.retry_after <= 6.25
+    assert refused.reason == "the breaker of files is open"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        TOOL_FAILED,
+        Result.of({"resultType": "input_required"}),
+        Result(outcome=Outcome.TIMEOUT, fate=Fate.NOT_SENT),
+    ],
+)
+async def test_what_says_nothing_against_the_server_opens_nothing(answer: Result) -> None:
+    """A tool's own error comes from a server that is up."""
+    one = Tried()
+    assert await one.calls(*[answer] * 50) == [None] * 50
+    assert one.states() == []
+
+
+async def test_refusals_by_others_and_cancelled_calls_open_nothing() -> None:
+    """Three caller cancellations open other breakers."""
+    breaker = CircuitBreaker()
+    inner = Checking(lambda call: Deny("no", reason="r"), TOOLS)
+    chain = linked(breaker, inner).chain("tools/call", "outbound")
+    for _ in range(20):
+        assert (await chain(tool_call(), Wire(OK))).denial is not None
+
+    async def hang(call: Any) -> Result:
+        await anyio.sleep_forever()
+        return OK
+
+    alone = linked(CircuitBreaker()).chain("tools/call", "outbound")
+    for _ in range(20):
+        with anyio.move_on_after(0):
+            await alone(tool_call(), hang)
+    assert (await alone(tool_call(), Wire(OK))).denial is None
+    assert breaker.status()["breakers"] == [
+        {"server": "files", "state": "closed", "tenant": "acme", "calls": 0, "failures": 0, "slow": 0}
+    ]
+
+
+async def test_fifty_calls_at_once_send_one_probe() -> None:
+    """Others admit all fifty."""
+    one, sent = Tried(), []
+    await one.calls(*[LOST] * 5)
+    one.clock.advance(6.25)
+    gate = anyio.Event()
+
+    async def wire(call: Any) -> Result:
+        sent.append(call)
+        await gate.wait()
+        return OK
+
+    results: list[Result] = []
+
+    async def call() -> None:
+        results.append(await one._chain(tool_call(), wire))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+    assert len(sent) == 1
+    assert sum(result.denial is None for result in results) == 1
+
+
+async def test_a_cancelled_probe_lets_the_next_one_try_at_once() -> None:
+    """A permit that is never given back is the classic stuck breaker."""
+    one = Tried()
+    await one.calls(*[LOST] * 5)
+    one.clock.advance(6.25)
+
+    async def hang(call: Any) -> Result:
+        await anyio.sleep_forever()
+        return OK
+
+    with anyio.move_on_after(0):
+        await one._chain(tool_call(), hang)
+    assert await one.call() is None
+
+
+async def test_each_tenant_and_server_has_a_breaker_of_its_own() -> None:
+    """One tenant's trouble is not another's; per tool where that is asked for."""
+    one = Tried()
+    acme, other = Principal(tenant="acme"), Principal(tenant="other")
+    await one.calls(*[LOST] * 5, principal=acme)
+    assert await one.call(principal=acme) == "circuit_open"
+    assert await one.call(principal=other) is None
+    assert await one.call(principal=acme, server="mail") is None
+    per_tool = Tried(per="tool")
+    await per_tool.calls(*[LOST] * 5, tool="read")
+    assert await per_tool.call(tool="read") == "circuit_open"
+    assert await per_tool.call(tool="write") is None
+
+
+async def test_a_tools_own_errors_count_where_the_policy_says_so() -> None:
+    """For one tool, never for its server."""
+    one = Tried(per="tool", tool_errors=True)
+    await one.calls(*[TOOL_FAILED] * 5)
+    assert await one.call() == "circuit_open"
+
+
+async def test_slow_answers_open_it_by_the_guards_clock() -> None:
+    """A share of slow calls is as good as failures."""
+    one = Tried(slow_after=2.0)
+
+    async def wire(call: Any) -> Result:
+        one.clock.advance(3)
+        return OK
+
+    for _ in range(5):
+        await one._chain(tool_call(), wire)
+    assert await one.call() == "circuit_open"
+
+
+async def test_a_server_is_isolated_and_let_in_again_by_hand() -> None:
+    """Whatever it answers."""
+    one = Tried()
+    one.breaker.isolate("files", tenant="acme")
+    assert await one.call() == "circuit_open"
+    one.clock.advance(1e6)
+    assert await one.call() == "circuit_open"
+    one.breaker.close("files", tenant="acme")
+    assert await one.call() is None
+    assert one.states() == ["isolated", "closed"]
+
+
+async def test_in_mode_audit_it_refuses_nothing_and_says_what_it_would() -> None:
+    """The record has the refusals that were not."""
+    one = Tried(mode="audit")
+    await one.calls(*[LOST] * 5)
+    assert await one.calls(OK, OK) == [None, None]
+    assert "circuit_open" in [event.code for event in one.sink.events if event.mode == "audit"]
+
+
+async def test_breakers_are_bounded_and_open_ones_are_kept() -> None:
+    """Names come from outside."""
+    one = Tried(per="tool")
+    await one.calls(*[LOST] * 5, tool="bad")
+    for number in range(5000):
+        await one.call(tool=f"tool-{number}")
+    assert await one.call(tool="bad") == "circuit_open"
+    assert len(one.breaker._breakers) <= 4096
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 0},
+        {"min_calls": 0},
+        {"min_calls": 30},
+        {"failure_ratio": 0},
+        {"failure_ratio": 1.5},
+        {"slow_ratio": 0},
+        {"open_for": 0},
+        {"slow_after": -1},
+        {"tool_errors": True},
+        {"per": "galaxy"},
+    ],
+)
+def test_impossible_options_are_refused_when_it_is_built(options: dict[str, Any]) -> None:
+    """Not when a server is down."""
+    with pytest.raises(ValueError, match=r".+"):
+        CircuitBreaker(**options)
+
+
+async def test_a_real_session_gets_a_refusal_the_model_can_read() -> None:
+    """Five internal errors, then a refusal in the server's place."""
+    server = FakeServer()
+    server.tool("read")
+    server.on_call("read").fails(-32603).times(5).returns("fine")
+    guard = Guard([CircuitBreaker()])
+    async with opened(guard, server, "session") as peer:
+        for _ in range(5):
+            with pytest.raises(MCPError):
+                await peer.call("read")
+        assert code(await peer.call("read")) == "circuit_open"
+    assert len(server.calls("read")) == 5

@@ -1,0 +1,200 @@
+"""RateLimit: never more in any time than the rate and its burst, for whoever's rate it is."""
+
+from typing import Any
+
+import anyio
+import pytest
+from chains import OK, Wire, linked, tool_call
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpguard import Call, Principal, RateLimit, Result, Run
+from mcpguard.core.chain import Chain
+from mcpguard.core.errors import StoreError
+from mcpguard.stores.memory import MemoryStore
+from mcpguard.testing import FakeClock, RecordingSink
+
+pytestmark = pytest.mark.anyio
+
+ACME, OTHER = Principal(tenant="acme", user="ana"), Principal(tenant="other", user="ana")
+
+
+class Tried:
+    """A rate in a chain, its clock, and the waits it asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock, self.sink, self.waits = FakeClock(), RecordingSink(), list[float]()
+        self.limit = RateLimit(sleep=self.sleep, **options)
+        self._chain: Chain = linked(self.limit, clock=self.clock, sinks=[self.sink]).chain(
+            "tools/call", "outbound"
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the time pass at once."""
+        self.waits.append(seconds)
+        self.clock.advance(seconds)
+
+    async def call(self, **about: Any) -> Result:
+        """Make one call."""
+        members = {
+            "id": "1",
+            "method": "tools/call",
+            "params": {"name": "read"},
+            "server": "files",
+            "principal": ACME,
+        }
+        return await self._chain(Call(**{**members, **about}), Wire(OK))
+
+    async def codes(self, count: int, **about: Any) -> list[str | None]:
+        """Make several; the codes they were refused with."""
+        results = [await self.call(**about) for _ in range(count)]
+        return [None if result.denial is None else result.denial.code for result in results]
+
+
+async def test_a_burst_passes_and_the_next_is_told_when_to_come_back() -> None:
+    """One in six seconds, three at once."""
+    one = Tried(calls=10, seconds=60, burst=3)
+    assert await one.codes(4) == [None, None, None, "rate_limited"]
+    refused = (await one.call()).denial
+    assert refused is not None
+    assert refused.retry_after == pytest.approx(6.0)
+    one.clock.advance(5.9)
+    assert await one.codes(1) == ["rate_limited"]
+    one.clock.advance(0.1)
+    assert await one.codes(2) == [None, "rate_limited"]
+    one.clock.advance(600)
+    assert await one.codes(4) == [None, None, None, "rate_limited"]
+
+
+@given(
+    calls=st.integers(1, 5),
+    burst=st.integers(1, 5),
+    gaps=st.lists(st.floats(0, 3), min_size=1, max_size=40),
+)
+def test_in_no_time_is_more_admitted_than_the_rate_and_its_burst(
+    calls: int, burst: int, gaps: list[float]
+) -> None:
+    """GCRA's promise, in every interval."""
+
+    async def run() -> list[float]:
+        clock, admitted, store = FakeClock(), list[float](), None
+        store = MemoryStore(clock=clock)
+        for gap in gaps:
+            clock.advance(gap)
+            pace = await store.pace("k", interval=1.0 / calls, burst=burst)
+            if pace.is_admitted:
+                admitted.append(clock.now())
+        return admitted
+
+    admitted = anyio.run(run)
+    for start in range(len(admitted)):
+        for end in range(start, len(admitted)):
+            time = admitted[end] - admitted[start]
+            assert end - start + 1 <= burst + time * calls + 1e-6
+
+
+async def test_calls_wait_for_their_turn_where_they_may() -> None:
+    """Up to a bound; who would wait longer is refused, and takes no place."""
+    one = Tried(calls=1, seconds=2.0, burst=1, max_wait=5.0)
+    assert await one.codes(3) == [None, None, None]
+    assert one.waits == [pytest.approx(2.0), pytest.approx(2.0)]
+    assert one.limit.waits
+    still = Tried(calls=1, seconds=10.0, burst=1, max_wait=5.0)
+    assert await still.codes(2) == [None, "rate_limited"]
+
+
+@pytest.mark.parametrize(
+    ("per", "same", "other"),
+    [
+        ("tenant", {"server": "mail"}, {"principal": OTHER}),
+        ("user", {"server": "mail"}, {"principal": Principal(tenant="acme", user="bob")}),
+        (
+            "agent",
+            {"principal": Principal(tenant="acme", user="bob")},
+            {"principal": Principal(tenant="acme", agent="x")},
+        ),
+        ("server", {"params": {"name": "write"}}, {"server": "mail"}),
+        ("server", {"params": {"name": "write"}}, {"principal": OTHER}),
+        ("tool", {"principal": Principal(tenant="acme", user="bob")}, {"params": {"name": "write"}}),
+    ],
+)
+async def test_each_has_a_rate_of_its_own(per: Any, same: dict[str, Any], other: dict[str, Any]) -> None:
+    """And within a tenant always."""
+    one = Tried(calls=1, burst=1, per=per)
+    assert await one.codes(1) == [None]
+    assert await one.codes(1, **same) == ["rate_limited"]
+    assert await one.codes(1, **other) == [None]
+
+
+async def test_a_run_and_the_runs_inside_it_have_one_rate() -> None:
+    """A sub-agent is no way round it."""
+    one, outer = Tried(calls=1, burst=1, per="run"), Run()
+    assert await one.codes(1, run=outer) == [None]
+    assert await one.codes(1, run=Run(parent=outer)) == ["rate_limited"]
+    assert await one.codes(1, run=Run()) == [None]
+    assert await one.codes(1) == ["no_run"]
+
+
+async def test_without_anybody_to_limit_a_call_is_denied() -> None:
+    """Fail closed."""
+    assert await Tried(calls=1).codes(1, principal=None) == ["no_principal"]
+    assert await Tried(calls=1, per="server", roles=["x"]).codes(1, principal=None) == ["no_principal"]
+    assert await Tried(calls=1, per="server").codes(1, principal=None) == [None]
+
+
+async def test_a_scope_leaves_the_rest_alone() -> None:
+    """Only the tools that are named."""
+    one = Tried(calls=1, burst=1, tools=["search_*"])
+    assert await one.codes(5) == [None] * 5
+    assert await one.codes(2, params={"name": "search_web"}) == [None, "rate_limited"]
+
+
+async def test_a_store_that_is_gone_denies() -> None:
+    """Fail closed, unless the policy says otherwise."""
+    store = MemoryStore()
+    await store.aclose()
+    assert await Tried(calls=1, store=store).codes(1) == ["interceptor_failed"]
+    assert await Tried(calls=1, store=store, fail_open=True).codes(1) == [None]
+    with pytest.raises(StoreError):
+        await store.pace("k", interval=1.0, burst=1)
+
+
+async def test_in_mode_audit_nothing_is_refused_nothing_waits_and_the_store_is_left_alone() -> None:
+    """What would have been refused is in the record."""
+    store = MemoryStore()
+    one = Tried(calls=1, burst=1, max_wait=5.0, mode="audit", store=store)
+    assert await one.codes(3) == [None] * 3
+    assert one.waits == []
+    assert len(store) == 0
+    assert "rate_limited" in [event.code for event in one.sink.events]
+
+
+async def test_a_clock_that_is_put_back_stalls_nothing_and_gives_nothing() -> None:
+    """The store's time is monotonic."""
+    one = Tried(calls=1, burst=1)
+    await one.codes(1)
+    one.clock.epoch -= 1e6
+    assert await one.codes(1) == ["rate_limited"]
+    one.clock.advance(60)
+    assert await one.codes(1) == [None]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"calls": 0},
+        {"calls": 1, "seconds": 0},
+        {"calls": 1, "burst": 0},
+        {"calls": 1, "max_wait": -1},
+        {"calls": 1, "per": "x"},
+    ],
+)
+def test_impossible_options_are_refused_when_it_is_built(options: dict[str, Any]) -> None:
+    """Not when a call comes."""
+    with pytest.raises(ValueError, match=r".+"):
+        RateLimit(**options)
+
+
+def test_a_tool_call_needs_nothing_else() -> None:
+    """The shape of a call in these tests is that of a real one."""
+    assert tool_call().target == "read"
