@@ -17,8 +17,10 @@ __all__ = ["Finding", "Repeats", "Rule", "Unit"]
 MAX_PERIOD: Final = 12
 """The longest block whose repeats are looked for."""
 
-MAX_SEEN: Final = 80
+MAX_SEEN: Final = 64
 """Steps of a run that are remembered, and as many questions; those seen longest ago are forgotten first."""
+
+_NO_MATCHES: Final = (0,) * (MAX_PERIOD + 1)
 
 Rule: TypeAlias = Literal["period", "nothing_new", "same_error"]
 
@@ -61,7 +63,7 @@ class Repeats:
 
     def __init__(self) -> None:
         self._units: deque[Unit] = deque(maxlen=MAX_PERIOD)
-        self._matches = [0] * (MAX_PERIOD + 1)
+        self._matches = list(_NO_MATCHES)
         self._seen: dict[int, None] = {}
         self._asked: dict[int, None] = {}
         self._known = 0
@@ -70,11 +72,18 @@ class Repeats:
 
     def observe(self, unit: Unit) -> Finding | None:
         """Take the next step; what repeats with it, the most often first."""
-        for lag in range(1, len(self._units) + 1):
-            same = self._units[-lag].symbol == unit.symbol
-            self._matches[lag] = self._matches[lag] + 1 if same else 0
+        matches, periodic = self._matches, None
+        if _touch(self._seen, unit.symbol):
+            self._known += 1
+            for lag, earlier in enumerate(reversed(self._units), 1):
+                matches[lag] = matches[lag] + 1 if earlier.symbol == unit.symbol else 0
+                count = 1 + matches[lag] // lag
+                if count > 1 and (periodic is None or count > periodic.count):
+                    periodic = Finding("period", count, lag)
+        elif self._known or any(matches):
+            self._known = 0
+            matches[:] = _NO_MATCHES
         self._units.append(unit)
-        self._known = self._known + 1 if _touch(self._seen, unit.symbol) else 0
         for asked in unit.asked:
             _touch(self._asked, asked)
         if unit.failure is None:
@@ -83,7 +92,7 @@ class Repeats:
             self._failures += 1
         else:
             self._failed, self._failures = unit.failure, 1
-        return self._worst(self._periodic(), self._known, self._failures)
+        return self._worst(periodic, self._known, self._failures)
 
     def expected(self, asked: int, tool: int) -> Finding | None:
         """What would repeat if `asked` came next, of `tool`, and were answered as it was before."""
@@ -91,20 +100,12 @@ class Repeats:
         if asked not in self._asked:
             return self._worst(None, 0, failures)
         periodic: Finding | None = None
-        for lag in range(1, len(self._units) + 1):
-            if asked in self._units[-lag].asked:
+        for lag, earlier in enumerate(reversed(self._units), 1):
+            if asked in earlier.asked:
                 count = 1 + (self._matches[lag] + 1) // lag
                 if count > 1 and (periodic is None or count > periodic.count):
                     periodic = Finding("period", count, lag)
         return self._worst(periodic, self._known + 1, failures)
-
-    def _periodic(self) -> Finding | None:
-        found: Finding | None = None
-        for lag in range(1, len(self._units)):
-            count = 1 + self._matches[lag] // lag
-            if count > 1 and (found is None or count > found.count):
-                found = Finding("period", count, lag)
-        return found
 
     def _worst(self, periodic: Finding | None, known: int, failures: int) -> Finding | None:
         best = periodic

@@ -11,18 +11,24 @@ from typing import Final
 
 from mcpguard.core.result import Outcome
 from mcpguard.core.run import Run
-from mcpguard.detectors.repeats import MAX_PERIOD, Finding, Repeats, Unit
+from mcpguard.detectors.repeats import Finding, Repeats, Unit
 
 __all__ = ["Steps"]
 
-MAX_SHOWN: Final = 200
+MAX_SHOWN: Final = 160
 """Characters of an answer that are kept, to be told again."""
+
+MAX_ANSWERS: Final = 6
+"""Answers that are kept; what repeats more than so many calls is refused without telling the last one."""
 
 MAX_TOGETHER: Final = 64
 """Calls that are one step; where they overlap without end, a step ends here."""
 
 MAX_ASKED: Final = 16
 """Questions of an ended run that are remembered in the run it was part of."""
+
+_BITS: Final = 2**60 - 1
+"""What is kept of a hash: Python keeps 60 bits in less room than 64."""
 
 
 class Steps:
@@ -67,11 +73,11 @@ class Steps:
     def take(self, asked: int, kind: int, outcome: Outcome, told: str) -> None:
         """Note one finished call: what was asked of what, how it ended, and what was told."""
         self.refusals = 0
-        answer = hash((outcome, told))
+        answer = hash((outcome, told)) & _BITS
         failed = outcome not in (Outcome.OK, Outcome.DENIED)
-        self._batch.append((hash((asked, answer)), asked, (kind, answer) if failed else None))
+        self._batch.append((hash((asked, answer)) & _BITS, asked, (kind, answer) if failed else None))
         self.answers.pop(asked, None)
-        if len(self.answers) >= MAX_PERIOD:
+        if len(self.answers) >= MAX_ANSWERS:
             del self.answers[next(iter(self.answers))]
         self.answers[asked] = told if len(told) <= MAX_SHOWN else f"{told[:MAX_SHOWN]}..."
 
@@ -82,7 +88,7 @@ class Steps:
             return None
         self._batch = []
         symbols = sorted(symbol for symbol, _, _ in batch)
-        symbol = symbols[0] if len(batch) == 1 else hash(tuple(symbols))
+        symbol = symbols[0] if len(batch) == 1 else hash(tuple(symbols)) & _BITS
         failure = batch[0][2] if len(batch) == 1 else None
         asked = tuple({one for _, one, _ in batch})
         self.asked.extend(asked)

@@ -129,8 +129,8 @@ class LoopDetector(Interceptor):
             return await call_next(call)
         tool = call.target or ""
         limits = _first(self._thresholds, tool, self._default)
-        kind = hash((call.server, tool))
-        asked = hash((kind, call.canonical_arguments))
+        kind = hash((call.server, tool)) >> 4
+        asked = hash((kind, call.canonical_arguments)) >> 4
         with self._lock:
             state = self._state(run)
             if call.round == 0:
