@@ -106,9 +106,12 @@ __all__ = sorted([*_HOME_OF, "__version__"])  # noqa: PLE0605  # pyright: ignore
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("mcpguard-inline")
+        try:
+            return version("mcpguard-inline")
+        except PackageNotFoundError:
+            return "unknown"
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'mcpguard' has no attribute {name!r}")

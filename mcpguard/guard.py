@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.errors import GuardBuildError
 from mcpguard.core.events import Emitter, Scrubber, Sink
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import ANONYMOUS, Handle, Linked, OnDeny
@@ -72,6 +73,10 @@ class Guard:
             raise ValueError(f"anonymous is 'deny' or 'allow', not {anonymous!r}")
         if digest_key is not None and len(digest_key) < 16:
             raise ValueError(f"digest_key has {len(digest_key)} bytes; 16 at least")
+        if isinstance(interceptors, Interceptor):
+            raise GuardBuildError(
+                f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
+            )
         self._interceptors = tuple(interceptors)
         self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
         stops = Stops()

@@ -496,3 +496,9 @@ async def test_a_run_stopped_while_a_tool_is_looked_up_makes_no_call() -> None:
             guard.stop(run)
             gate.open()
     assert server.calls("pay") == []
+
+
+def test_a_guard_is_made_of_a_list() -> None:
+    """The commonest slip: the one interceptor there is, without brackets."""
+    with pytest.raises(GuardBuildError, match=r"a list of interceptors: \[Budget\(...\)\]"):
+        Guard(Budget(calls=1))  # type: ignore[arg-type]

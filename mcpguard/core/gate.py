@@ -5,6 +5,7 @@ rewrite is judged again, once, by the checks that had already passed: they judge
 the person who had approved the call: what was approved before a rewrite is not approved after it.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
@@ -15,6 +16,8 @@ from mcpguard.core.result import Denial
 from mcpguard.core.verdict import ALLOW, Allow, Ask, Deny, Rewrite, Verdict
 
 __all__ = ["UNCHECKED", "Check", "Gate", "report_denial", "report_failure", "unasked"]
+
+_log = logging.getLogger("mcpguard")
 
 UNCHECKED: Final = "This call could not be checked and was refused. Try once more, or go on without it."
 """What the model is told where an interceptor failed: that is no judgement of the call."""
@@ -162,11 +165,16 @@ def report_denial(emitter: Emitter, call: Call, denial: Denial, *, mode: str | N
 def report_failure(
     emitter: Emitter, call: Call, interceptor: Interceptor, error: Exception | None, hook: str, wanted: str
 ) -> str:
-    """Record that an interceptor failed, and say so in a sentence without values."""
+    """Record that an interceptor failed, and say so in a sentence without values.
+
+    Where there is no sink, the log has it: whoever writes an interceptor would look for long otherwise.
+    """
     if error is None:
         what = f"the {hook} of {interceptor.label} did not return {wanted}"
     else:
         what = f"the {hook} of {interceptor.label} raised {type(error).__name__}"
+    if not emitter.is_active:
+        _log.warning("%s", what)
     emitter.about(
         "interceptor_failed", call, interceptor=interceptor.label, mode=interceptor.mode, reason=what
     )

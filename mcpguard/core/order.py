@@ -6,6 +6,7 @@ asked, a label that is put on results) appears there as well.
 """
 
 from collections.abc import Sequence
+from inspect import iscoroutinefunction
 from itertools import pairwise
 
 from mcpguard.core.chain import Hook, Step
@@ -81,6 +82,11 @@ def _hooks(interceptor: Interceptor) -> list[Step]:
         hooks.append("layer")
     if not hooks:
         raise GuardBuildError(f"{kind.__name__} overrides none of check, filter and __call__")
+    for hook in ("check", "filter"):
+        if iscoroutinefunction(getattr(kind, hook)):
+            raise GuardBuildError(
+                f"the {hook} of {kind.__name__} is async; what waits is a layer, `__call__`"
+            )
     steps = [Step(interceptor, hook) for hook in hooks]
     for step in steps:
         for method, direction in _valid(handled(step), kind.__name__):

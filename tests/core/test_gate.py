@@ -377,3 +377,13 @@ async def test_nothing_a_check_denies_reaches_the_wire(names: list[str], start: 
     assert all(call.target != "d" for call in wire.calls)
     assert (result.denial is None) is (result is OK)
     assert result.denial is None or result.fate is Fate.NOT_SENT
+
+
+async def test_without_a_sink_a_failing_interceptor_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever writes one would look for long otherwise; with a sink the record has it."""
+    broken = Checking(lambda call: None, id="mine")
+    await chain(broken)(tool_call(), Wire())
+    assert [record.message for record in caplog.records] == ["the check of mine did not return a verdict"]
+    caplog.clear()
+    await chain(broken, sinks=[RecordingSink()])(tool_call(), Wire())
+    assert caplog.records == []

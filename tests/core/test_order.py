@@ -234,3 +234,15 @@ def test_nothing_that_repeats_calls_stands_behind_what_counts_every_attempt() ->
     with pytest.raises(OrderError, match="again repeats calls and must stand before counting"):
         arrange([counting, Around(again, repeats=True, id="again")])
     arrange([Around(again, repeats=True, id="again"), counting])
+
+
+@pytest.mark.parametrize("hook", ["check", "filter"])
+def test_a_hook_that_would_have_to_be_awaited_is_refused_when_it_is_linked(hook: str) -> None:
+    """It would return a coroutine, which is no verdict: every call would be denied."""
+
+    async def wait(self: Interceptor, *arguments: Any) -> Any:
+        return ALLOW
+
+    kind = type("Waiting", (Interceptor,), {"handles": TOOLS, hook: wait})
+    with pytest.raises(GuardBuildError, match=f"the {hook} of Waiting is async"):
+        arrange([kind()])
