@@ -25,13 +25,12 @@ from mcpguard.core.wire import (
     INPUT_METHODS,
     INTERRUPTIBLE,
     LIFECYCLE,
-    Direction,
     JSONObject,
-    is_notification,
 )
 from mcpguard.seams.callers import Binding, Callers
 from mcpguard.seams.catalog import Catalog, Lister
 from mcpguard.seams.embedded import screened, with_answers
+from mcpguard.seams.notices import Notices
 from mcpguard.seams.render import inbound_answer
 from mcpguard.seams.rounds import HEADER_MISMATCH, Continuation, Rounds
 
@@ -81,6 +80,7 @@ class Connection:
         self.is_shared = binding.shared
         self.catalog = Catalog(list_page)
         self._callers = Callers(binding)
+        self._notices = Notices(handle, self._callers, self.name)
         self._sees_input_dispatch = sees_input_dispatch
         self._rounds = Rounds(handle.clock)
         self._prefix = secrets.token_hex(4)
@@ -180,7 +180,7 @@ class Connection:
 
     def notify_out(self, method: str, params: JSONObject | None) -> JSONObject | Denial | None:
         """The parameters a notification to the server goes out with, or why it is dropped."""
-        return self._notify(method, params, "outbound")
+        return self._notices.admit(method, params, "outbound", self._new_id())
 
     def notify_in(
         self, method: str, params: JSONObject | None, *, again: bool = False
@@ -192,45 +192,7 @@ class Connection:
         """
         if method == _TOOLS_CHANGED:
             self.catalog.forget()
-        return self._notify(method, params, "inbound", again=again)
-
-    def _notify(
-        self, method: str, params: JSONObject | None, direction: Direction, *, again: bool = False
-    ) -> JSONObject | Denial | None:
-        linked = self.handle.linked
-        gate = linked.silent_gate(method) if again else linked.gate(method, direction)
-        emitter = linked.emitter
-        callers = self._callers
-        refused = None if direction == "inbound" else self._refused_notification(method)
-        if gate is None and not emitter.is_active:
-            return params if refused is None else refused
-        run = callers.run if direction == "outbound" else callers.inbound_run()
-        call = Call(
-            id=self._new_id(),
-            method=method,
-            params=EMPTY if params is None else params,
-            direction=direction,
-            server=self.name,
-            principal=callers.principal_of(run),
-            run=run,
-        )
-        admitted: Call | Denial | None = refused
-        if admitted is None:
-            admitted = call if gate is None else gate.admit(call)
-        if isinstance(admitted, Call) and admitted.asks:
-            admitted = refusal(
-                code="approval_required", reason="a notification cannot wait for approval", source="guard"
-            )
-        if not again:
-            if isinstance(admitted, Denial):
-                emitter.about(
-                    "notification", call, verdict="drop", interceptor=admitted.source, code=admitted.code
-                )
-            else:
-                emitter.about("notification", call)
-        if isinstance(admitted, Denial):
-            return admitted
-        return params if admitted.params is call.params else admitted.params
+        return self._notices.admit(method, params, "inbound", self._new_id(), again=again)
 
     def _judged(self, call: Call, method: str, request: JSONObject) -> JSONObject | Denial:
         """One embedded request, as the checks leave it; layers meet it when it is answered."""
@@ -251,16 +213,6 @@ class Connection:
             report_denial(self.handle.linked.emitter, inbound, denial)
             return denial
         return request if admitted.params is inbound.params else {**request, "params": admitted.params}
-
-    def _refused_notification(self, method: str) -> Denial | None:
-        """Why a notification to the server is dropped whatever its checks say, or None."""
-        if not is_notification(method) and not self.handle.linked.chain(method, "outbound").is_empty:
-            return refusal(
-                code="not_a_notification",
-                reason="a request that rules handle was sent as a notification, which they would not see",
-                source="guard",
-            )
-        return self._callers.refused_notification(method)
 
     async def _resumed(
         self,

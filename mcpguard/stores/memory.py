@@ -9,7 +9,8 @@ from typing import Final
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import StoreError, StoreFull
-from mcpguard.stores.store import SLICES, Account, Amounts, Hold, Limits, Pace, Record, Refusal
+from mcpguard.stores.store import Account, Amounts, Hold, Pace, Record, Refusal
+from mcpguard.stores.total import Total
 
 __all__ = ["MemoryStore"]
 
@@ -42,7 +43,7 @@ class MemoryStore:
             raise ValueError(f"max_keys is at least 1, not {max_keys}")
         self._clock = clock
         self._max_keys = max_keys
-        self._accounts: dict[str, _Total] = {}
+        self._accounts: dict[str, Total] = {}
         self._rates: dict[tuple[str, str], float] = {}
         self._records: dict[tuple[str, str], tuple[Record, float]] = {}
         self._leases: dict[tuple[str, str], tuple[str, float]] = {}
@@ -54,7 +55,7 @@ class MemoryStore:
     async def reserve(self, accounts: Sequence[Account], amounts: Amounts) -> Hold | Refusal:
         """Take `amounts` from every account, or from none."""
         kept = self._accounts
-        touched: list[_Total] = []
+        touched: list[Total] = []
         with self._lock:
             for account in accounts:
                 total = kept.get(account.key)
@@ -81,6 +82,8 @@ class MemoryStore:
             hold.is_open = False
             if amounts is not hold.amounts and amounts != hold.amounts:
                 for total, taken_in in zip(hold.totals, hold.slices, strict=True):
+                    if total.window is not None:
+                        total.slide(self._clock.now())
                     total.correct(hold.amounts, amounts, taken_in)
 
     async def release(self, hold: Hold) -> None:
@@ -187,9 +190,9 @@ class MemoryStore:
     def __repr__(self) -> str:
         return f"MemoryStore({len(self)} keys)"
 
-    def _opened(self, account: Account) -> "_Total":
+    def _opened(self, account: Account) -> "Total":
         self._make_room()
-        total = _Total(account)
+        total = Total(account)
         if total.window is not None:
             total.slide(self._clock.now())
         self._accounts[account.key] = total
@@ -202,7 +205,7 @@ class MemoryStore:
             return _NO_RECORD
         return record
 
-    def _refusal(self, account: Account, total: "_Total", amounts: Amounts, short: str) -> Refusal:
+    def _refusal(self, account: Account, total: "Total", amounts: Amounts, short: str) -> Refusal:
         refills_in = total.refills_in(account.limits, amounts, short, self._clock.now())
         if refills_in is None and account.ends_at is not None:
             refills_in = max(0.0, account.ends_at - self._clock.time())
@@ -233,113 +236,12 @@ class MemoryStore:
             raise StoreFull(f"the store keeps {self._max_keys} keys, all of them in use")
 
 
-class _Total:
-    """What has been used of one account; of a rolling window, by its slices."""
-
-    __slots__ = ("_slices", "bytes", "calls", "cost", "ends_at", "latest", "tokens", "window")
-
-    def __init__(self, account: Account | None) -> None:
-        self.window = None if account is None else account.window
-        self.ends_at = None if account is None else account.ends_at
-        self.calls = self.cost = self.tokens = self.bytes = 0
-        self.latest = 0
-        self._slices: dict[int, list[int]] = {}
-
-    def amounts(self) -> Amounts:
-        return Amounts(calls=self.calls, cost=self.cost, tokens=self.tokens, bytes=self.bytes)
-
-    def short_of(self, limits: Limits, amounts: Amounts) -> str | None:
-        """Which limit `amounts` would exceed."""
-        most = limits.calls
-        if most is not None and self.calls + amounts.calls > most:
-            return "calls"
-        most = limits.cost
-        if most is not None and self.cost + amounts.cost > most:
-            return "cost"
-        most = limits.tokens
-        if most is not None and self.tokens + amounts.tokens > most:
-            return "tokens"
-        most = limits.bytes
-        if most is not None and self.bytes + amounts.bytes > most:
-            return "bytes"
-        return None
-
-    def slide(self, now: float) -> None:
-        """Forget the slices that have left the window."""
-        if self.window is None:
-            return
-        self.latest = max(self.latest, int(now * SLICES // self.window))
-        for index in [one for one in self._slices if one < self.latest - SLICES]:
-            self._count([-amount for amount in self._slices.pop(index)])
-
-    def add(self, amounts: Amounts) -> None:
-        """Count what is taken."""
-        self.calls += amounts.calls
-        self.cost += amounts.cost
-        self.tokens += amounts.tokens
-        self.bytes += amounts.bytes
-        if self.window is not None:
-            self._note(self.latest, [amounts.calls, amounts.cost, amounts.tokens, amounts.bytes])
-
-    def correct(self, taken: Amounts, used: Amounts, taken_in: int) -> None:
-        """Count `used` in place of what was `taken` in a slice, which may have left the window by now."""
-        extra = [
-            used.calls - taken.calls,
-            used.cost - taken.cost,
-            used.tokens - taken.tokens,
-            used.bytes - taken.bytes,
-        ]
-        if self.window is None:
-            self._count(extra)
-            return
-        less, more = [min(0, one) for one in extra], [max(0, one) for one in extra]
-        if taken_in in self._slices:
-            self._count(less)
-            self._note(taken_in, less)
-        self._count(more)
-        self._note(self.latest, more)
-
-    def refills_in(self, limits: Limits, amounts: Amounts, short: str, now: float) -> float | None:
-        """Seconds until enough has left the window; None if that never happens."""
-        window = self.window
-        most, wanted = getattr(limits, short), getattr(amounts, short)
-        if window is None or wanted > most:
-            return None
-        over = getattr(self, short) + wanted - most
-        member = ("calls", "cost", "tokens", "bytes").index(short)
-        for index in sorted(self._slices):
-            over -= self._slices[index][member]
-            if over <= 0:
-                return max(0.0, (index + SLICES + 1) * window / SLICES - now)
-        return None
-
-    def is_over(self, now: float, time: float) -> bool:
-        """Whether nothing depends on it any more."""
-        if self.ends_at is not None:
-            return self.ends_at <= time
-        if self.window is None:
-            return False
-        self.slide(now)
-        return not self._slices
-
-    def _count(self, extra: Sequence[int]) -> None:
-        self.calls += extra[0]
-        self.cost += extra[1]
-        self.tokens += extra[2]
-        self.bytes += extra[3]
-
-    def _note(self, index: int, extra: Sequence[int]) -> None:
-        known = self._slices.setdefault(index, [0, 0, 0, 0])
-        for member, amount in enumerate(extra):
-            known[member] += amount
-
-
 class _Taken(Hold):
     """A hold that knows what it was counted in."""
 
     __slots__ = ("slices", "totals")
 
-    def __init__(self, accounts: Sequence[Account], amounts: Amounts, totals: list[_Total]) -> None:
+    def __init__(self, accounts: Sequence[Account], amounts: Amounts, totals: list[Total]) -> None:
         self.accounts = accounts
         self.amounts = amounts
         self.id = ""
@@ -348,5 +250,5 @@ class _Taken(Hold):
         self.slices = [total.latest for total in totals]
 
 
-_EMPTY: Final = _Total(None)
+_EMPTY: Final = Total(None)
 _AT_ONCE: Final = Pace(True, 0.0)
