@@ -9,6 +9,7 @@ Above: `guard.session()` and `guard.client()`. Not here: streams and transports.
 """
 
 import logging
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import mcp_types as types
@@ -138,21 +139,26 @@ class Session2:
         """Whether the server asks inside its results, under keys; a legacy one asks under ids of its own."""
         return (self.session._negotiated_version or "") >= _FIRST_WITH_ROUNDS
 
-    async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
-        """Validate a result that has arrived; the listing this may take costs nothing and cannot fail it."""
+    def validate_tool_result(self, name: str, result: types.CallToolResult) -> Coroutine[Any, Any, None]:
+        """Validate a result that has arrived; the listing this may take costs nothing and cannot fail it.
+
+        A plain function: where the SDK has all it needs, nothing stands in between.
+        """
+        if name in self.session._tool_output_schemas or self.connection.is_transparent:
+            return self._validate(name, result)
+        return self._list_and_validate(name, result)
+
+    async def _list_and_validate(self, name: str, result: types.CallToolResult) -> None:
         session = self.session
-        if name not in session._tool_output_schemas and not self.connection.is_transparent:
-            try:
-                with fetching_for_itself():
-                    await session.list_tools()
-            except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
-                _log.warning(
-                    "tools of %s could not be listed: %s", self.connection.name, type(error).__name__
-                )
-            if name not in session._tool_output_schemas:
-                _sdk_log.warning("Tool %s not listed by server, cannot validate any structured content", name)
-                return
-        await self._validate(name, result)
+        try:
+            with fetching_for_itself():
+                await session.list_tools()
+        except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
+            _log.warning("tools of %s could not be listed: %s", self.connection.name, type(error).__name__)
+        if name in session._tool_output_schemas:
+            await self._validate(name, result)
+        else:
+            _sdk_log.warning("Tool %s not listed by server, cannot validate any structured content", name)
 
     def absorb_tool_listing(self, result: types.ListToolsResult, *, complete: bool) -> types.ListToolsResult:
         """Take over a listing without forgetting tools it lacks: another principal may see them."""
