@@ -98,7 +98,7 @@ class Stretch:
 
 
 class Chain:
-    """The linked hooks of one (method, direction). Calling it runs them around `wire`."""
+    """The linked hooks of one (method, direction). `run` runs them around a wire."""
 
     __slots__ = (
         "_emitter",
@@ -110,6 +110,7 @@ class Chain:
         "is_timed",
         "needs_tool",
         "requires_tool",
+        "run",
         "steps",
     )
 
@@ -120,6 +121,8 @@ class Chain:
         self.steps = tuple(steps)
         self._stretches = tuple(stretches)
         self._emitter = emitter
+        self.run: Frame = self._recorded if emitter.is_active else head
+        """Runs a call through the hooks and, if nothing refuses it, through the wire."""
         layers = [step.interceptor for step in steps if step.hook == "layer"]
         self.is_empty = not self.steps and not emitter.is_active
         """Whether a message may pass without any of this: nothing handles it and nobody listens."""
@@ -137,8 +140,8 @@ class Chain:
         """Whether a call is denied where the definition cannot be had: an auditing hook goes without."""
 
     def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
-        """Run `call` through the hooks and, if nothing refuses it, through `wire`."""
-        return self._recorded(call, wire) if self._emitter.is_active else self._head(call, wire)
+        """The same as `run`."""
+        return self.run(call, wire)
 
     async def _recorded(self, call: Call, wire: Wire) -> Result:
         emitter = self._emitter
@@ -200,7 +203,10 @@ class _Exit:
 def link(steps: Sequence[Step], emitter: Emitter, stops: Stops | None = None) -> Chain:
     """Link `steps`, outermost first, into a chain."""
     may_be_late = any(step.hook == "layer" or step.interceptor.needs_tool for step in steps)
-    frame: Frame = _Exit(emitter, stops or Stops(), may_be_late=may_be_late)
+    may_be_asked = any(step.interceptor.can_ask for step in steps)
+    frame: Frame = _straight
+    if may_be_late or may_be_asked or emitter.is_active:
+        frame = _Exit(emitter, stops or Stops(), may_be_late=may_be_late)
     stretches: list[Stretch] = []
     position = len(steps)
     while position > 0:
@@ -227,6 +233,11 @@ def link(steps: Sequence[Step], emitter: Emitter, stops: Stops | None = None) ->
 def link_gate(steps: Sequence[Step], emitter: Emitter) -> Gate:
     """Link the checks among `steps` for notifications, which meet nothing else."""
     return Gate(_checks(steps, emitter), (), emitter)
+
+
+def _straight(call: Call, wire: Wire) -> Coroutine[None, None, Result]:
+    """The inner end where nobody can ask, nothing takes time and nothing is recorded."""
+    return wire(call)
 
 
 def _too_late(code: str) -> Denial:

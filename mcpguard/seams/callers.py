@@ -13,7 +13,7 @@ from mcpguard.core.call import Call, refusal
 from mcpguard.core.linked import ANONYMOUS, Handle
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial
-from mcpguard.core.run import Run, current_run
+from mcpguard.core.run import Run, bound_run
 from mcpguard.core.wire import INPUT_METHODS, INTERRUPTIBLE, LIFECYCLE
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ class Callers:
 
     def may_pass(self, method: str) -> bool:
         """Whether nothing speaks against a message of whoever calls now."""
-        run = self._run or current_run()
+        run = self._run or bound_run()
         if run is None or method in LIFECYCLE:
             return True
         return self._handle.refusal_code(run) is None and self._owns(run.principal)
 
     def caller(self, method: str) -> tuple[Run | None, Principal | None] | Denial:
         """Whose an outbound request is, or why nobody may make it. The lifecycle's may always be made."""
-        run = self._run or current_run()
+        run = self._run or bound_run()
         if run is None:
             return self._nobody
         principal = self.principal_of(run)
@@ -123,7 +123,7 @@ class Callers:
     @property
     def run(self) -> Run | None:
         """The run an outbound message belongs to."""
-        return self._run or current_run()
+        return self._run or bound_run()
 
     @property
     def principal(self) -> Principal | None:

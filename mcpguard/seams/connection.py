@@ -125,14 +125,17 @@ class Connection:
         if isinstance(caller, Denial):
             return settled(self._refused(self._outgoing(method, params, None, None), caller))
         run, principal = caller
-        if method in INTERRUPTIBLE:
+        if self._rounds.is_used and method in INTERRUPTIBLE:
             resumed = self._rounds.take(method, params, principal, run)
             if resumed is not None:
                 return self._resumed(resumed, params, caller, chain, wire, timeout)
-        call = self._outgoing(method, params, run, principal)
+        call_id = f"{self._prefix}-{next(self._numbers)}"
+        call = Call.outgoing(call_id, method, params, self.name, principal, run, 0)
         if chain.needs_tool and method == "tools/call":
             return self._with_facts(call, chain, wire, timeout)
-        return self._through(call, chain, wire, timeout)
+        if timeout is not None or self.handle.linked.listens:
+            return self._through(call, chain, wire, timeout)
+        return chain.run(call, wire)
 
     def expect_resend(self, target: str) -> None:
         """The client has listed again and is about to resend its call to `target`."""
@@ -169,7 +172,7 @@ class Connection:
             if isinstance(interrupted, Denial):
                 return self._refused(self._inbound_call(method, params, None), interrupted)
             call = self._inbound_call(method, params, interrupted)
-        result = await chain(call, wire)
+        result = await chain.run(call, wire)
         if result.denial is not None and waiting is not None and inbound_answer(method) is None:
             waiting.refused[:] = waiting.refused or [result.denial]
         return result
@@ -248,11 +251,11 @@ class Connection:
         self, call: Call, chain: Chain, wire: Wire, timeout: float | None
     ) -> Coroutine[None, None, Result]:
         if timeout is None or not chain.has_layers:
-            answer = chain(call, wire)
+            answer = chain.run(call, wire)
         elif chain.is_timed:
-            answer = chain(call.with_timeout(timeout), wire)
+            answer = chain.run(call.with_timeout(timeout), wire)
         elif chain.has_waiting_layers:
-            answer = chain(call, wire)
+            answer = chain.run(call, wire)
         else:
             answer = self._timed(chain, call, wire, timeout)
         if self.handle.linked.listens and call.method not in LIFECYCLE:
@@ -283,7 +286,7 @@ class Connection:
                 scope.deadline = anyio.current_time() + allowed
 
         with anyio.move_on_after(allowed) as scope:
-            return await chain(call, untimed)
+            return await chain.run(call, untimed)
         denial = refusal(
             code="interceptor_timeout",
             reason=f"an interceptor took longer than the {allowed:g} s the caller's timeout allows",

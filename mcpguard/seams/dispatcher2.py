@@ -34,6 +34,7 @@ from mcpguard.seams.unasked import is_fetching_for_itself
 
 __all__ = ["GuardedDispatcher", "callback_failed", "guarded_intercept"]
 
+_OK: Final = Outcome.OK
 _PARAM_HEADER: Final = "mcp-param-"
 
 _CLOSED_MESSAGE: Final = "Connection closed"
@@ -94,6 +95,8 @@ class GuardedDispatcher:
         if on_progress is not None:
             options = {**options, "on_progress": self._guarded_progress(on_progress)}
 
+        is_listing = method == "tools/list"
+
         async def wire(call: Call) -> Result:
             sent, stamped = params, options
             if call.params is not given:
@@ -103,9 +106,9 @@ class GuardedDispatcher:
                 result = Result.of(await self._inner.send_raw_request(method, sent, stamped))
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`
                 result = _failed(error, was_closed=was_closed)
-            return connection.answered(call, result)
+            return result if result.outcome is _OK and not is_listing else connection.answered(call, result)
 
-        if method == "tools/list" and is_fetching_for_itself():
+        if is_listing and is_fetching_for_itself():
             result = await connection.unasked(method, given, wire)
         else:
             result = await connection.outbound(method, given, chain, wire, timeout=timeout)

@@ -65,12 +65,13 @@ class Continuation:
 class Rounds:
     """The calls of one connection that wait for another message; safe across threads."""
 
-    __slots__ = ("_is_used", "_lock", "_mismatched", "_open")
+    __slots__ = ("_lock", "_mismatched", "_open", "is_used")
 
     def __init__(self, clock: Clock) -> None:
         self._open: TTLCache[bytes, Continuation] = TTLCache(MAX_OPEN, LIFETIME, timer=clock.now)
         self._mismatched: TTLCache[bytes, Call] = TTLCache(MAX_OPEN, RESEND_LIFETIME, timer=clock.now)
-        self._is_used = False
+        self.is_used = False
+        """Whether any call waits for another message, or ever did."""
         self._lock = threading.Lock()
 
     def expect(self, continuation: Continuation, state: str | None) -> None:
@@ -80,7 +81,7 @@ class Rounds:
             return
         key = _key(call.method, call.params, call.principal, call.run, state)
         with self._lock:
-            self._is_used = True
+            self.is_used = True
             self._open[key] = continuation
 
     def mismatched(self, call: Call) -> None:
@@ -95,15 +96,13 @@ class Rounds:
             for key, call in list(self._mismatched.items()):
                 if call.target == target and call.run is run:
                     del self._mismatched[key]
-                    self._is_used = True
+                    self.is_used = True
                     self._open[key] = Continuation(call)
 
     def take(
         self, method: str, params: JSONObject, principal: Principal | None, run: Run | None
     ) -> Continuation | None:
         """The call that this message continues, if it does; it can be continued once."""
-        if not self._is_used:
-            return None
         with self._lock:
             found = self._open.pop(_resend_key(method, params, principal, run), None)
             if found is None and ("requestState" in params or "inputResponses" in params):
