@@ -6,7 +6,7 @@ Read from outcome, fate and error code alone, once, here; breakers and retries g
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from math import isfinite
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from mcpguard.core.result import Fate, Outcome, Result
 
@@ -55,9 +55,9 @@ def asked_to_wait(result: Result, now: float) -> float | None:
     if isinstance(data, Mapping):
         given = next((data[name] for name in _RETRY_AFTER if name in data), None)
     for response in _responses(result):
-        headers = getattr(response, "headers", None)
-        if isinstance(headers, Mapping) and "retry-after" in headers:
-            given = headers["retry-after"]
+        headers: object = getattr(response, "headers", None)
+        if isinstance(headers, Mapping):
+            given = cast("Mapping[str, object]", headers).get("retry-after", given)
     return _seconds(given, now)
 
 

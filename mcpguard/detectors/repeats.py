@@ -63,7 +63,7 @@ class Repeats:
 
     def __init__(self) -> None:
         self._units: deque[Unit] = deque(maxlen=MAX_PERIOD)
-        self._matches = list(_NO_MATCHES)
+        self._matches: list[int] = list(_NO_MATCHES)
         self._seen: dict[int, None] = {}
         self._asked: dict[int, None] = {}
         self._known = 0

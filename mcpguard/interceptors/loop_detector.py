@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Final, TypeVar, Unpack
+from typing import Final, TypeAlias, TypeVar, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -29,6 +29,7 @@ from mcpguard.detectors.volatile import check_pointer, essence
 __all__ = ["LoopDetector", "LoopThresholds"]
 
 _T = TypeVar("_T")
+_Finished: TypeAlias = tuple[int, int, Outcome, str]
 
 MAX_ERROR: Final = 200
 """Characters of a server's error that are compared."""
@@ -138,17 +139,16 @@ class LoopDetector(Interceptor):
                 if found is not None:
                     return self._refused(call, state, found, state.answers.get(asked))
             state.under_way += 1
-        told: str | None = None
         try:
             result = await call_next(call)
-            if result.outcome is not Outcome.INPUT_REQUIRED:
-                told = _told(result, _first(self._volatile, tool, ()))
-        finally:
-            with self._lock:
-                state.under_way -= 1
-                if told is not None:
-                    state.take(asked, kind, result.outcome, told)
-                found = state.step()
+            told = _told(result, _first(self._volatile, tool, ()))
+        except BaseException:
+            self._ended(state)
+            raise
+        if result.outcome is Outcome.INPUT_REQUIRED:
+            self._ended(state)
+            return result
+        found = self._ended(state, (asked, kind, result.outcome, told))
         return result if found is None or not limits.warns(found) else self._warned(call, result, found)
 
     def status(self) -> Mapping[str, JSON]:
@@ -165,6 +165,14 @@ class LoopDetector(Interceptor):
             "block_after": self._default.block_after,
             "runs": runs,
         }
+
+    def _ended(self, state: Steps, finished: _Finished | None = None) -> Finding | None:
+        """A call is no longer under way; `finished` says what it was, if it came to its end."""
+        with self._lock:
+            state.under_way -= 1
+            if finished is not None:
+                state.take(*finished)
+            return state.step()
 
     def _state(self, run: Run) -> "Steps":
         """What is known of `run`, and of those it is part of."""

@@ -129,8 +129,7 @@ class Incoming:
                 answer = _answer(asked, await run(wire))
             except Exception as error:  # noqa: BLE001 - whatever fails here, the session goes on
                 answer = failed(asked, error)
-            if not asked.is_abandoned:
-                await self._answer_server(answer)
+            await self._answer_server(answer)
         self._under_way.remove(asked)
 
     def _request(self, asked: Exchange, call: Call) -> Any:

@@ -6,6 +6,7 @@ from line import CALLS, Line, Wire, result, talking
 
 from mcpguard import Call, Guard, Result
 from mcpguard.core.interceptor import Handles
+from mcpguard.core.result import DENIED_CODE
 from mcpguard.testing import FakeServer, RecordingSink
 from mcpguard.testing.messages import structured
 
@@ -37,6 +38,22 @@ async def test_the_sdks_own_listing_is_no_call_and_cannot_fail_one() -> None:
         with pytest.raises(MCPError, match="not_here"):
             await peer.tools()
     assert len(server.seen("tools/list")) == 1
+
+
+async def test_a_listing_in_another_run_is_not_the_sdks_own() -> None:
+    """The session lists in the context of the call it validates; whoever else lists has to be allowed to."""
+    sink = RecordingSink()
+    guard = Guard([watching()], sinks=[sink])
+    async with talking(guard) as (client, line):
+        async with guard.run():
+            await client.calls("count")
+            await line.answers(content=[])
+            await client.hears()
+        async with guard.run(id="other") as other:
+            guard.stop(other)
+            await client.says({"id": 2, "method": "tools/list"})
+            assert (await client.hears())["error"]["code"] == DENIED_CODE
+    assert ("completed", "run_stopped") in [(event.kind, event.code) for event in sink.events]
 
 
 async def test_filters_see_the_sdks_own_listing_and_a_failing_one_leaves_it_empty() -> None:

@@ -282,6 +282,32 @@ async def test_a_call_resent_after_a_header_mismatch_is_counted_once(server: Fak
         assert code(await peer.call("read")) == "budget_exhausted", "a resend does not earn another one"
 
 
+@pytest.mark.skipif(
+    not hasattr(getattr(import_module("mcp"), "Client", None), "_relist_tool"),
+    reason="this SDK does not resend after a header mismatch",
+)
+async def test_one_tools_resend_is_no_other_tools(server: FakeServer) -> None:
+    """A call that was refused for its headers for good is a fresh call when the agent repeats it."""
+    mismatch = import_module("mcp.types").HEADER_MISMATCH
+    server.on_call("remove").fails(mismatch, "header mismatch")
+    server.on_call("read").fails(mismatch, "header mismatch").returns("done")
+    seen = watching({("tools/call", "outbound")})
+    async with opened(Guard([seen]), server, "client", modern=True) as peer:
+        with pytest.raises(MCPError):
+            await peer.call("remove")
+        assert text(await peer.call("read")) == "done"
+        with pytest.raises(MCPError):
+            await peer.call("remove")
+    assert [(call.target, call.round) for call in seen.seen] == [
+        ("remove", 0),
+        ("remove", 1),
+        ("read", 0),
+        ("read", 1),
+        ("remove", 0),
+        ("remove", 1),
+    ]
+
+
 async def test_a_server_cannot_hand_out_free_calls_by_asking_for_ever(server: FakeServer) -> None:
     """Rounds are bounded by the guard too, whatever the client does."""
     script = server.on_call("read")
