@@ -5,10 +5,8 @@ leaves it, also by being cancelled. How fast calls are made is `RateLimit`'s bus
 """
 
 import threading
-from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping
-from contextlib import suppress
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Final, Literal, TypeAlias, Unpack
 
 import anyio
 import anyio.lowlevel
@@ -18,11 +16,13 @@ from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import Match, Scope
 from mcpguard.core.wire import JSON
+from mcpguard.detectors.slots import Place as Slot
+from mcpguard.detectors.slots import Slots
 
 __all__ = ["Concurrency"]
 
-MAX_LINES: Final = 4096
-"""Servers or tools whose slots are remembered while none is in use."""
+_Key: TypeAlias = tuple[str | None, str, str | None]
+"""Tenant, server, and the tool where each has slots of its own."""
 
 _BUSY: Final = "This tool is busy with other calls."
 
@@ -37,6 +37,9 @@ class Concurrency(Interceptor):
         max_wait: Seconds a call may wait for a slot.
         servers: Limit only calls to these servers; names or globs. Empty: all.
         tools: Limit only calls of these tools; names or globs. Empty: all.
+        roles: Limit only calls of principals with one of these roles. Empty: all.
+        tenants: Limit only calls of these tenants; names or globs. Empty: all.
+        agents: Limit only calls of these agents; names or globs. Empty: all.
 
     Raises:
         ValueError: If a number is out of range, or `per` is another word.
@@ -55,135 +58,86 @@ class Concurrency(Interceptor):
         max_wait: float = 30.0,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
-        if slots < 1:
+        if not slots >= 1:
             raise ValueError(f"slots is at least 1, not {slots}")
-        if queue < 0:
+        if not queue >= 0:
             raise ValueError(f"queue is at least 0, not {queue}")
         if not 0 < max_wait < 1e9:
             raise ValueError(f"max_wait is seconds, above 0, not {max_wait}")
         if per not in ("server", "tool"):
             raise ValueError(f"per is 'server' or 'tool', not {per!r}")
-        self._slots = slots
+        self._limit = slots
         self._is_per_tool = per == "tool"
-        self._queue = queue
         self._max_wait = max_wait
         self.waits = queue > 0
-        self._scope = Scope(servers=servers, tools=tools)
-        self._limits_all = not (servers or tools)
-        self._lines: OrderedDict[tuple[str | None, str, str | None], _Line] = OrderedDict()
-        self._lock = threading.Lock()
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
+        self._limits_all = not (servers or tools or self._scope.needs_principal)
+        self._slots: Slots[_Key, _Turn] = Slots(slots, queue)
+        self._lock = threading.RLock()
+        """One that its owner may take again: a call that nobody awaits any more leaves while garbage is
+        collected, wherever the collecting thread then is."""
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take a slot, or wait for one; give it to the next in line."""
-        if not (self._limits_all or self._scope.match(call) is Match.YES):
-            return await call_next(call)
-        line = self._line(call)
+        if not self._limits_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return await call_next(call)
+            if match is Match.NO_PRINCIPAL:
+                return call.denied(code="no_principal", reason="whose slots these are depends on who calls")
+        tenant = None if call.principal is None else call.principal.tenant
+        key = (tenant, call.server, call.target if self._is_per_tool else None)
         with self._lock:
-            place = self._enter(line, may_wait=call.enforced)
-        if place is None:
+            slot = self._slots.enter(key, may_wait=call.enforced)
+            if slot is not None and not slot.has_slot:
+                slot.turn = _Turn()
+        if slot is None:
             return self._denied(call, "every slot is taken, and so is every place in the line")
         try:
-            if place.is_first or await self._waited(line, place):
+            if slot.has_slot or (slot.turn is not None and await self._waited(slot, slot.turn)):
                 return await call_next(call)
         finally:
-            self._leave(line, place)
+            self._leave(slot)
         return self._denied(call, f"no slot came free in {self._max_wait:g} s")
 
     def status(self) -> Mapping[str, JSON]:
         """Slots in use and calls in line."""
         with self._lock:
-            lines: list[JSON] = [
-                {
-                    "server": server,
-                    "tool": tool,
-                    "tenant": tenant,
-                    "in_use": line.in_use,
-                    "waiting": len(line.waiting),
-                }
-                for (tenant, server, tool), line in self._lines.items()
-                if line.in_use
-            ]
-        return {"slots": self._slots, "lines": lines}
+            known = list(self._slots.lines())
+        lines: list[JSON] = [
+            {"server": server, "tool": tool, "tenant": tenant, "in_use": in_use, "waiting": waiting}
+            for (tenant, server, tool), in_use, waiting in known
+        ]
+        return {"slots": self._limit, "lines": lines}
 
-    def _line(self, call: Call) -> "_Line":
-        tenant = None if call.principal is None else call.principal.tenant
-        key = (tenant, call.server, call.target if self._is_per_tool else None)
-        with self._lock:
-            line = self._lines.get(key)
-            if line is None:
-                if len(self._lines) >= MAX_LINES:
-                    for other in [one for one, idle in self._lines.items() if not idle.in_use]:
-                        del self._lines[other]
-                line = self._lines[key] = _Line()
-        return line
-
-    def _enter(self, line: "_Line", *, may_wait: bool) -> "_Place | None":
-        """A slot, or a place in the line, or None if there is neither. The lock is held."""
-        place = _Place()
-        if line.in_use < self._slots:
-            line.in_use += 1
-            place.is_first = True
-            return place
-        if not may_wait or len(line.waiting) >= self._queue:
-            return None
-        place.turn = _Turn()
-        line.waiting.append(place)
-        return place
-
-    async def _waited(self, line: "_Line", place: "_Place") -> bool:
-        """Whether a slot came in time."""
-        turn = place.turn
-        if turn is None:
-            return True
+    async def _waited(self, slot: "Slot[_Key, _Turn]", turn: "_Turn") -> bool:
+        """Whether the slot came in time."""
         with anyio.move_on_after(self._max_wait):
             await turn.wait()
         with self._lock:
-            return place.is_first
+            return slot.has_slot
 
-    def _leave(self, line: "_Line", place: "_Place") -> None:
-        """Hand the slot to the next in line, or leave the line."""
-        with self._lock:
-            if not place.is_first:
-                line.waiting.remove(place)
+    def _leave(self, slot: "Slot[_Key, _Turn]") -> None:
+        """Hand the slot to the next in line who is still there, or leave the line."""
+        following: Slot[_Key, _Turn] | None = slot
+        while following is not None:
+            with self._lock:
+                following = self._slots.leave(following)
+            if following is None or following.turn is None or following.turn.come():
                 return
-            if not line.waiting:
-                line.in_use -= 1
-                return
-            following = line.waiting.popleft()
-            following.is_first = True
-        if following.turn is not None:
-            following.turn.come()
 
     def _denied(self, call: Call, reason: str) -> Result:
         return call.denied(
             code="too_many_calls",
-            reason=f"{self._slots} calls are under way: {reason}",
+            reason=f"{self._limit} calls are under way: {reason}",
             message=f"{_BUSY} Try again when other calls have ended.",
         )
-
-
-class _Line:
-    """The slots of one server or tool."""
-
-    __slots__ = ("in_use", "waiting")
-
-    def __init__(self) -> None:
-        self.in_use = 0
-        self.waiting: deque[_Place] = deque()
-
-
-class _Place:
-    """One call in a line."""
-
-    __slots__ = ("is_first", "turn")
-
-    def __init__(self) -> None:
-        self.is_first = False
-        """Whether it has a slot."""
-        self.turn: _Turn | None = None
 
 
 class _Turn:
@@ -198,12 +152,21 @@ class _Turn:
     async def wait(self) -> None:
         await self._event.wait()
 
-    def come(self) -> None:
-        """Wake it; at once, or as soon as its own event loop gets to it."""
-        if anyio.lowlevel.current_token() == self._token:
+    def come(self) -> bool:
+        """Wake it: at once, or as soon as its own event loop gets to it. False: that has ended."""
+        if self._is_here():
             self._event.set()
-            return
+            return True
         native: Any = self._token.native_token
         soon = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
-        with suppress(RuntimeError):  # its event loop has ended, and with it whoever waited
+        try:
             soon(self._event.set)
+        except RuntimeError:
+            return False
+        return True
+
+    def _is_here(self) -> bool:
+        try:
+            return anyio.lowlevel.current_token() == self._token
+        except RuntimeError:  # no event loop runs here: an abandoned call is being thrown away
+            return False

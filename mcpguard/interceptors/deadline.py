@@ -21,8 +21,13 @@ from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.run import Run
 from mcpguard.core.scope import Match, Scope
 from mcpguard.core.wire import INPUT_METHODS, JSON
+from mcpguard.detectors.countdown import Countdown
 
 __all__ = ["Deadline"]
+
+MAX_PAUSE: Final = 3600.0
+"""Seconds a call's clock stands still at most, by default: an hour for a person to answer, and no longer for
+a server that asks and asks."""
 
 _RUN_OVER: Final = "This task's time is up; no more calls can be made in it. Finish with what you have."
 
@@ -33,11 +38,15 @@ class Deadline(Interceptor):
     Args:
         seconds: Time for each call; the caller's own timeout where that is less. None: only the caller's.
         run_seconds: Time for a run, from its first call on, the runs inside it included. None: without end.
+        max_pause: Seconds for which the server's questions may stop a call's clock, all together.
         servers: Time only calls to these servers; names or globs. Empty: all.
         tools: Time only calls of these tools; names or globs. Empty: all.
+        roles: Time only calls of principals with one of these roles. Empty: all.
+        tenants: Time only calls of these tenants; names or globs. Empty: all.
+        agents: Time only calls of these agents; names or globs. Empty: all.
 
     Raises:
-        ValueError: If a number is not above 0, or there is none.
+        ValueError: If a number is out of range, or nothing is limited.
     """
 
     handles = frozenset({("tools/call", "outbound"), *((method, "inbound") for method in INPUT_METHODS)})
@@ -49,172 +58,152 @@ class Deadline(Interceptor):
         *,
         seconds: float | None = 60.0,
         run_seconds: float | None = None,
+        max_pause: float = MAX_PAUSE,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
         for name, given in (("seconds", seconds), ("run_seconds", run_seconds)):
             if given is not None and not 0 < given < 1e9:
                 raise ValueError(f"{name} is seconds, above 0, not {given}")
+        if not 0 <= max_pause < 1e9:
+            raise ValueError(f"max_pause is seconds, at least 0, not {max_pause}")
         if seconds is None and run_seconds is None:
             raise ValueError("neither seconds nor run_seconds is given, so nothing would ever end")
-        self._seconds = seconds
-        self._run_seconds = run_seconds
-        self._scope = Scope(servers=servers, tools=tools)
-        self._times_all = not (servers or tools)
+        self._seconds = inf if seconds is None else seconds
+        self._run_seconds = inf if run_seconds is None else run_seconds
+        self._max_pause = max_pause
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
+        self._times_all = not (servers or tools or self._scope.needs_principal)
         self._under_way: dict[str, _Timed] = {}
-        self._runs: dict[int, _RunTime] = {}
-        self._lock = threading.Lock()
+        self._runs: dict[int, tuple[Countdown, weakref.ref[Run]]] = {}
+        self._lock = threading.RLock()
+        """Keeps the clocks of runs. Its owner may take it again: what nobody awaits any more ends while
+        garbage is collected, wherever the collecting thread then is."""
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
-        """Time a call; or stop the clock of the call that a server interrupts."""
+        """Time a call; or stop the clocks of what a server interrupts."""
         if call.direction == "inbound":
             return await self._paused(call, call_next)
-        if not (self._times_all or self._scope.match(call) is Match.YES):
+        allowed = inf if call.timeout is None else call.timeout
+        match = Match.YES if self._times_all else self._scope.match(call)
+        if match is Match.NO_PRINCIPAL:
+            return call.denied(code="no_principal", reason="how long this may take depends on who calls")
+        if match is Match.YES:
+            rest = self._rest(call.run)
+            if rest <= 0:
+                reason = f"the run has taken its {self._run_seconds:g} s"
+                return call.denied(code="run_deadline", reason=reason, message=_RUN_OVER)
+            allowed = min(allowed, rest, self._seconds)
+        if allowed == inf:
             return await call_next(call)
-        rest = self._rest(call.run)
-        if rest <= 0:
-            return call.denied(
-                code="run_deadline",
-                reason=f"the run has taken its {self._run_seconds:g} s",
-                message=_RUN_OVER,
-            )
-        allowed = min(rest, self._seconds or inf, inf if call.timeout is None else call.timeout)
-        if not call.enforced:
-            return await self._watched(call, call_next, allowed)
-        with anyio.CancelScope(deadline=anyio.current_time() + allowed) as scope:
-            timed = self._under_way[call.id] = _Timed(call, scope)
-            try:
-                return await call_next(call)
-            finally:
-                if self._under_way.get(call.id) is timed:
-                    del self._under_way[call.id]
-        self.host.warn(self, call, code="deadline_exceeded", reason=f"it took longer than {allowed:g} s")
-        return Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
+        countdown = Countdown(allowed, self._now(), max_pause=self._max_pause)
+        if call.enforced:
+            with anyio.CancelScope(deadline=countdown.ends_at) as scope:
+                return await self._timed(call, call_next, _Timed(call, countdown, scope))
+            self._report(call, allowed)
+            return Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
+        result = await self._timed(call, call_next, _Timed(call, countdown, None))
+        if countdown.rest(self._now()) < 0:
+            self._report(call, allowed)
+        return result
 
     def status(self) -> Mapping[str, JSON]:
         """Calls that are timed, and how many clocks stand still."""
-        calls = list(self._under_way.values())
-        return {"under_way": len(calls), "paused": sum(one.pauses > 0 for one in calls)}
+        timed = list(self._under_way.values())
+        return {"under_way": len(timed), "paused": sum(one.countdown.is_stopped for one in timed)}
 
-    async def _watched(self, call: Call, call_next: CallNext, allowed: float) -> Result:
-        """Say what would have been ended, and end nothing."""
-        began = self.host.clock.now()
-        result = await call_next(call)
-        if self.host.clock.now() - began > allowed:
-            self.host.warn(self, call, code="deadline_exceeded", reason=f"it took longer than {allowed:g} s")
-        return result
-
-    async def _paused(self, call: Call, call_next: CallNext) -> Result:
-        """Let the clocks of what a server interrupts stand still while it is answered."""
-        parent = None if call.parent is None else self._under_way.get(call.parent)
-        stopped = (
-            [parent]
-            if parent is not None
-            else [
-                one
-                for one in list(self._under_way.values())
-                if one.call.server == call.server and one.call.run is call.run
-            ]
-        )
-        if not call.enforced or not stopped:
-            return await call_next(call)
-        now = anyio.current_time()
-        runs = [] if call.run is None else [self._run_time(run) for run in call.run.lineage]
-        with self._lock:
-            for one in stopped:
-                one.stop(now)
-            for run in runs:
-                run.stop(self.host.clock.now())
+    async def _timed(self, call: Call, call_next: CallNext, timed: "_Timed") -> Result:
+        """Go on, known as under way."""
+        self._under_way[call.id] = timed
         try:
             return await call_next(call)
         finally:
-            now = anyio.current_time()
+            if self._under_way.get(call.id) is timed:
+                del self._under_way[call.id]
+
+    async def _paused(self, call: Call, call_next: CallNext) -> Result:
+        """Let the clocks of what a server interrupts stand still while it is answered."""
+        calls = [one for one in list(self._under_way.values()) if one.may_be_interrupted_by(call)]
+        runs = [] if call.run is None or self._run_seconds == inf else self._times(call.run)
+        with self._lock:
+            for run in runs:
+                run.stop(self.host.clock.now())
+        for one in calls:
+            one.stop(self._now())
+        try:
+            return await call_next(call)
+        finally:
             with self._lock:
-                for one in stopped:
-                    one.go_on(now)
                 for run in runs:
                     run.go_on(self.host.clock.now())
+            for one in calls:
+                one.go_on(self._now())
+
+    def _now(self) -> float:
+        """The time for calls: the event loop's, which ends them; where nothing is ended, the guard's."""
+        return anyio.current_time() if self.mode == "enforce" else self.host.clock.now()
+
+    def _report(self, call: Call, allowed: float) -> None:
+        self.host.warn(self, call, code="deadline_exceeded", reason=f"it took longer than {allowed:g} s")
 
     def _rest(self, run: Run | None) -> float:
         """Seconds that are left of the run, and of those it is part of."""
-        if self._run_seconds is None or run is None:
+        if run is None or self._run_seconds == inf:
             return inf
         now = self.host.clock.now()
-        return min(self._run_time(one).ends_at - now for one in run.lineage)
-
-    def _run_time(self, run: Run) -> "_RunTime":
         with self._lock:
-            time = self._runs.get(id(run))
-            if time is None:
-                ends_at = self.host.clock.now() + (self._run_seconds or inf)
-                ref = weakref.ref(run, partial(self._leave, id(run)))
-                time = self._runs[id(run)] = _RunTime(ends_at, ref)
+            return min(one.rest(now) for one in self._times(run))
+
+    def _times(self, run: Run) -> list[Countdown]:
+        """The clocks of a run and of those it is part of, started where they were not."""
+        with self._lock:
+            return [(self._runs.get(id(one)) or self._started(one))[0] for one in run.lineage]
+
+    def _started(self, run: Run) -> "tuple[Countdown, weakref.ref[Run]]":
+        ref = weakref.ref(run, partial(self._forget, id(run)))
+        time = self._runs[id(run)] = (Countdown(self._run_seconds, self.host.clock.now()), ref)
         return time
 
-    def _leave(self, key: int, _ref: "weakref.ref[Run]") -> None:
-        """A run is gone. Called while garbage is collected, so without a lock."""
+    def _forget(self, key: int, _ref: "weakref.ref[Run]") -> None:
+        """A run is gone. Called while garbage is collected; one dictionary operation."""
         self._runs.pop(key, None)
 
 
-class _Clock:
-    """What can stand still, several times over."""
+class _Timed:
+    """One call under way: its clock, and what ends it, which only its own thread may move."""
 
-    __slots__ = ("_since", "pauses")
+    __slots__ = ("_call", "_scope", "_thread", "countdown")
 
-    def __init__(self) -> None:
-        self.pauses = 0
-        self._since = 0.0
+    def __init__(self, call: Call, countdown: Countdown, scope: anyio.CancelScope | None) -> None:
+        self._call = call
+        self._scope = scope
+        self._thread = threading.get_ident()
+        self.countdown = countdown
+
+    def may_be_interrupted_by(self, request: Call) -> bool:
+        """Whether a server's request is about this call, as far as that can be told."""
+        call = self._call
+        if self._thread != threading.get_ident():
+            return False
+        if request.parent is not None:
+            return request.parent == call.id
+        return request.server == call.server and request.run is call.run
 
     def stop(self, now: float) -> None:
-        """Stand still from `now` on."""
-        if self.pauses == 0:
-            self._since = now
-            self.halt()
-        self.pauses += 1
+        """Let the clock stand still."""
+        self.countdown.stop(now)
+        self._move()
 
     def go_on(self, now: float) -> None:
-        """Go on, once everybody who stopped it says so."""
-        self.pauses -= 1
-        if self.pauses == 0:
-            self.put_off(now - self._since)
+        """Let the clock run again."""
+        self.countdown.go_on(now)
+        self._move()
 
-    def halt(self) -> None:
-        """Nothing ends while it stands still."""
-
-    def put_off(self, seconds: float) -> None:
-        """End later by as much."""
-
-
-class _Timed(_Clock):
-    """One call under way."""
-
-    __slots__ = ("_deadline", "_scope", "call")
-
-    def __init__(self, call: Call, scope: anyio.CancelScope) -> None:
-        super().__init__()
-        self.call = call
-        self._scope = scope
-        self._deadline = scope.deadline
-
-    def halt(self) -> None:
-        self._scope.deadline = inf
-
-    def put_off(self, seconds: float) -> None:
-        self._deadline += seconds
-        self._scope.deadline = self._deadline
-
-
-class _RunTime(_Clock):
-    """The time of one run."""
-
-    __slots__ = ("_run", "ends_at")
-
-    def __init__(self, ends_at: float, run: "weakref.ref[Run]") -> None:
-        super().__init__()
-        self.ends_at = ends_at
-        self._run = run
-
-    def put_off(self, seconds: float) -> None:
-        self.ends_at += seconds
+    def _move(self) -> None:
+        if self._scope is not None:
+            self._scope.deadline = self.countdown.ends_at

@@ -5,8 +5,10 @@ window begins anew. How many calls may be made in all is `Budget`'s business, an
 is `Concurrency`'s.
 """
 
-from collections.abc import Awaitable, Callable, Collection
-from typing import Final, Literal, TypeAlias, Unpack
+import hashlib
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Final, Unpack
 
 import anyio
 
@@ -16,13 +18,15 @@ from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import Match, Scope
 from mcpguard.core.wire import JSON, canonical
+from mcpguard.detectors.payers import PER, Payer, Per, of_run, payers
 from mcpguard.stores.lent import lent
 from mcpguard.stores.memory import MemoryStore
 from mcpguard.stores.store import Store
 
 __all__ = ["RateLimit"]
 
-_Per: TypeAlias = Literal["run", "agent", "user", "tenant", "server", "tool"]
+MAX_KEYS: Final = 4096
+"""Keys that are remembered so as not to be made again; who comes back gets an equal one."""
 
 _SLOWER: Final = "Too many calls in a short time."
 
@@ -31,7 +35,9 @@ class RateLimit(Interceptor):
     """Deny tool calls that come too fast, or let them wait.
 
     A call takes its place when it is about to be made, each attempt of a `Retry` one. What `per` names is
-    always within a tenant: two tenants never slow each other down.
+    always within a tenant: two tenants never slow each other down. A call counts for whoever makes it and for
+    those on whose behalf the runs above are made; where one of them refuses it, the places of the others are
+    lost.
 
     Args:
         calls: Calls in `seconds`. At least 1.
@@ -45,7 +51,8 @@ class RateLimit(Interceptor):
         roles: Limit only calls of principals with one of these roles. Empty: all.
         tenants: Limit only calls of these tenants; names or globs. Empty: all.
         agents: Limit only calls of these agents; names or globs. Empty: all.
-        store: Where the rate is kept. None: the guard's store, or this process's memory.
+        store: Where the rate is kept. None: the guard's store, or this process's memory. What shares a store
+            shares its rates by `id`; without one, by all the options that say what is limited.
         sleep: Waits a number of seconds; in Python only.
 
     Raises:
@@ -61,7 +68,7 @@ class RateLimit(Interceptor):
         calls: int,
         seconds: float = 60.0,
         burst: int | None = None,
-        per: _Per = "tenant",
+        per: Per = "tenant",
         max_wait: float = 0.0,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
@@ -73,23 +80,26 @@ class RateLimit(Interceptor):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
-        if calls < 1:
-            raise ValueError(f"calls is at least 1, not {calls}")
+        if not 1 <= calls < 1e9:
+            raise ValueError(f"calls is at least 1 and below 1e9, not {calls}")
         if not 0 < seconds < 1e9:
             raise ValueError(f"seconds is above 0, not {seconds}")
-        if burst is not None and burst < 1:
-            raise ValueError(f"burst is at least 1, not {burst}")
+        if burst is not None and not 1 <= burst < 1e9:
+            raise ValueError(f"burst is at least 1 and below 1e9, not {burst}")
         if not 0 <= max_wait < 1e9:
             raise ValueError(f"max_wait is seconds, at least 0, not {max_wait}")
-        if per not in ("run", "agent", "user", "tenant", "server", "tool"):
-            raise ValueError(f"per is 'run', 'agent', 'user', 'tenant', 'server' or 'tool', not {per!r}")
+        if per not in PER:
+            raise ValueError(f"per is one of {', '.join(PER)}, not {per!r}")
         self._interval = seconds / calls
         self._burst = calls if burst is None else burst
-        self._per: _Per = per
+        self._per: Per = per
         self._max_wait = max_wait
         self.waits = max_wait > 0
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._limits_all = not (servers or tools or self._scope.needs_principal)
+        narrowed = [sorted(names) for names in (servers, tools, roles, tenants, agents)]
+        self._rate = self.id or _digest([self.name, self._interval, self._burst, narrowed])
+        self._keys: dict[Payer, str] = {}
         self._sleep = sleep
         self._own = store
         self._store: Store = MemoryStore() if store is None else store
@@ -107,45 +117,53 @@ class RateLimit(Interceptor):
                 return await call_next(call)
             if match is Match.NO_PRINCIPAL:
                 return call.denied(code="no_principal", reason="whose rate it is depends on who calls")
-        key = self._key(call)
-        if key is None:
+        paying = self._payers(call)
+        if not paying:
             return call.denied(
                 code="no_run" if self._per == "run" else "no_principal",
                 reason=f"the rate is that of each {self._per}, and none is known",
             )
-        tenant = key[1]
-        pace = await self._store.pace(
-            canonical(key).decode(),
-            interval=self._interval,
-            burst=self._burst,
-            max_wait=self._max_wait if call.enforced else 0.0,
-            group=tenant if isinstance(tenant, str) else "",
-        )
-        if not pace.is_admitted:
-            return call.denied(
-                code="rate_limited",
-                reason=f"over {self._burst} calls at once and one in {self._interval:g} s per {self._per}",
-                message=f"{_SLOWER} Try again in {max(pace.wait, 0.001):.3g} seconds.",
-                retry_after=pace.wait,
+        wait = 0.0
+        for payer in paying:
+            pace = await self._store.pace(
+                self._keys.get(payer) or self._key(payer),
+                interval=self._interval,
+                burst=self._burst,
+                max_wait=self._max_wait if call.enforced else 0.0,
+                group=payer[0] or "",
             )
-        if pace.wait > 0:
-            await self._sleep(pace.wait)
+            if not pace.is_admitted:
+                return self._denied(call, pace.wait)
+            wait = max(wait, pace.wait)
+        if wait > 0:
+            await self._sleep(wait)
         return await call_next(call)
 
-    def _key(self, call: Call) -> tuple[JSON, ...] | None:
-        """Whose rate it is; None if that is not known."""
-        who, run = call.principal, call.run
-        tenant = None if who is None else who.tenant
-        match self._per:
-            case "run":
-                return None if run is None else (self.label, tenant, run.lineage[-1].key)
-            case "server":
-                return self.label, tenant, call.server
-            case "tool":
-                return self.label, tenant, call.server, call.target
-            case "tenant":
-                return None if who is None else (self.label, tenant)
-            case "user":
-                return None if who is None else (self.label, tenant, who.user)
-            case "agent":
-                return None if who is None else (self.label, tenant, who.agent)
+    def _payers(self, call: Call) -> Sequence[Payer]:
+        """Whose rate it is; nobody's if that is not known."""
+        if self._per != "run":
+            return payers(self._per, call)
+        if call.run is None:
+            return ()
+        outermost = call.run.lineage[-1]
+        return (of_run(outermost, outermost.key),)
+
+    def _key(self, payer: Payer) -> str:
+        """What the store knows the rate by: of one length, whatever the names."""
+        if len(self._keys) >= MAX_KEYS:
+            self._keys.clear()
+        key = self._keys[payer] = _digest([self._rate, self._per, *payer])
+        return key
+
+    def _denied(self, call: Call, wait: float) -> Result:
+        seconds = math.ceil(wait) if wait >= 10 else math.ceil(wait * 10) / 10
+        return call.denied(
+            code="rate_limited",
+            reason=f"over {self._burst} calls at once and one in {self._interval:g} s per {self._per}",
+            message=f"{_SLOWER} Try again in {seconds:g} seconds.",
+            retry_after=wait,
+        )
+
+
+def _digest(value: JSON) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()

@@ -1,6 +1,8 @@
 """Concurrency: never more calls under way than slots, first come first served, no slot ever lost."""
 
+import asyncio
 import threading
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
@@ -188,6 +190,92 @@ def test_slots_are_shared_by_threads_with_event_loops_of_their_own() -> None:
         thread.join(30)
         assert not thread.is_alive()
     assert most[0] <= 2
+
+
+def test_a_slot_is_not_lost_with_an_event_loop_that_ends_while_one_waits() -> None:
+    """Closed without a word to its tasks, as hosts do that are in a hurry."""
+    one = Tried(slots=1)
+    gone = asyncio.new_event_loop()
+    waiting: list[asyncio.Task[None]] = []
+
+    async def stand_in_line() -> None:
+        waiting.append(asyncio.ensure_future(one.call("gone")))
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.call, "a")
+            await anyio.wait_all_tasks_blocked()
+            await anyio.to_thread.run_sync(gone.run_until_complete, stand_in_line())
+            gone.close()
+            tasks.start_soon(one.call, "b")
+            await anyio.wait_all_tasks_blocked()
+            await one.let_go("a")
+            assert one.ids() == ["b"]
+            await one.let_go("b")
+
+    anyio.run(main)
+    assert one.codes == {"a": None, "b": None}
+    waiting[0].get_coro().close()
+    waiting[0]._log_destroy_pending = False
+    assert one.concurrency.status()["lines"] == []
+
+
+def test_a_call_that_is_thrown_away_while_its_thread_holds_the_lock_does_not_stall_it() -> None:
+    """Garbage is collected wherever a thread happens to be; here, while a key is looked up."""
+
+    class Server(str):
+        """A name whose look-up is when the garbage goes."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            while abandoned:
+                abandoned.pop().close()
+            return super().__hash__()
+
+    async def main() -> None:
+        async def never(call: Call) -> Result:
+            await anyio.sleep_forever()
+            return OK
+
+        left = chain(tool_call(), never)
+        left.send(None)
+        abandoned.append(left)
+        done.append(await chain(Call(**{**vars(tool_call()), "server": Server("mail")}), never_mind))
+
+    async def never_mind(call: Call) -> Result:
+        return OK
+
+    abandoned: list[Coroutine[Any, Any, Result]] = []
+    done: list[Result] = []
+    concurrency = Concurrency(slots=1)
+    chain = linked(concurrency).chain("tools/call", "outbound")
+    thread = threading.Thread(target=anyio.run, args=(main,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [OK]
+    assert concurrency.status()["lines"] == []
+
+
+async def test_a_scope_leaves_the_rest_alone_and_asks_who_calls() -> None:
+    """Only what is named; where that depends on who calls and nobody said, a call is denied."""
+    one = Tried(slots=1, queue=0, tenants=["acme"], tools=["read"])
+    async with anyio.create_task_group() as tasks:
+        acme, other = Principal(tenant="acme"), Principal(tenant="other")
+        for id, about in (
+            ("a", {"principal": acme}),
+            ("b", {"principal": acme}),
+            ("c", {"principal": other}),
+            ("d", {"principal": other}),
+            ("e", {}),
+            ("f", {"params": {"name": "write"}}),
+        ):
+            tasks.start_soon(partial(one.call, id, **about))
+            await anyio.wait_all_tasks_blocked()
+        assert one.codes == {"b": "too_many_calls", "e": "no_principal"}
+        for id in one.ids():
+            await one.let_go(id)
 
 
 async def test_in_mode_audit_nothing_waits_and_nothing_is_refused() -> None:

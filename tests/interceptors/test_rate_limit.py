@@ -16,7 +16,8 @@ from mcpguard.testing import FakeClock, RecordingSink
 
 pytestmark = pytest.mark.anyio
 
-ACME, OTHER = Principal(tenant="acme", user="ana"), Principal(tenant="other", user="ana")
+ACME = Principal(tenant="acme", user="ana", agent="writer")
+OTHER = Principal(tenant="other", user="ana", agent="writer")
 
 
 class Tried:
@@ -110,7 +111,7 @@ async def test_calls_wait_for_their_turn_where_they_may() -> None:
         ("user", {"server": "mail"}, {"principal": Principal(tenant="acme", user="bob")}),
         (
             "agent",
-            {"principal": Principal(tenant="acme", user="bob")},
+            {"principal": Principal(tenant="acme", user="bob", agent="writer")},
             {"principal": Principal(tenant="acme", agent="x")},
         ),
         ("server", {"params": {"name": "write"}}, {"server": "mail"}),
@@ -135,9 +136,64 @@ async def test_a_run_and_the_runs_inside_it_have_one_rate() -> None:
     assert await one.codes(1) == ["no_run"]
 
 
+async def test_a_sub_agent_with_a_name_of_its_own_is_no_way_round_the_rate_above() -> None:
+    """It counts for those on whose behalf the runs above it are made, too."""
+    one, outer = Tried(calls=1, burst=1, per="agent"), Run(principal=ACME)
+    assert await one.codes(1, run=outer) == [None]
+    for name in ("one", "two"):
+        who = Principal(tenant="acme", user="ana", agent=name)
+        inner = Run(parent=outer, principal=who)
+        assert await one.codes(1, run=inner, principal=who) == ["rate_limited"]
+
+
+async def test_two_limits_without_an_id_in_one_store_do_not_count_for_each_other() -> None:
+    """A slow rate and a fast one beside it; and the same rate for other tools."""
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    fast, slow = RateLimit(calls=10, seconds=1, store=store), RateLimit(calls=5, seconds=3600, store=store)
+    other = RateLimit(calls=5, seconds=3600, store=store, tools=["write"])
+    chain = linked(fast, slow, other, clock=clock).chain("tools/call", "outbound")
+    results = [await chain(tool_call(), Wire(OK)) for _ in range(6)]
+    assert [result.denial is None for result in results] == [True] * 5 + [False]
+    assert (await chain(tool_call("write"), Wire(OK))).denial is not None
+    assert len(store) == 2
+
+
+async def test_limits_with_one_id_in_one_store_share_a_rate() -> None:
+    """As the processes of a fleet do, and a policy that is read again."""
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    before, after = (
+        linked(RateLimit(id="r", calls=calls, seconds=60, burst=1, store=store), clock=clock)
+        for calls in (1, 2)
+    )
+    assert (await before.chain("tools/call", "outbound")(tool_call(), Wire(OK))).denial is None
+    assert (await after.chain("tools/call", "outbound")(tool_call(), Wire(OK))).denial is not None
+
+
+async def test_a_tools_name_of_any_length_takes_no_more_room_in_the_store() -> None:
+    """Names come from the model."""
+    store = MemoryStore()
+    one = Tried(calls=1, per="tool", store=store)
+    await one.codes(1, params={"name": "x" * 1_000_000})
+    assert len(store) == 1
+    assert max(len(key) for _, key in store._rates) == 64
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(3600.0, "3600"), (0.25, "0.3"), (7200.5, "7201")])
+async def test_the_model_is_told_a_time_after_which_it_really_passes(seconds: float, said: str) -> None:
+    """In plain numbers, rounded up."""
+    one = Tried(calls=1, seconds=seconds, burst=1)
+    assert await one.codes(1) == [None]
+    denial = (await one.call()).denial
+    assert denial is not None
+    assert f"Try again in {said} seconds." in denial.message
+
+
 async def test_without_anybody_to_limit_a_call_is_denied() -> None:
     """Fail closed."""
     assert await Tried(calls=1).codes(1, principal=None) == ["no_principal"]
+    assert await Tried(calls=1, per="user").codes(1, principal=Principal(tenant="a")) == ["no_principal"]
     assert await Tried(calls=1, per="server", roles=["x"]).codes(1, principal=None) == ["no_principal"]
     assert await Tried(calls=1, per="server").codes(1, principal=None) == [None]
 
@@ -187,6 +243,10 @@ async def test_a_clock_that_is_put_back_stalls_nothing_and_gives_nothing() -> No
         {"calls": 1, "burst": 0},
         {"calls": 1, "max_wait": -1},
         {"calls": 1, "per": "x"},
+        {"calls": float("nan")},
+        {"calls": 10**400},
+        {"calls": 1, "seconds": float("nan")},
+        {"calls": 1, "burst": float("nan")},
     ],
 )
 def test_impossible_options_are_refused_when_it_is_built(options: dict[str, Any]) -> None:

@@ -1,14 +1,17 @@
 """ResultCache: answers are kept for whoever got them, for a while, until something changes."""
 
+import gc
+import math
+import tracemalloc
 from typing import Any
 
 import pytest
-from chains import FAILED, linked
+from chains import FAILED, OK, Around, Checking, Wire, linked, tool_call
 from harness import opened, text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpguard import Call, Fate, Guard, Outcome, Principal, Result, ResultCache
+from mcpguard import Ask, Call, CallNext, Fate, Guard, Outcome, Place, Principal, Result, ResultCache
 from mcpguard.testing import FakeClock, FakeServer
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +78,8 @@ async def test_nobody_is_given_what_another_was_answered(people: list[tuple[str 
         one, first = Tried(per=per), dict[Any, str]()
         for tenant, user in people:
             said = await one.call(who=Principal(tenant=tenant, user=user))
-            key = (tenant, user) if per == "principal" else tenant
+            is_shared = per == "tenant" and tenant is not None
+            key = tenant if is_shared else (tenant, user) if tenant or user else object()
             assert said == first.setdefault(key, said)
         assert len(set(first.values())) == len(first)
 
@@ -84,6 +88,53 @@ async def test_per_tenant_everybody_in_it_shares() -> None:
     """And nobody else; a call without a principal is nobody's."""
     one = Tried(per="tenant")
     assert [await one.call(who=who) for who in (ANA, BOB, EVE, None)] == ["1", "1", "2", "3"]
+
+
+async def test_where_nobody_is_known_an_answer_stays_in_its_task() -> None:
+    """Two people's sessions to one server, and no word of whose they are."""
+    guard = Guard([ResultCache(tools=["read"])])
+    for whose in ("ana's", "bob's"):
+        server = FakeServer()
+        server.tool("read").returns(whose)
+        async with opened(guard, server, "session") as peer:
+            assert text(await peer.call("read")) == whose
+            async with guard.run() as run, guard.run(parent=run):
+                assert [text(await peer.call("read")) for _ in range(2)] == [whose, whose]
+            async with guard.run():
+                await peer.call("read")
+        assert len(server.calls("read")) == 3
+
+
+async def test_a_call_that_a_person_must_approve_is_put_to_them_every_time() -> None:
+    """The cache stands before `Approval`; what it knows answers no question."""
+
+    async def approve(call: Call, call_next: CallNext) -> Result:
+        approved.append(call)
+        return await call_next(call.replace(asks=(), approved=call.asks))
+
+    approved: list[Call] = []
+    asking = Checking(lambda call: Ask("sensitive", reason="the test says so"), can_ask=True)
+    approval = Around(approve, resolves_asks=True, place=Place.APPROVAL)
+    cached = linked(asking, ResultCache(tools=["read"]), approval).chain("tools/call", "outbound")
+    wire = Wire(OK)
+    for _ in range(3):
+        await cached(tool_call(), wire)
+    assert len(approved) == len(wire.calls) == 3
+
+
+async def test_roles_narrow_who_is_answered_from_memory_and_not_whose_writes_count() -> None:
+    """A write by anybody in the tenant makes an answer old."""
+    reader = Principal(tenant="acme", user="eva", roles={"reader"})
+    one = Tried(roles=["reader"], invalidated_by=["write"])
+    assert [await one.call(who=who) for who in (reader, reader, ANA, ANA, reader)] == [
+        "1",
+        "1",
+        "2",
+        "3",
+        "1",
+    ]
+    await one.call("write", who=ANA)
+    assert await one.call(who=reader) == "5"
 
 
 async def test_a_write_drops_what_was_read_for_its_tenant() -> None:
@@ -156,15 +207,54 @@ async def test_what_is_kept_cannot_be_changed_from_outside() -> None:
 
 async def test_it_is_bounded_by_bytes() -> None:
     """The oldest go; what is larger than all of it is not kept."""
-    one = Tried(max_bytes=2_000)
+    one = Tried(max_bytes=6_000)
     for number in range(100):
         await one.call(n=number)
     status: Any = one.cache.status()
-    assert status["bytes"] <= 2_000
+    assert status["bytes"] <= 6_000
     assert 0 < status["answers"] < 100
     huge = Tried(max_bytes=100, fail=says("x" * 1000))
     await huge.call()
     assert huge.cache.status()["answers"] == 0
+
+
+async def test_an_answer_that_is_small_on_the_wire_and_large_in_memory_is_kept_as_small() -> None:
+    """A list of empty objects takes twenty times its text, once it is read."""
+    one = Tried(fail=Result.of({"content": [], "structuredContent": {"a": [{}] * 50_000}}))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            await one.linked.chain("tools/call", "outbound")(tool_call(n=number), one.wire)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    kept: Any = one.cache.status()["bytes"]
+    assert kept > 20 * 50_000
+    assert taken < 1.5 * kept
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -0.0, 10**30, 1.5])
+async def test_numbers_come_back_as_they_were(number: float) -> None:
+    """Also those that JSON has no word for."""
+    answer = Result.of({"content": [], "structuredContent": {"n": number, "s": "\ud800\u2028"}})
+    one = Tried(fail=answer)
+    chain = one.linked.chain("tools/call", "outbound")
+    first, second = await chain(tool_call(), one.wire), await chain(tool_call(), one.wire)
+    assert one.sent == 1
+    assert repr(second.value) == repr(first.value)
+
+
+async def test_an_answer_nested_too_deep_to_copy_is_given_and_not_kept() -> None:
+    """What has been carried out is answered."""
+    deep: Any = []
+    for _ in range(5_000):
+        deep = [deep]
+    one = Tried(fail=Result.of({"content": [], "structuredContent": {"a": deep}}))
+    chain = one.linked.chain("tools/call", "outbound")
+    for _ in range(2):
+        assert (await chain(tool_call(), one.wire)).outcome is Outcome.OK
+    assert one.sent == 2
 
 
 async def test_in_mode_audit_every_call_is_made() -> None:
@@ -173,7 +263,17 @@ async def test_in_mode_audit_every_call_is_made() -> None:
     assert [await one.call() for _ in range(3)] == ["1", "2", "3"]
 
 
-@pytest.mark.parametrize("options", [{"tools": []}, {"seconds": 0}, {"max_bytes": 0}, {"per": "x"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tools": []},
+        {"seconds": 0},
+        {"max_bytes": 0},
+        {"per": "x"},
+        {"seconds": math.nan},
+        {"max_bytes": math.nan},
+    ],
+)
 def test_impossible_options_are_refused_when_it_is_built(options: dict[str, Any]) -> None:
     """Not when a call comes."""
     with pytest.raises(ValueError, match=r".+"):

@@ -232,7 +232,11 @@ async def test_a_check_must_not_wait_for_anything() -> None:
         async def check(self, call: Call) -> Verdict:  # type: ignore[override]
             return ALLOW
 
-    await broken(Async, "has an asynchronous check; what waits is a layer")
+    async def later(call: Call) -> Verdict:
+        return ALLOW
+
+    await broken(Async, "the check of Async is async; what waits is a layer")
+    await broken(check(lambda _one, call: later(call)), "has an asynchronous check; what waits is a layer")
 
 
 async def test_a_check_must_say_the_same_when_asked_twice() -> None:
