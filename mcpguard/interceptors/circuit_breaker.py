@@ -9,7 +9,7 @@ import random
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from math import isinf
+from math import ceil, isinf
 from typing import Final, Literal, TypeAlias, Unpack
 
 from mcpguard.core.call import Call
@@ -30,9 +30,7 @@ MAX_SHOWN: Final = 100
 
 _Key: TypeAlias = tuple[str | None, str, str | None]
 
-_DOWN: Final = (
-    "This tool's server is failing and is left alone for a while. Go on without it, or try again later."
-)
+_DOWN: Final = "This tool's server is failing and is left alone for a while. Go on without it"
 
 
 class CircuitBreaker(Interceptor):
@@ -210,7 +208,7 @@ class CircuitBreaker(Interceptor):
         return call.denied(
             code="circuit_open",
             reason=f"the breaker of {what[:256]} is {'isolated' if wait is None else 'open'}",
-            message=_DOWN,
+            message=f"{_DOWN}." if wait is None else f"{_DOWN}, or try again in {ceil(wait)} seconds.",
             retry_after=wait,
         )
 
