@@ -51,6 +51,8 @@ def tests(session: nox.Session, sdk: str) -> None:
         "run",
         "-m",
         "pytest",
+        "--numprocesses=auto",
+        "--dist=loadscope",
         *session.posargs,
         env=installed(session),
     )
