@@ -34,6 +34,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
         "retry": "mcpguard.interceptors.retry:Retry",
+        "tool_pinning": "mcpguard.interceptors.tool_pinning:ToolPinning",
     },
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",

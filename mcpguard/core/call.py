@@ -20,6 +20,7 @@ from mcpguard.core.wire import (
     Direction,
     JSONObject,
     canonical,
+    definition_digest,
     is_notification,
     mutable_copy,
 )
@@ -39,6 +40,14 @@ class ToolFacts:
 
     name: str
     definition: JSONObject = field(repr=False)
+    _digest: list[str] = field(default_factory=list[str], init=False, repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """The definition's digest, worked out on first use: what pins compare."""
+        if not self._digest:
+            self._digest.append(definition_digest(self.definition))
+        return self._digest[0]
 
     @property
     def input_schema(self) -> JSONObject:
