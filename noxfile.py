@@ -44,7 +44,7 @@ def installed(session: nox.Session) -> dict[str, str]:
 @nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
 def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
-    extra = "" if sdk == "2.1.*" else "[demo]"  # no release of mcp-server-git runs on it
+    extra = "[rules]" if sdk == "2.1.*" else "[demo,rules]"  # no release of mcp-server-git runs on it
     session.install(wheel(session) + extra, f"mcp=={sdk}", *dependencies("test"))
     session.run(
         "coverage",
@@ -75,7 +75,8 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, types and the direction of imports."""
-    session.install("-e", ".", "mcp==2.*", *dependencies("lint"), *dependencies("test"), "fastmcp>=4", "nox")
+    packages = ("mcp==2.*", *dependencies("lint"), *dependencies("test"), "fastmcp>=4", "nox")
+    session.install("-e", ".[rules]", *packages)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")

@@ -49,6 +49,11 @@ if TYPE_CHECKING:
     from mcpguard.guard import Guard as Guard
     from mcpguard.interceptors.access import Access as Access
     from mcpguard.interceptors.access import AccessRule as AccessRule
+    from mcpguard.interceptors.argument_rules import Accepted as Accepted
+    from mcpguard.interceptors.argument_rules import ArgumentRule as ArgumentRule
+    from mcpguard.interceptors.argument_rules import ArgumentRules as ArgumentRules
+    from mcpguard.interceptors.argument_rules import PathRule as PathRule
+    from mcpguard.interceptors.argument_rules import UrlRule as UrlRule
     from mcpguard.interceptors.budget import Budget as Budget
     from mcpguard.interceptors.budget import Price as Price
     from mcpguard.interceptors.budget import Usage as Usage
@@ -88,6 +93,7 @@ _HOMES = {
     "core.wire": ("JSON", "JSONObject"),
     "guard": ("Guard",),
     "interceptors.access": ("Access", "AccessRule"),
+    "interceptors.argument_rules": ("Accepted", "ArgumentRule", "ArgumentRules", "PathRule", "UrlRule"),
     "interceptors.budget": ("Budget", "Price", "Usage"),
     "interceptors.circuit_breaker": ("CircuitBreaker",),
     "interceptors.concurrency": ("Concurrency",),
