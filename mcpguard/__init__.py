@@ -60,6 +60,10 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
     from mcpguard.interceptors.result_cache import ResultCache as ResultCache
     from mcpguard.interceptors.retry import Retry as Retry
+    from mcpguard.interceptors.view import PromptView as PromptView
+    from mcpguard.interceptors.view import ResourceView as ResourceView
+    from mcpguard.interceptors.view import ToolView as ToolView
+    from mcpguard.interceptors.view import View as View
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
 
@@ -95,6 +99,7 @@ _HOMES = {
     "interceptors.rate_limit": ("RateLimit",),
     "interceptors.result_cache": ("ResultCache",),
     "interceptors.retry": ("Retry",),
+    "interceptors.view": ("PromptView", "ResourceView", "ToolView", "View"),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
 }
