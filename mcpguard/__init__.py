@@ -66,6 +66,10 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.result_cache import ResultCache as ResultCache
     from mcpguard.interceptors.retry import Retry as Retry
     from mcpguard.interceptors.tool_pinning import ToolPinning as ToolPinning
+    from mcpguard.interceptors.view import PromptView as PromptView
+    from mcpguard.interceptors.view import ResourceView as ResourceView
+    from mcpguard.interceptors.view import ToolView as ToolView
+    from mcpguard.interceptors.view import View as View
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
 
@@ -103,6 +107,7 @@ _HOMES = {
     "interceptors.result_cache": ("ResultCache",),
     "interceptors.retry": ("Retry",),
     "interceptors.tool_pinning": ("ToolPinning",),
+    "interceptors.view": ("PromptView", "ResourceView", "ToolView", "View"),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
 }

@@ -36,6 +36,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
         "retry": "mcpguard.interceptors.retry:Retry",
         "tool_pinning": "mcpguard.interceptors.tool_pinning:ToolPinning",
+        "view": "mcpguard.interceptors.view:View",
     },
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",

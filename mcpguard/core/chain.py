@@ -20,6 +20,7 @@ from mcpguard.core.layer import Layer, attributed, failure
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Stops
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
+from mcpguard.core.wire import TARGETS
 
 __all__ = ["Chain", "Hook", "Step", "link", "link_gate", "settled"]
 
@@ -104,6 +105,7 @@ class Chain:
         "_emitter",
         "_head",
         "_stretches",
+        "_translators",
         "has_layers",
         "has_waiting_layers",
         "is_empty",
@@ -124,6 +126,7 @@ class Chain:
         self.run: Frame = self._recorded if emitter.is_active else head
         """Runs a call through the hooks and, if nothing refuses it, through the wire."""
         layers = [step.interceptor for step in steps if step.hook == "layer"]
+        self._translators = [one for one in layers if one.translates and one.mode == "enforce"]
         self.is_empty = not self.steps and not emitter.is_active
         """Whether a message may pass without any of this: nothing handles it and nobody listens."""
         self.has_layers = bool(layers)
@@ -146,14 +149,28 @@ class Chain:
     async def _recorded(self, call: Call, wire: Wire) -> Result:
         emitter = self._emitter
         began = emitter.clock.now()
+        inner = call
+        call = self.aimed(call)
         emitter.received(call)
         try:
-            result = await self._head(call, wire)
+            result = await self._head(inner, wire)
         except BaseException:
             emitter.about("cancelled", call, duration=emitter.clock.now() - began)
             raise
         emitter.completed(call, result, emitter.clock.now() - began)
         return result
+
+    def aimed(self, call: Call) -> Call:
+        """The call as records show it: aimed at what the server itself calls it. Not the one to send."""
+        key = TARGETS.get(call.method)
+        for translator in self._translators if key is not None else ():
+            try:
+                target = translator.aim(call)
+            except Exception:  # noqa: BLE001 - its layer fails as well, and then denies
+                return call
+            if key is not None and target != call.target:
+                call = call.replace(params={**call.params, key: target})
+        return call
 
     def review(self, call: Call, result: Result) -> Result:
         """Let every filter look at `result`, no check and no layer: for what the SDK fetches by itself."""

@@ -2,7 +2,8 @@
 
 Every check of a gate runs, so that the record shows all that spoke against a call; Deny beats Ask. A
 rewrite is judged again, once, by the checks that had already passed: they judged other parameters. So did
-the person who had approved the call: what was approved before a rewrite is not approved after it.
+the person who had approved the call: what was approved before a rewrite is not approved after it. A
+translation is no rewrite: it says the same in other names.
 """
 
 import logging
@@ -65,7 +66,7 @@ class Gate:
                 denials.append(decided)
             else:
                 call = decided
-                if isinstance(verdict, Rewrite):
+                if isinstance(verdict, Rewrite) and not interceptor.translates:
                     last_rewrite = position
             position += 1
             if position == len(self._checks):

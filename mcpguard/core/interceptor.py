@@ -131,6 +131,9 @@ class Interceptor:
 
     The target is not an addition: a layer that changes it is judged again whatever it says here.
     """
+    translates: bool = False
+    """Whether all it does to a call is to say it in the server's own names, which no check is asked about
+    again. Such an interceptor has `aim`."""
     needs_tool: bool = False
     """Whether it reads `call.tool`; the seam then lists first if the client has not."""
     waits: bool = False
@@ -182,6 +185,13 @@ class Interceptor:
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Stand around the call: whatever waits, holds, times, retries or asks."""
         return await call_next(call)
+
+    def aim(self, call: Call) -> str | None:
+        """What a call is aimed at by the server's own name, of one that translates; quick and pure.
+
+        Records and tool facts go by it. The call's own target where it is not to be had under another name.
+        """
+        return call.target
 
     def warnings(self, servers: Collection[str]) -> Iterable[str]:
         """Sentences about rules that can never match. `servers`: the declared names; empty if none are."""

@@ -96,6 +96,10 @@ class Scope:
         """Whether it depends on who calls."""
         return bool(self.roles or self.tenants or self.agents)
 
+    def has_server(self, name: str) -> bool:
+        """Whether the rule is about anything of this server."""
+        return self._server is None or self._server(name)
+
     def match(self, call: Call) -> Match:
         """Whether the rule is about `call`. A tool scope is never about a call that has no tool."""
         if self._server is not None and not self._server(call.server):

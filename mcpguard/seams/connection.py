@@ -123,7 +123,7 @@ class Connection:
         """
         caller = self._callers.caller(method)
         if isinstance(caller, Denial):
-            return settled(self._refused(self._outgoing(method, params, None, None), caller))
+            return settled(self._refused(chain.aimed(self._outgoing(method, params, None, None)), caller))
         run, principal = caller
         if self._rounds.is_used and method in INTERRUPTIBLE:
             resumed = self._rounds.take(method, params, principal, run)
@@ -232,7 +232,7 @@ class Connection:
         sent = with_answers(params, resumed)
         call = Call.outgoing(again.id, again.method, sent, self.name, principal, run, again.round + 1)
         if resumed.refused:
-            return self._refused(call, resumed.refused[0], Fate.ANSWERED)
+            return self._refused(chain.aimed(call), resumed.refused[0], Fate.ANSWERED)
         if chain.needs_tool and call.method == "tools/call":
             return await self._with_facts(call, chain, wire, timeout)
         return await self._through(call, chain, wire, timeout)
@@ -240,11 +240,11 @@ class Connection:
     async def _with_facts(self, call: Call, chain: Chain, wire: Wire, timeout: float | None) -> Result:
         facts: ToolFacts | Denial | None = _UNLISTED
         with anyio.move_on_after(timeout):
-            facts = await self._facts(call)
+            facts = await self._facts(chain.aimed(call))
         if not isinstance(facts, Denial):
             call = call.with_tool(facts)
         elif chain.requires_tool:
-            return self._refused(call, facts)
+            return self._refused(chain.aimed(call), facts)
         return await self._through(call, chain, wire, timeout)
 
     def _through(
@@ -293,7 +293,8 @@ class Connection:
             message=UNCHECKED,
             source="guard",
         )
-        return self._refused(call, denial, Fate.SENT if sent else Fate.NOT_SENT, was_received=True)
+        fate = Fate.SENT if sent else Fate.NOT_SENT
+        return self._refused(chain.aimed(call), denial, fate, was_received=True)
 
     def _outgoing(
         self, method: str, params: JSONObject, run: Run | None, principal: Principal | None

@@ -7,6 +7,7 @@ Above: `session2`. Below: `connection`, which knows nothing of the SDK.
 """
 
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import mcp_types as types
@@ -21,13 +22,21 @@ from mcp.shared.dispatcher import (
     ProgressFnT,
 )
 from mcp.shared.exceptions import MCPError
-from mcp.shared.inbound import MCP_NAME_HEADER, NAME_BEARING_METHODS, encode_header_value
+from mcp.shared.inbound import (
+    MCP_METHOD_HEADER,
+    MCP_NAME_HEADER,
+    NAME_BEARING_METHODS,
+    encode_header_value,
+    find_invalid_x_mcp_header,
+    mcp_param_headers,
+    x_mcp_header_map,
+)
 
-from mcpguard.core.call import Call
+from mcpguard.core.call import Call, ToolFacts
 from mcpguard.core.chain import Chain
 from mcpguard.core.errors import Denied
 from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
-from mcpguard.core.wire import EMPTY, INPUT_METHODS, JSONObject
+from mcpguard.core.wire import EMPTY, INPUT_METHODS, JSONObject, mutable_copy
 from mcpguard.seams.connection import Connection
 from mcpguard.seams.render import denial_error, tool_refusal
 from mcpguard.seams.unasked import is_fetching_for_itself
@@ -100,7 +109,8 @@ class GuardedDispatcher:
         async def wire(call: Call) -> Result:
             sent, stamped = params, options
             if call.params is not given:
-                sent, stamped = restamped(self._session, method, given, call.params, options)
+                facts = await self._definition(call, given, options)
+                sent, stamped = restamped(self._session, method, given, call.params, options, facts)
             was_closed = getattr(self._inner, "_closed", False)
             try:
                 result = Result.of(await self._inner.send_raw_request(method, sent, stamped))
@@ -114,6 +124,21 @@ class GuardedDispatcher:
             result = await connection.outbound(method, given, chain, wire, timeout=timeout)
         value: Any = result.value
         return value if result.error is None and isinstance(value, dict) else self._deliver(method, result)
+
+    async def _definition(self, call: Call, given: JSONObject, options: CallOptions) -> ToolFacts | None:
+        """What is known of the tool by its own name, where the session may know it by another."""
+        target = call.target
+        if (
+            call.method != "tools/call"
+            or target is None
+            or MCP_METHOD_HEADER not in options.get("headers", {})
+        ):
+            return None
+        if target == given.get("name"):
+            return self._connection.catalog.known(target)
+        with suppress(Exception):  # without the definition no argument becomes a header
+            return await self._connection.catalog.get(target)
+        return None
 
     async def notify(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
@@ -199,12 +224,26 @@ class GuardedDispatcher:
 
 
 def restamped(
-    session: ClientSession, method: str, before: JSONObject, after: JSONObject, opts: CallOptions
+    session: ClientSession,
+    method: str,
+    before: JSONObject,
+    after: JSONObject,
+    opts: CallOptions,
+    facts: ToolFacts | None = None,
 ) -> tuple[JSONObject, CallOptions]:
     """Parameters and options for a rewritten request, with the headers derived again.
 
     The session copies the tool's name and marked arguments into headers before the dispatcher sees
     them; they must not keep what a rewrite removed.
+
+    Args:
+        session: Stamps the request.
+        method: Its method.
+        before: The parameters the session had.
+        after: Those that are sent.
+        opts: The options the session had.
+        facts: The definition of the tool that is called, which says which arguments are headers. None: as the
+            session knows it.
     """
     old = opts.get("headers") or {}
     headers = {
@@ -215,6 +254,13 @@ def restamped(
     stamped: CallOptions = {**opts, "headers": headers}
     data: dict[str, Any] = {"method": method, "params": dict(after)}
     session._stamp(data, stamped)
+    arguments = after.get("arguments")
+    if facts is not None and isinstance(arguments, Mapping):
+        for header in [one for one in headers if one.lower().startswith(_PARAM_HEADER)]:
+            del headers[header]
+        schema: Any = mutable_copy(facts.input_schema)
+        if find_invalid_x_mcp_header(schema) is None:
+            headers.update(mcp_param_headers(x_mcp_header_map(schema), arguments))
     name = old.get(MCP_NAME_HEADER)
     if name is not None and method not in NAME_BEARING_METHODS:
         key = next(

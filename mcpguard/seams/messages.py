@@ -28,6 +28,7 @@ __all__ = [
     "error",
     "has_param_headers",
     "id_key",
+    "is_stamped",
     "listing_stamp",
     "notification",
     "request",
@@ -160,8 +161,7 @@ def restamped(
                 headers[_NAME_HEADER] = encode_header_value(renamed)
             break
     arguments = after.get("arguments")
-    is_stamped = any(name.lower() == _METHOD_HEADER for name in headers)
-    if is_stamped and facts is not None and isinstance(arguments, Mapping):
+    if is_stamped(metadata) and facts is not None and isinstance(arguments, Mapping):
         schema: Any = mutable_copy(facts.input_schema)
         if find_invalid_x_mcp_header(schema) is None:
             headers.update(mcp_param_headers(x_mcp_header_map(schema), arguments))
@@ -172,6 +172,12 @@ def has_param_headers(metadata: Any) -> bool:
     """Whether arguments of the request stand in headers as well."""
     headers: Mapping[str, str] = getattr(metadata, "headers", None) or {}
     return any(name.lower().startswith(_PARAM_HEADER) for name in headers)
+
+
+def is_stamped(metadata: Any) -> bool:
+    """Whether what the request says stands in headers as well (MCP 2026-07-28, transports)."""
+    headers: Mapping[str, str] = getattr(metadata, "headers", None) or {}
+    return any(name.lower() == _METHOD_HEADER for name in headers)
 
 
 def listing_stamp(meta: JSON, metadata: Any) -> tuple[dict[str, JSON], Any]:

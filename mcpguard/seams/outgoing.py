@@ -301,8 +301,11 @@ class Outgoing:
 
     def _must_list(self, asked: Asked, call: Call) -> bool:
         """Whether arguments of a rewritten call are headers, and nothing says which."""
-        is_rewritten = call.params is not asked.given
-        return is_rewritten and messages.has_param_headers(asked.item.metadata) and self._facts(call) is None
+        metadata = asked.item.metadata
+        if call.params is asked.given or call.method != "tools/call" or self._facts(call) is not None:
+            return False
+        is_renamed = call.target != asked.given.get("name")
+        return messages.has_param_headers(metadata) or (is_renamed and messages.is_stamped(metadata))
 
     async def _list(self, call: Call) -> None:
         with suppress(Exception):  # without the definition no argument becomes a header

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from chains import ADA, OK, Wire, chain, linked, tool_call
+from httpx import URL
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -432,8 +433,6 @@ def test_a_private_address_is_accepted_where_the_rule_says_so() -> None:
 @given(st.text(alphabet=st.sampled_from(list("/\\@:#?%.[]2fe0 \t\u3002\uff0fxa")), max_size=12))
 def test_no_url_reaches_another_host_by_what_is_put_before_the_listed_one(inserted: str) -> None:
     """What is accepted has a host that ends as the rule says, by a parser that is not the rule's."""
-    from httpx import URL
-
     url = f"https://evil.net{inserted}.example.org/"
     if judged(Accepted(url=UrlRule(hosts=["*.example.org"])), x=url) is None:
         assert URL(url).host.rstrip(".").endswith(".example.org")

@@ -1,0 +1,208 @@
+"""What a view says of one tool, prompt or resource, and the names it shows for a server's own.
+
+Rules know the server's own names. `Names` is the way there and back: what is hidden has no way, under
+whatever spelling a lenient server might take for it.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Final
+
+from mcpguard.core.scope import Matcher, matcher
+from mcpguard.core.wire import JSON
+from mcpguard.detectors.spelling import folded
+from mcpguard.detectors.uris import resolved
+
+__all__ = ["Names", "PromptView", "ResourceView", "ToolView"]
+
+_PATTERNS: Final = frozenset({"pattern", "patternProperties", "$ref", "$dynamicRef", "$recursiveRef"})
+
+
+MAX_NAME: Final = 8192
+"""Characters of a name or URI; nothing is shown that has a longer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolView:
+    """How one tool is shown, and what becomes of its arguments.
+
+    Args:
+        tool: The server's own name for it.
+        name: The name it is shown and called by. None: its own.
+        title: Its title. None: the server's.
+        description: Its description. None: the server's.
+        pin: Arguments that always have this value, and are not shown. A call that gives one is refused.
+        hide: Arguments that are not shown and cannot be given.
+        default: Arguments that have this value where a call gives none; they are shown as optional.
+        narrow: By argument: a JSON Schema its value must satisfy beside the server's, and is shown to. It
+            may hold a `description`. Patterns and references are not taken.
+
+    Raises:
+        ValueError: If a name is empty, an argument is pinned or hidden and something else as well, or a
+            schema has a pattern or reference.
+    """
+
+    tool: str
+    _: KW_ONLY
+    name: str | None = None
+    title: str | None = None
+    description: str | None = None
+    pin: Mapping[str, object] = field(default_factory=dict[str, object])
+    hide: Collection[str] = ()
+    default: Mapping[str, object] = field(default_factory=dict[str, object])
+    narrow: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
+
+    def __post_init__(self) -> None:
+        _check_names(self.tool, self.name)
+        _check_arguments(self.pin, self.hide, self.default)
+        for argument, schema in self.narrow.items():
+            if argument in self.pin or argument in self.hide:
+                raise ValueError(f"the argument {argument!r} is hidden, so that nothing is left to narrow")
+            _check_schema(argument, schema)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptView:
+    """How one prompt is shown, and what becomes of its arguments.
+
+    Args:
+        prompt: The server's own name for it.
+        name: The name it is shown and fetched by. None: its own.
+        title: Its title. None: the server's.
+        description: Its description. None: the server's.
+        pin: Arguments that always have this text, and are not shown. A call that gives one is refused.
+        hide: Arguments that are not shown and cannot be given.
+        default: Arguments that have this text where a call gives none; they are shown as optional.
+
+    Raises:
+        ValueError: If a name is empty, or an argument is pinned or hidden and something else as well.
+    """
+
+    prompt: str
+    _: KW_ONLY
+    name: str | None = None
+    title: str | None = None
+    description: str | None = None
+    pin: Mapping[str, str] = field(default_factory=dict[str, str])
+    hide: Collection[str] = ()
+    default: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        _check_names(self.prompt, self.name)
+        _check_arguments(self.pin, self.hide, self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceView:
+    """How one resource is shown.
+
+    Args:
+        resource: The server's own URI of it, or a template as the server writes it.
+        uri: The URI it is shown and read by; not for templates. None: its own.
+        name: Its name. None: the server's.
+        title: Its title. None: the server's.
+        description: Its description. None: the server's.
+
+    Raises:
+        ValueError: If a URI is empty, or a template is to have another.
+    """
+
+    resource: str
+    _: KW_ONLY
+    uri: str | None = None
+    name: str | None = None
+    title: str | None = None
+    description: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_names(self.resource, self.uri)
+        if self.uri is not None and "{" in self.resource + self.uri:
+            raise ValueError("a template cannot be shown under another URI")
+
+
+class Names:
+    """The names of one kind of thing: shown, and the server's own.
+
+    Args:
+        expose: The server's own names or globs of what is shown. None: everything.
+        hide: The server's own names or globs of what is not.
+        shown: Own name -> shown name, of each thing that a rule is about.
+        are_uris: Whether these are URIs, which can be written in more ways than names.
+    """
+
+    __slots__ = ("_are_uris", "_expose", "_guarded", "_hide", "_renamed", "_shown", "hides_nothing")
+
+    def __init__(
+        self,
+        *,
+        expose: Collection[str] | None,
+        hide: Collection[str],
+        shown: Mapping[str, str],
+        are_uris: bool = False,
+    ) -> None:
+        for names in (expose or (), hide):
+            matcher(names)
+        self._are_uris = are_uris
+        self._expose: Matcher | None = None
+        if expose is not None:
+            self._expose = matcher([*expose, *map(resolved, expose)] if are_uris else expose)
+        self._hide = matcher([*hide, *map(self._folded, hide)])
+        self._shown = dict(shown)
+        self._renamed = {name: own for own, name in shown.items() if name != own}
+        if len(self._renamed) != sum(name != own for own, name in shown.items()):
+            raise ValueError("two things are shown under one name")
+        self._guarded = frozenset(map(self._folded, shown))
+        self.hides_nothing = expose is None and not hide and not self._renamed
+        """Whether everything is shown, each thing under its own name."""
+
+    def own(self, name: str) -> str | None:
+        """The server's own name of what is shown as `name`; None if nothing is."""
+        own = self._renamed.get(name)
+        if own is not None:
+            return own if self._exposes(own) else None
+        if self._shown.get(name, name) != name or not self._exposes(name):
+            return None
+        if name not in self._shown and self._guarded and self._folded(name) in self._guarded:
+            return None
+        return name
+
+    def shown(self, own: str) -> str | None:
+        """What a thing of the server's is shown as; None if it is not."""
+        name = self._shown.get(own, own)
+        return name if self.own(name) == own else None
+
+    def _exposes(self, own: str) -> bool:
+        if len(own) > MAX_NAME or self._hide(own) or self._hide(self._folded(own)):
+            return False
+        if self._expose is None:
+            return True
+        return self._expose(own) and (not self._are_uris or self._expose(resolved(own)))
+
+    def _folded(self, name: str) -> str:
+        return folded(resolved(name) if self._are_uris else name)
+
+
+def _check_names(own: str, shown: str | None) -> None:
+    if not own or shown == "":
+        raise ValueError("a name must not be empty")
+
+
+def _check_arguments(pin: Collection[str], hide: Collection[str], default: Collection[str]) -> None:
+    matcher(hide)
+    for argument in (*pin, *default):
+        if argument in hide or (argument in pin and argument in default):
+            raise ValueError(
+                f"the argument {argument!r} is pinned, hidden or has a default: one of the three"
+            )
+
+
+def _check_schema(argument: str, schema: JSON | object) -> None:
+    """Refuse what takes long on hostile values, or would have to be fetched."""
+    if isinstance(schema, Mapping):
+        for keyword, member in schema.items():
+            if keyword in _PATTERNS:
+                raise ValueError(f"narrow[{argument!r}] takes no {keyword}")
+            _check_schema(argument, member)
+    elif isinstance(schema, list | tuple):
+        for member in schema:
+            _check_schema(argument, member)
