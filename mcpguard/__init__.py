@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
     from mcpguard.interceptors.result_cache import ResultCache as ResultCache
     from mcpguard.interceptors.retry import Retry as Retry
+    from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
 
@@ -95,6 +96,7 @@ _HOMES = {
     "interceptors.rate_limit": ("RateLimit",),
     "interceptors.result_cache": ("ResultCache",),
     "interceptors.retry": ("Retry",),
+    "interceptors.text_hygiene": ("TextHygiene",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
 }

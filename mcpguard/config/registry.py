@@ -34,6 +34,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
         "retry": "mcpguard.interceptors.retry:Retry",
+        "text_hygiene": "mcpguard.interceptors.text_hygiene:TextHygiene",
     },
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",
