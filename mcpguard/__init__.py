@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.view import ResourceView as ResourceView
     from mcpguard.interceptors.view import ToolView as ToolView
     from mcpguard.interceptors.view import View as View
+    from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
 
@@ -108,6 +109,7 @@ _HOMES = {
     "interceptors.retry": ("Retry",),
     "interceptors.tool_pinning": ("ToolPinning",),
     "interceptors.view": ("PromptView", "ResourceView", "ToolView", "View"),
+    "interceptors.text_hygiene": ("TextHygiene",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
 }

@@ -37,6 +37,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "retry": "mcpguard.interceptors.retry:Retry",
         "tool_pinning": "mcpguard.interceptors.tool_pinning:ToolPinning",
         "view": "mcpguard.interceptors.view:View",
+        "text_hygiene": "mcpguard.interceptors.text_hygiene:TextHygiene",
     },
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",
