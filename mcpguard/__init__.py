@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from mcpguard.core.run import current_run as current_run
     from mcpguard.core.scope import Match as Match
     from mcpguard.core.scope import Scope as Scope
+    from mcpguard.core.servers import Labelled as Labelled
+    from mcpguard.core.servers import ServerOptions as ServerOptions
+    from mcpguard.core.servers import ToolOptions as ToolOptions
     from mcpguard.core.verdict import ALLOW as ALLOW
     from mcpguard.core.verdict import Allow as Allow
     from mcpguard.core.verdict import Ask as Ask
@@ -60,6 +63,10 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.circuit_breaker import CircuitBreaker as CircuitBreaker
     from mcpguard.interceptors.concurrency import Concurrency as Concurrency
     from mcpguard.interceptors.deadline import Deadline as Deadline
+    from mcpguard.interceptors.flow_control import ContentLabel as ContentLabel
+    from mcpguard.interceptors.flow_control import DestinationRule as DestinationRule
+    from mcpguard.interceptors.flow_control import FlowControl as FlowControl
+    from mcpguard.interceptors.flow_control import FlowRule as FlowRule
     from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
     from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
@@ -93,6 +100,7 @@ _HOMES = {
     "core.result": ("Denial", "Fate", "Outcome", "Result", "WireError"),
     "core.run": ("Run", "current_run"),
     "core.scope": ("Match", "Scope"),
+    "core.servers": ("Labelled", "ServerOptions", "ToolOptions"),
     "core.verdict": ("ALLOW", "Allow", "Ask", "Deny", "Rewrite", "Verdict"),
     "core.views": ("Coverage", "Explanation"),
     "core.wire": ("JSON", "JSONObject"),
@@ -103,6 +111,7 @@ _HOMES = {
     "interceptors.circuit_breaker": ("CircuitBreaker",),
     "interceptors.concurrency": ("Concurrency",),
     "interceptors.deadline": ("Deadline",),
+    "interceptors.flow_control": ("ContentLabel", "DestinationRule", "FlowControl", "FlowRule"),
     "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
     "interceptors.rate_limit": ("RateLimit",),
     "interceptors.result_cache": ("ResultCache",),

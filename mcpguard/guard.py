@@ -21,6 +21,7 @@ from mcpguard.core.linked import ANONYMOUS, Handle, Linked, OnDeny
 from mcpguard.core.order import arrange
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import STOPPED, Run, Stops, bound, current_run
+from mcpguard.core.servers import ServerOptions
 from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained
 from mcpguard.core.wire import JSON
 from mcpguard.seams.callers import Binding
@@ -45,6 +46,8 @@ class Guard:
         clock: Time, for limits and records.
         store: Where interceptors keep their state that have no store of their own. None: in memory, each its
             own. The guard does not close a store that it is given.
+        servers: What is declared of servers, by the names they are wrapped with: who shares them, and labels
+            for what is in them. Where some are declared, others cannot be wrapped.
         on_deny: `result` answers a denied tool call with an error result the model can read; `raise`
             raises `Denied`. Other methods get the SDK's own error type for `result`.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
@@ -63,6 +66,7 @@ class Guard:
         scrubber: Scrubber | None = None,
         clock: Clock = SYSTEM_CLOCK,
         store: Store | None = None,
+        servers: Mapping[str, ServerOptions] | None = None,
         on_deny: OnDeny = "result",
         anonymous: Literal["deny", "allow"] = "deny",
         digest_key: bytes | None = None,
@@ -80,11 +84,14 @@ class Guard:
         self._interceptors = tuple(interceptors)
         self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
         stops = Stops()
-        linked = Linked(arrange(self._interceptors), self._emitter, store=store, stops=stops)
+        declared = dict(servers or {})
+        linked = Linked(
+            arrange(self._interceptors), self._emitter, store=store, stops=stops, servers=declared
+        )
         self._handle = Handle(
             linked, stops=stops, clock=clock, on_deny=on_deny, anonymous=anonymous == "allow"
         )
-        self._shared_servers: Mapping[str, bool] = {}
+        self._servers: Mapping[str, ServerOptions] = declared
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -116,17 +123,16 @@ class Guard:
 
         policy = load_policy(path)
         built = policy.build()
-        guard = cls(
+        return cls(
             built.interceptors,
             sinks=(*built.sinks, *sinks),
             scrubber=scrubber,
             clock=clock,
+            servers=policy.servers,
             on_deny=policy.on_deny,
             anonymous=policy.anonymous,
             digest_key=digest_key,
         )
-        guard._shared_servers = {name: options.shared for name, options in policy.servers.items()}
-        return guard
 
     @asynccontextmanager
     async def run(
@@ -319,11 +325,12 @@ class Guard:
         return f"Guard([{labels}])"
 
     def _binding(self, name: str, run: Run | None, shared: bool | None) -> Binding:
-        if self._shared_servers and name not in self._shared_servers:
-            known = ", ".join(sorted(self._shared_servers))
-            raise ValueError(f"the policy declares the servers {known}; name={name!r} is none of them")
+        declared = self._servers.get(name)
+        if self._servers and declared is None:
+            known = ", ".join(sorted(self._servers))
+            raise ValueError(f"the declared servers are {known}; name={name!r} is none of them")
         if shared is None:
-            shared = self._shared_servers.get(name, False)
+            shared = declared is not None and declared.shared
         return Binding(handle=self._handle, name=name, run=run, shared=shared, register=self._register)
 
     def _register(self, connection: Connection) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from mcpguard.core.linked import OnDeny
+from mcpguard.core.servers import ServerOptions
 
 __all__ = ["SCHEMA_KEY", "Anonymous", "Content", "OnDeny", "ServerOptions"]
 
@@ -12,17 +13,6 @@ Anonymous: TypeAlias = Literal["deny", "allow"]
 
 SCHEMA_KEY: Final = "$schema"
 """The one key that is for editors and says nothing: a JSON file has no other way to name its schema."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions:
-    """What is said of one server, by the name it is wrapped with.
-
-    Args:
-        shared: Whether one session of it may serve several principals.
-    """
-
-    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

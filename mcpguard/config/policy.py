@@ -8,7 +8,7 @@ guardrail that is silently left out is worse than none. Reloading is not done he
 import hashlib
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -124,7 +124,7 @@ class Policy:
         found = [
             problem
             for plan, interceptor in zip(self._plans, self.interceptors, strict=True)
-            for problem in _warned(plan, interceptor, tuple(self.servers))
+            for problem in _warned(plan, interceptor, self.servers)
         ]
         if not self.interceptors:
             found.append(Problem("there are no interceptors: every call passes"))
@@ -226,7 +226,7 @@ def _digest(content: JSON, checked: Checked) -> str:
     return hashlib.sha256(canonical([content, order])).hexdigest()
 
 
-def _warned(plan: Plan[Interceptor], interceptor: Interceptor, servers: tuple[str, ...]) -> list[Problem]:
+def _warned(plan: Plan[Interceptor], interceptor: Interceptor, servers: Collection[str]) -> list[Problem]:
     try:
         sentences = [str(sentence) for sentence in interceptor.warnings(servers)]
     except Exception as error:

@@ -4,7 +4,7 @@ Methods come from outside, so only methods that some hook names get a chain of t
 one per direction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from mcpguard.core.chain import Chain, Step, link, link_gate
@@ -15,6 +15,7 @@ from mcpguard.core.host import Host
 from mcpguard.core.order import handled, handles
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run, Stops
+from mcpguard.core.servers import ServerOptions
 from mcpguard.core.wire import INPUT_METHODS, LIFECYCLE, Direction, is_notification
 
 __all__ = ["ANONYMOUS", "Handle", "Linked", "OnDeny"]
@@ -36,6 +37,7 @@ class Linked:
         emitter: Where events go, and the guard's clock.
         store: Where the guard keeps state; None leaves each interceptor to a store of its own.
         stops: Who may make no more calls.
+        servers: What the user declares of servers.
     """
 
     __slots__ = (
@@ -57,10 +59,11 @@ class Linked:
         *,
         store: object | None = None,
         stops: Stops | None = None,
+        servers: Mapping[str, ServerOptions] | None = None,
     ) -> None:
         self.steps = tuple(steps)
         self.emitter = emitter
-        host = Host(emitter, store)
+        host = Host(emitter, store, servers or {})
         for interceptor in dict.fromkeys(step.interceptor for step in steps):
             interceptor.join(host)
         named = {method for step in steps for method, _ in handled(step) if not method.endswith("*")}
