@@ -60,6 +60,10 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.circuit_breaker import CircuitBreaker as CircuitBreaker
     from mcpguard.interceptors.concurrency import Concurrency as Concurrency
     from mcpguard.interceptors.deadline import Deadline as Deadline
+    from mcpguard.interceptors.inbound_requests import ElicitationRule as ElicitationRule
+    from mcpguard.interceptors.inbound_requests import InboundRequests as InboundRequests
+    from mcpguard.interceptors.inbound_requests import RootsRule as RootsRule
+    from mcpguard.interceptors.inbound_requests import SamplingRule as SamplingRule
     from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
     from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
@@ -97,6 +101,7 @@ _HOMES = {
     "interceptors.circuit_breaker": ("CircuitBreaker",),
     "interceptors.concurrency": ("Concurrency",),
     "interceptors.deadline": ("Deadline",),
+    "interceptors.inbound_requests": ("ElicitationRule", "InboundRequests", "RootsRule", "SamplingRule"),
     "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
     "interceptors.rate_limit": ("RateLimit",),
     "interceptors.result_cache": ("ResultCache",),
