@@ -67,6 +67,10 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.flow_control import DestinationRule as DestinationRule
     from mcpguard.interceptors.flow_control import FlowControl as FlowControl
     from mcpguard.interceptors.flow_control import FlowRule as FlowRule
+    from mcpguard.interceptors.inbound_requests import ElicitationRule as ElicitationRule
+    from mcpguard.interceptors.inbound_requests import InboundRequests as InboundRequests
+    from mcpguard.interceptors.inbound_requests import RootsRule as RootsRule
+    from mcpguard.interceptors.inbound_requests import SamplingRule as SamplingRule
     from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
     from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
@@ -112,6 +116,7 @@ _HOMES = {
     "interceptors.concurrency": ("Concurrency",),
     "interceptors.deadline": ("Deadline",),
     "interceptors.flow_control": ("ContentLabel", "DestinationRule", "FlowControl", "FlowRule"),
+    "interceptors.inbound_requests": ("ElicitationRule", "InboundRequests", "RootsRule", "SamplingRule"),
     "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
     "interceptors.rate_limit": ("RateLimit",),
     "interceptors.result_cache": ("ResultCache",),

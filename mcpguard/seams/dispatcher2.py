@@ -234,7 +234,8 @@ def restamped(
     """Parameters and options for a rewritten request, with the headers derived again.
 
     The session copies the tool's name and marked arguments into headers before the dispatcher sees
-    them; they must not keep what a rewrite removed.
+    them; they must not keep what a rewrite removed. What the session puts into `_meta` of every request
+    stays as the rewrite has it.
 
     Args:
         session: Stamps the request.
@@ -252,8 +253,12 @@ def restamped(
         if name.lower() != MCP_NAME_HEADER.lower() and not name.lower().startswith(_PARAM_HEADER)
     }
     stamped: CallOptions = {**opts, "headers": headers}
-    data: dict[str, Any] = {"method": method, "params": dict(after)}
+    given = after.get("_meta")
+    meta: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+    data: dict[str, Any] = {"method": method, "params": {**after, **({"_meta": {**meta}} if meta else {})}}
     session._stamp(data, stamped)
+    if meta:
+        data["params"]["_meta"].update(meta)
     arguments = after.get("arguments")
     if facts is not None and isinstance(arguments, Mapping):
         for header in [one for one in headers if one.lower().startswith(_PARAM_HEADER)]:
