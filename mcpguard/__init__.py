@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.retry import Retry as Retry
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
+    from mcpguard.sinks.sqlite import SQLite as SQLite
 
 _HOMES = {
     "core.call": ("Call", "ToolFacts"),
@@ -97,6 +98,7 @@ _HOMES = {
     "interceptors.retry": ("Retry",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
+    "sinks.sqlite": ("SQLite",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -50,6 +50,7 @@ class Guard:
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         digest_key: Secret of the digests in events, 16 bytes at least; by default random, so that digests
             compare within one process only.
+        policy_digest: SHA-256 of the policy these interceptors were made from, for the record.
 
     Raises:
         GuardBuildError: If the interceptors cannot be linked. `OrderError` names the two that conflict.
@@ -66,6 +67,7 @@ class Guard:
         on_deny: OnDeny = "result",
         anonymous: Literal["deny", "allow"] = "deny",
         digest_key: bytes | None = None,
+        policy_digest: str | None = None,
     ) -> None:
         if on_deny not in ("result", "raise"):
             raise ValueError(f"on_deny is 'result' or 'raise', not {on_deny!r}")
@@ -78,7 +80,9 @@ class Guard:
                 f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
             )
         self._interceptors = tuple(interceptors)
-        self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
+        self._emitter = Emitter(
+            tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key, policy=policy_digest
+        )
         stops = Stops()
         linked = Linked(arrange(self._interceptors), self._emitter, store=store, stops=stops)
         self._handle = Handle(
@@ -88,6 +92,7 @@ class Guard:
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._emitter.about_policy()
 
     @classmethod
     def from_policy(
@@ -124,6 +129,7 @@ class Guard:
             on_deny=policy.on_deny,
             anonymous=policy.anonymous,
             digest_key=digest_key,
+            policy_digest=policy.digest,
         )
         guard._shared_servers = {name: options.shared for name, options in policy.servers.items()}
         return guard

@@ -178,7 +178,7 @@ def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision]]:
     for line in audit.read_text(encoding="utf-8", errors="replace").splitlines():
         if f'"{run_id}"' not in line:
             continue
-        event = json.loads(line)
+        event = json.loads(line)["record"]
         kinds[event["kind"]] += 1
         if event.get("method") != "tools/call":
             continue

@@ -20,6 +20,7 @@ from mcpguard.core.wire import (
     Direction,
     JSONObject,
     canonical,
+    digest,
     is_notification,
     mutable_copy,
 )
@@ -39,6 +40,16 @@ class ToolFacts:
 
     name: str
     definition: JSONObject = field(repr=False)
+    _digest: str | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical definition, 64 hexadecimal digits; worked out once."""
+        known = self._digest
+        if known is None:
+            known = hashlib.sha256(canonical(self.definition)).hexdigest()
+            object.__setattr__(self, "_digest", known)
+        return known
 
     @property
     def input_schema(self) -> JSONObject:
@@ -67,10 +78,11 @@ _ORIGIN: Final = "_origin"
 class _Derived:
     """What has been derived from a call's parameters so far."""
 
-    __slots__ = ("canonical", "fingerprint", "texts")
+    __slots__ = ("canonical", "digest", "fingerprint", "texts")
 
     def __init__(self) -> None:
         self.canonical: bytes | None = None
+        self.digest: tuple[bytes, str] | None = None
         self.fingerprint: str | None = None
         self.texts: tuple[str, ...] | None = None
 
@@ -237,6 +249,13 @@ class Call:
                 subject = {name: value for name, value in self.params.items() if name != "_meta"}
             derived.canonical = canonical(subject)
         return derived.canonical
+
+    def arguments_digest(self, key: bytes) -> str:
+        """Keyed digest of the canonical arguments."""
+        derived = self._derive()
+        if derived.digest is None or derived.digest[0] is not key:
+            derived.digest = key, digest(self.canonical_arguments, key)
+        return derived.digest[1]
 
     @property
     def fingerprint(self) -> str:
