@@ -47,7 +47,9 @@ def installed(session: nox.Session) -> dict[str, str]:
 @nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
 def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
-    extra = "[rules]" if sdk == "2.1.*" else "[demo,rules]"  # no release of mcp-server-git runs on it
+    extra = (
+        "[audit,rules]" if sdk == "2.1.*" else "[audit,demo,rules]"
+    )  # no release of mcp-server-git runs on it
     session.install(wheel(session) + extra, f"mcp=={sdk}", *dependencies("test"))
     command = ("-m", "pytest", "--numprocesses=auto", "--dist=loadscope")
     session.run("python", *command, *session.posargs, env=installed(session))
@@ -57,7 +59,7 @@ def tests(session: nox.Session, sdk: str) -> None:
 @nox.parametrize(("sdk", "release"), [("1.30.*", "3.*"), ("2.*", "4.*")], ids=["1.30", "2.x"])
 def coverage(session: nox.Session, sdk: str, release: str) -> None:
     """What the tests of core and seams reach, on one major of the SDK; `uncovered` says what they do not."""
-    extra = "[rules]"
+    extra = "[audit,rules]"
     session.install(
         wheel(session) + extra,
         f"mcp=={sdk}",
@@ -86,7 +88,7 @@ def uncovered(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, types and the direction of imports."""
     packages = ("mcp==2.*", *dependencies("lint"), *dependencies("test"), "fastmcp>=4", "nox")
-    session.install("-e", ".[rules]", *packages)
+    session.install("-e", ".[audit,rules]", *packages)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")

@@ -76,14 +76,15 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
     from mcpguard.interceptors.result_cache import ResultCache as ResultCache
     from mcpguard.interceptors.retry import Retry as Retry
+    from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
     from mcpguard.interceptors.tool_pinning import ToolPinning as ToolPinning
     from mcpguard.interceptors.view import PromptView as PromptView
     from mcpguard.interceptors.view import ResourceView as ResourceView
     from mcpguard.interceptors.view import ToolView as ToolView
     from mcpguard.interceptors.view import View as View
-    from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
+    from mcpguard.sinks.sqlite import SQLite as SQLite
 
 _HOMES = {
     "core.call": ("Call", "ToolFacts"),
@@ -126,6 +127,7 @@ _HOMES = {
     "interceptors.text_hygiene": ("TextHygiene",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
+    "sinks.sqlite": ("SQLite",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -53,6 +53,7 @@ class Guard:
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         digest_key: Secret of the digests in events, 16 bytes at least; by default random, so that digests
             compare within one process only.
+        policy_digest: SHA-256 of the policy these interceptors were made from, for the record.
 
     Raises:
         GuardBuildError: If the interceptors cannot be linked. `OrderError` names the two that conflict.
@@ -70,6 +71,7 @@ class Guard:
         on_deny: OnDeny = "result",
         anonymous: Literal["deny", "allow"] = "deny",
         digest_key: bytes | None = None,
+        policy_digest: str | None = None,
     ) -> None:
         if on_deny not in ("result", "raise"):
             raise ValueError(f"on_deny is 'result' or 'raise', not {on_deny!r}")
@@ -82,7 +84,9 @@ class Guard:
                 f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
             )
         self._interceptors = tuple(interceptors)
-        self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
+        self._emitter = Emitter(
+            tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key, policy=policy_digest
+        )
         stops = Stops()
         declared = dict(servers or {})
         linked = Linked(
@@ -95,6 +99,7 @@ class Guard:
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._emitter.about_policy()
 
     @classmethod
     def from_policy(
@@ -132,6 +137,7 @@ class Guard:
             on_deny=policy.on_deny,
             anonymous=policy.anonymous,
             digest_key=digest_key,
+            policy_digest=policy.digest,
         )
 
     @asynccontextmanager

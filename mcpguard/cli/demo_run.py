@@ -182,7 +182,7 @@ def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision], list[
     for line in audit.read_text(encoding="utf-8", errors="replace").splitlines():
         if f'"{run_id}"' not in line and not (is_open and '"state_changed"' in line):
             continue
-        event = json.loads(line)
+        event = json.loads(line)["record"]
         kind = event["kind"]
         kinds[kind] += 1
         is_open = kind != "run_closed"

@@ -44,6 +44,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",
         "logging": "mcpguard.sinks.logging:Logging",
+        "sqlite": "mcpguard.sinks.sqlite:SQLite",
     },
 }
 """Name in the policy file -> where the class is."""

@@ -32,7 +32,7 @@ class Patterns:
         if not patterns:
             raise ValueError("patterns holds no pattern, and would match nothing")
         try:
-            import re2  # type: ignore[import-untyped] # noqa: PLC0415 - an extra, loaded on use
+            import re2  # noqa: PLC0415 - an extra, loaded on use
         except ImportError:
             raise ValueError("patterns need google-re2: pip install 'mcpguard-inline[rules]'") from None
         options = re2.Options()

@@ -132,7 +132,7 @@ class Session1:
                 sent = request if call.params is given else _rebuilt(type(request), method, call.params)
                 kept.take(await self._send(sent, kept, **options))
             except anyio.get_cancelled_exc_class():
-                if chain.has_layers and method not in UNCANCELLED:
+                if chain.suspends and method not in UNCANCELLED:
                     await self._give_up(request_id)
                 raise
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`

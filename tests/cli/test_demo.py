@@ -208,7 +208,9 @@ class TestTheUsersRepository:
         assert document["effects"]["HEAD"]["before"].endswith(git(repository, "rev-parse", "HEAD")[:8])
         assert document["effects"]["HEAD"]["guarded"] == document["effects"]["HEAD"]["before"]
         assert sum(step["tool"] == "store_diff" for step in document["unguarded"]["steps"]) == 5
-        assert audit.read_bytes().startswith(b"what stood in the file before, \xff and not JSON\n{")
+        aside = tmp_path / "audit.jsonl.replaced-0"
+        assert aside.read_bytes() == b"what stood in the file before, \xff and not JSON"
+        assert audit.read_bytes().startswith(b'{"hash":')
         assert len(done.stdout) < 100_000
 
     def test_a_bare_one_with_one_commit_is_shown_in_plain_text(self, tmp_path: Path) -> None:
