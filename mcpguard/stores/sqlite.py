@@ -26,17 +26,7 @@ from mcpguard.stores.sqlite_rows import (
     read_record,
 )
 from mcpguard.stores.sqlite_steps import take_lease, take_step
-from mcpguard.stores.store import (
-    MAX_AMOUNT,
-    MEMBERS,
-    SLICES,
-    Account,
-    Amounts,
-    Hold,
-    Pace,
-    Record,
-    Refusal,
-)
+from mcpguard.stores.store import SLICES, Account, Amounts, Hold, Pace, Record, Refusal, counted
 from mcpguard.stores.total import Total
 
 __all__ = ["SQLiteStore"]
@@ -116,7 +106,7 @@ class SQLiteStore:
 
     async def reserve(self, accounts: Sequence[Account], amounts: Amounts) -> Hold | Refusal:
         """Take `amounts` from every account, or from none."""
-        taken = _counted(amounts)
+        taken = counted(amounts)
 
         def work(connection: sqlite3.Connection) -> _Taken | Refusal:
             time = self._clock.time()
@@ -148,7 +138,7 @@ class SQLiteStore:
         """Replace what `hold` took by what was really used."""
         if not isinstance(hold, _Taken):
             raise StoreError("this hold is another store's")
-        used = _counted(amounts)
+        used = counted(amounts)
         if used == hold.amounts or not hold.is_open:
             hold.is_open = False
             return
@@ -311,11 +301,3 @@ class _Taken(Hold):
         self.is_open = True
         self.rows: list[tuple[str, int | None, int]] = []
         self.seen: list[Sums] = []
-
-
-def _counted(amounts: Amounts) -> Amounts:
-    """As much of `amounts` as a file counts."""
-    most = max(amounts.calls, amounts.cost, amounts.tokens, amounts.bytes)
-    if most <= MAX_AMOUNT:
-        return amounts
-    return Amounts(**{what: min(getattr(amounts, what), MAX_AMOUNT) for what in MEMBERS})

@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "Refusal",
     "Store",
+    "counted",
 ]
 
 MAX_AMOUNT: Final = 2**53 - 1
@@ -62,6 +63,13 @@ class Amounts:
             amount = getattr(self, name)
             if amount < 0:
                 raise ValueError(f"{name} is at least 0, not {amount}")
+
+
+def counted(amounts: Amounts) -> Amounts:
+    """As much of `amounts` as a store outside this process counts."""
+    if max(amounts.calls, amounts.cost, amounts.tokens, amounts.bytes) <= MAX_AMOUNT:
+        return amounts
+    return Amounts(**{what: min(getattr(amounts, what), MAX_AMOUNT) for what in MEMBERS})
 
 
 @dataclass(frozen=True, slots=True)
