@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mcpguard.core.errors import PluginError as PluginError
     from mcpguard.core.errors import PolicyError as PolicyError
     from mcpguard.core.errors import SeamError as SeamError
+    from mcpguard.core.errors import StoreError as StoreError
     from mcpguard.core.events import Event as Event
     from mcpguard.core.events import Scrubber as Scrubber
     from mcpguard.core.events import Sink as Sink
@@ -85,6 +86,8 @@ if TYPE_CHECKING:
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
     from mcpguard.sinks.sqlite import SQLite as SQLite
+    from mcpguard.stores.opening import open_store as open_store
+    from mcpguard.stores.store import Store as Store
 
 _HOMES = {
     "core.call": ("Call", "ToolFacts"),
@@ -98,6 +101,7 @@ _HOMES = {
         "PluginError",
         "PolicyError",
         "SeamError",
+        "StoreError",
     ),
     "core.events": ("Event", "Scrubber", "Sink"),
     "core.interceptor": ("CallNext", "Common", "Interceptor", "Place"),
@@ -128,6 +132,8 @@ _HOMES = {
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
     "sinks.sqlite": ("SQLite",),
+    "stores.opening": ("open_store",),
+    "stores.store": ("Store",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

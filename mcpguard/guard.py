@@ -95,6 +95,7 @@ class Guard:
         self._handle = Handle(
             linked, stops=stops, clock=clock, on_deny=on_deny, anonymous=anonymous == "allow"
         )
+        self._own_store: Store | None = None
         self._servers: Mapping[str, ServerOptions] = declared
         self._lock = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -109,6 +110,7 @@ class Guard:
         sinks: Iterable[Sink] = (),
         scrubber: Scrubber | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        store: Store | None = None,
         digest_key: bytes | None = None,
     ) -> Self:
         """Build a guard from a policy file: YAML, JSON or TOML.
@@ -118,6 +120,8 @@ class Guard:
             sinks: Further sinks beside those the file names.
             scrubber: As for `Guard`.
             clock: As for `Guard`.
+            store: Takes the place of the store that the file names. One that the file names is opened here,
+                and closed by `aclose`.
             digest_key: As for `Guard`.
 
         Raises:
@@ -127,18 +131,21 @@ class Guard:
         from mcpguard.config.policy import load_policy
 
         policy = load_policy(path)
-        built = policy.build()
-        return cls(
+        built = policy.build(clock=clock, store=store)
+        guard = cls(
             built.interceptors,
             sinks=(*built.sinks, *sinks),
             scrubber=scrubber,
             clock=clock,
             servers=policy.servers,
+            store=built.store or store,
             on_deny=policy.on_deny,
             anonymous=policy.anonymous,
             digest_key=digest_key,
             policy_digest=policy.digest,
         )
+        guard._own_store = built.store
+        return guard
 
     @asynccontextmanager
     async def run(
@@ -312,8 +319,16 @@ class Guard:
             raise TypeError(f"stop takes a Run or a tenant's name, not {type(target).__name__}")
 
     async def aclose(self) -> None:
-        """Flush and close the sinks. Sessions stay open; what they do afterwards is no longer recorded."""
-        await self._emitter.aclose()
+        """Flush and close the sinks, and the store that the policy file named.
+
+        Sessions stay open. What they do afterwards is no longer recorded; where limits need that store, it is
+        denied.
+        """
+        try:
+            await self._emitter.aclose()
+        finally:
+            if self._own_store is not None:
+                await self._own_store.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -25,6 +25,8 @@ class Content:
         interceptors: One section for each interceptor: its options, or a list for several of a kind. They run
             in the canonical order, whatever the order here.
         audit: Where events go: a list of sinks, each a mapping from the sink's name to its options.
+        store: Where limits keep what has been used: `memory://`, `sqlite:///file` (a relative path starts
+            from this file's folder), `redis://host:port/number`. Not given: in this process's memory.
         on_deny: `result` answers a denied tool call with an error result the model can read; `raise` raises.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
     """
@@ -33,5 +35,6 @@ class Content:
     servers: Mapping[str, ServerOptions] = field(default_factory=dict[str, ServerOptions])
     interceptors: Mapping[str, object] = field(default_factory=dict[str, object])
     audit: Sequence[Mapping[str, object]] = ()
+    store: str | None = field(default=None, repr=False)
     on_deny: OnDeny = "result"
     anonymous: Anonymous = "deny"

@@ -19,10 +19,13 @@ from mcpguard.config.content import Anonymous, OnDeny, ServerOptions
 from mcpguard.config.document import Format, Reader, Unreadable, refuse_what_is_not_text
 from mcpguard.config.explain import spelled
 from mcpguard.config.plan import Plan
-from mcpguard.core.errors import PluginError, PolicyError, Problem
+from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.errors import PluginError, PolicyError, Problem, StoreError
 from mcpguard.core.events import Sink
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.wire import JSON, canonical
+from mcpguard.stores.opening import open_store
+from mcpguard.stores.store import Store
 
 __all__ = ["Built", "Options", "Policy", "ServerOptions", "load_policy", "parse_policy"]
 
@@ -45,11 +48,13 @@ class Options:
         on_deny: Whether a denied tool call is answered with an error result or raised.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         servers: The declared servers.
+        store: The URL of where limits keep what has been used, which may hold a password. None: in memory.
     """
 
     on_deny: OnDeny
     anonymous: Anonymous
     servers: Mapping[str, ServerOptions]
+    store: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +65,14 @@ class Built:
         interceptors: In canonical order, with no state yet.
         sinks: In the file's order, open.
         options: Everything else.
+        store: Where limits keep what has been used, open; whoever built it closes it. None: the file names
+            none, or another was given.
     """
 
     interceptors: tuple[Interceptor, ...]
     sinks: tuple[Sink, ...]
     options: Options
+    store: Store | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +94,8 @@ class Policy:
     options: Options
     _plans: tuple[Plan[Interceptor], ...] = field(repr=False)
     _sinks: tuple[Plan[Sink], ...] = field(repr=False)
+    _folder: Path = field(repr=False)
+    _store_line: int | None = field(repr=False)
 
     @property
     def on_deny(self) -> OnDeny:
@@ -102,18 +112,31 @@ class Policy:
         """The declared servers."""
         return self.options.servers
 
-    def build(self) -> Built:
-        """Make interceptors and sinks for one guard. Sinks open what they write to.
+    def build(self, *, clock: Clock = SYSTEM_CLOCK, store: Store | None = None) -> Built:
+        """Make interceptors and sinks for one guard. Sinks, and the store, open what they write to.
+
+        Args:
+            clock: The store's time.
+            store: Takes the place of the one the file names, which is then not opened.
 
         Raises:
-            PolicyError: If a sink refuses its options or cannot open its file; carries its line.
+            PolicyError: If a sink or the store cannot be opened, or refuses its options; carries its line.
             PluginError: If a plugin's constructor fails.
         """
         return Built(
             interceptors=tuple(plan.build() for plan in self._plans),
             sinks=tuple(plan.build() for plan in self._sinks),
             options=self.options,
+            store=self._store(clock) if store is None else None,
         )
+
+    def _store(self, clock: Clock) -> Store | None:
+        if self.options.store is None:
+            return None
+        try:
+            return open_store(self.options.store, clock=clock, folder=self._folder)
+        except StoreError as error:
+            raise PolicyError(f"store: {error}", source=self.source, line=self._store_line) from error
 
     def warnings(self) -> list[Problem]:
         """What is valid and probably not meant: rules that can never match, nothing enforced, twins.
@@ -194,9 +217,16 @@ def parse_policy(
         digest=_digest(root.plain(), checked),
         interceptors=checked.made,
         sinks=tuple(plan.name for plan in checked.sinks),
-        options=Options(on_deny=content.on_deny, anonymous=content.anonymous, servers=content.servers),
+        options=Options(
+            on_deny=content.on_deny,
+            anonymous=content.anonymous,
+            servers=content.servers,
+            store=content.store,
+        ),
         _plans=checked.interceptors,
         _sinks=checked.sinks,
+        _folder=folder or Path.cwd(),
+        _store_line=root.nearest(("store",)).line,
     )
 
 
