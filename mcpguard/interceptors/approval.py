@@ -11,8 +11,12 @@ from typing import Final, Literal, TypeAlias, Unpack
 
 import anyio
 
+from mcpguard.approvers.signing import Keys
+from mcpguard.approvers.stored import StoredApprover
 from mcpguard.approvers.terminal import TerminalApprover
 from mcpguard.core.call import Call
+from mcpguard.core.errors import GuardBuildError
+from mcpguard.core.host import Host
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import matcher
@@ -29,6 +33,8 @@ from mcpguard.detectors.approval import (
 from mcpguard.detectors.approval_rule import ApprovalRule
 from mcpguard.detectors.condition import Held
 from mcpguard.detectors.remembered import Remembered
+from mcpguard.stores.lent import lent
+from mcpguard.stores.store import Store
 
 __all__ = ["Answer", "Approval", "ApprovalRequest", "ApprovalRule", "Approved", "Approver", "Declined"]
 
@@ -44,7 +50,11 @@ class Approval(Interceptor):
 
     Args:
         rules: Calls that a person is asked about, beside those that other interceptors ask about.
-        approver: Who is asked: `terminal`, or in Python any function of a request.
+        approver: Who is asked: `terminal`; `store`, for answers by `mcpguard approvals`; or in Python any
+            function of a request.
+        keys: Public keys of those who may answer by way of the store.
+        store: Where questions are left for `store`. None: the guard's store.
+        poll: Seconds between two looks into the store.
         expires: Seconds after which silence is a refusal.
         remember: Seconds for which an answer that is to be remembered is, at the most.
         max_waiting: Calls that may wait at a time; more are refused.
@@ -64,7 +74,10 @@ class Approval(Interceptor):
         self,
         *,
         rules: Sequence[ApprovalRule] = (),
-        approver: Literal["terminal"] | Approver = "terminal",
+        approver: Literal["terminal", "store"] | Approver = "terminal",
+        keys: Collection[str] = (),
+        store: Store | None = None,
+        poll: float = 1.0,
         expires: float = 600.0,
         remember: float = 3600.0,
         max_waiting: int = 100,
@@ -74,15 +87,22 @@ class Approval(Interceptor):
         for position, rule in enumerate(rules):
             if not isinstance(rule, ApprovalRule):
                 raise TypeError(f"rules[{position}] is an ApprovalRule, not {type(rule).__name__}")
-        for name, seconds in (("expires", expires), ("remember", remember)):
+        for name, seconds in (("expires", expires), ("remember", remember), ("poll", poll)):
             if not 0 < seconds < 1e9:
                 raise ValueError(f"{name} is seconds, above 0, not {seconds}")
         if not max_waiting >= 1:
             raise ValueError(f"max_waiting is at least 1, not {max_waiting}")
-        if approver == "terminal":
-            approver = TerminalApprover()
-        if not callable(approver):
-            raise TypeError(f"approver is 'terminal' or a function of a request, not {approver!r}")
+        if approver != "store" and (keys or store is not None):
+            raise ValueError("keys and store are for approver='store'")
+        self._keys = Keys(keys) if approver == "store" else None
+        if isinstance(approver, str):
+            approver = (
+                _nobody if approver == "store" else TerminalApprover() if approver == "terminal" else approver
+            )
+        if isinstance(approver, str) or not callable(approver):
+            raise TypeError(f"approver is 'terminal', 'store' or a function of a request, not {approver!r}")
+        self._own = store
+        self._poll = poll
         self.rules = tuple(rules)
         self.can_ask = bool(rules)
         self._approver: Approver = approver
@@ -92,6 +112,22 @@ class Approval(Interceptor):
         self._policy = hashlib.sha256(repr((self.label, self.rules)).encode()).hexdigest()
         self._remembered = Remembered()
         self._waiting: dict[str, ApprovalRequest] = {}
+
+    def join(self, host: Host) -> None:
+        """Take what the guard lends. Where questions are left in a store, there has to be one.
+
+        Raises:
+            GuardBuildError: If there is none.
+        """
+        super().join(host)
+        if self._keys is None:
+            return
+        if self._own is None and host.store is None:
+            raise GuardBuildError(
+                f"{self.label} asks by way of a store: give the guard one, or Approval(store=)"
+            )
+        store = lent(host, self._own)
+        self._approver = StoredApprover(store, keys=self._keys, clock=host.clock, poll=self._poll)
 
     def check(self, call: Call) -> Verdict:
         """Ask about a call that a rule selects."""
@@ -201,6 +237,11 @@ class Approval(Interceptor):
     def _denied(self, call: Call, code: str, reason: str) -> Result:
         message = "This call needs a person's approval, which was not given. Do not repeat it."
         return call.denied(code=code, reason=reason, message=message)
+
+
+async def _nobody(request: ApprovalRequest) -> Answer:
+    """Who is asked by way of a store as long as no guard has lent one."""
+    return Declined(by="nobody", reason=f"there is no store to ask in about {request.id}")
 
 
 def _answered(call: Call) -> Call:

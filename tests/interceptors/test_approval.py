@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from chains import ADA, OK, Checking, Wire, linked, tool_call
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpguard import (
@@ -321,6 +321,7 @@ async def test_a_person_sees_every_value_escaped_and_where_it_came_from() -> Non
     ]
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
