@@ -16,6 +16,9 @@ DIST = HERE / ".nox" / "dist"
 SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
 """Lowest supported and newest of each major, and the 2.x that strands-agents resolves to."""
 
+EXTRAS = "approvals,audit,redis,rules"
+"""The extras whose code is tested everywhere."""
+
 CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]
 """The tests whose reach into core and seams is measured."""
 
@@ -47,10 +50,8 @@ def installed(session: nox.Session) -> dict[str, str]:
 @nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
 def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
-    extra = (
-        "[audit,rules]" if sdk == "2.1.*" else "[audit,demo,rules]"
-    )  # no release of mcp-server-git runs on it
-    session.install(wheel(session) + extra, f"mcp=={sdk}", *dependencies("test"))
+    demo = "" if sdk == "2.1.*" else ",demo"  # no release of mcp-server-git runs on 2.1
+    session.install(f"{wheel(session)}[{EXTRAS}{demo}]", f"mcp=={sdk}", *dependencies("test"))
     command = ("-m", "pytest", "--numprocesses=auto", "--dist=loadscope")
     session.run("python", *command, *session.posargs, env=installed(session))
 
@@ -59,14 +60,8 @@ def tests(session: nox.Session, sdk: str) -> None:
 @nox.parametrize(("sdk", "release"), [("1.30.*", "3.*"), ("2.*", "4.*")], ids=["1.30", "2.x"])
 def coverage(session: nox.Session, sdk: str, release: str) -> None:
     """What the tests of core and seams reach, on one major of the SDK; `uncovered` says what they do not."""
-    extra = "[audit,rules]"
-    session.install(
-        wheel(session) + extra,
-        f"mcp=={sdk}",
-        f"fastmcp=={release}",
-        *dependencies("test"),
-        "coverage[toml]>=7.6",
-    )
+    packages = (f"mcp=={sdk}", f"fastmcp=={release}", *dependencies("test"), "coverage[toml]>=7.6")
+    session.install(f"{wheel(session)}[{EXTRAS}]", *packages)
     session.run("coverage", "run", "-m", "pytest", *CORE_AND_SEAMS, env=installed(session))
 
 
@@ -88,7 +83,7 @@ def uncovered(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, types and the direction of imports."""
     packages = ("mcp==2.*", *dependencies("lint"), *dependencies("test"), "fastmcp>=4", "nox")
-    session.install("-e", ".[audit,rules]", *packages)
+    session.install("-e", f".[{EXTRAS}]", *packages)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")

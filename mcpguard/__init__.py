@@ -53,6 +53,12 @@ if TYPE_CHECKING:
     from mcpguard.guard import Guard as Guard
     from mcpguard.interceptors.access import Access as Access
     from mcpguard.interceptors.access import AccessRule as AccessRule
+    from mcpguard.interceptors.approval import Approval as Approval
+    from mcpguard.interceptors.approval import ApprovalRequest as ApprovalRequest
+    from mcpguard.interceptors.approval import ApprovalRule as ApprovalRule
+    from mcpguard.interceptors.approval import Approved as Approved
+    from mcpguard.interceptors.approval import Approver as Approver
+    from mcpguard.interceptors.approval import Declined as Declined
     from mcpguard.interceptors.argument_rules import Accepted as Accepted
     from mcpguard.interceptors.argument_rules import ArgumentRule as ArgumentRule
     from mcpguard.interceptors.argument_rules import ArgumentRules as ArgumentRules
@@ -115,6 +121,14 @@ _HOMES = {
     "core.wire": ("JSON", "JSONObject"),
     "guard": ("Guard",),
     "interceptors.access": ("Access", "AccessRule"),
+    "interceptors.approval": (
+        "Approval",
+        "ApprovalRequest",
+        "ApprovalRule",
+        "Approved",
+        "Approver",
+        "Declined",
+    ),
     "interceptors.argument_rules": ("Accepted", "ArgumentRule", "ArgumentRules", "PathRule", "UrlRule"),
     "interceptors.budget": ("Budget", "Price", "Usage"),
     "interceptors.circuit_breaker": ("CircuitBreaker",),

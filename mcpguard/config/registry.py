@@ -26,6 +26,7 @@ DISTRIBUTION: Final = "mcpguard-inline"
 BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     "interceptor": {
         "access": "mcpguard.interceptors.access:Access",
+        "approval": "mcpguard.interceptors.approval:Approval",
         "argument_rules": "mcpguard.interceptors.argument_rules:ArgumentRules",
         "budget": "mcpguard.interceptors.budget:Budget",
         "circuit_breaker": "mcpguard.interceptors.circuit_breaker:CircuitBreaker",

@@ -60,7 +60,7 @@ class Event:
         round: 0, or the number of the continuation.
         target: Tool or prompt name, or URI; at most 256 characters.
         interceptor: Who decided; `guard` for the guard itself.
-        verdict: Of a decision: `deny`, `ask`, `rewrite`, `change`; or `drop` of a notification.
+        verdict: Of a decision: `deny`, `ask`, `approve`, `rewrite`, `change`; or `drop` of a notification.
         state: Of a change: the new state.
         mode: `audit` where the verdict was reported and not taken.
         code: The stable code of a refusal or question.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from chains import ADA, OK, Wire, chain, linked, tool_call
 from httpx import URL
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpguard import (
@@ -302,6 +302,7 @@ STEPS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=8), st.sampled_from(["/", "\\", "%2f", "%5c", "\u2215", "//", "%252F"]))
 def test_no_path_escapes_its_root_by_being_encoded_again(steps: list[str], separator: str) -> None:
     """The oracle decodes all it can and walks the path; what it finds outside must be refused."""
@@ -430,6 +431,7 @@ def test_a_private_address_is_accepted_where_the_rule_says_so() -> None:
     assert judged(Accepted(url=UrlRule()), x="https://8.8.8.8/") is None
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from(list("/\\@:#?%.[]2fe0 \t\u3002\uff0fxa")), max_size=12))
 def test_no_url_reaches_another_host_by_what_is_put_before_the_listed_one(inserted: str) -> None:
     """What is accepted has a host that ends as the rule says, by a parser that is not the rule's."""
@@ -663,6 +665,7 @@ async def test_a_guarded_session_refuses_and_goes_on(schema: bool) -> None:
     assert server.calls("read") == [{"path": "/srv/a"}]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_no_text_passes_a_pattern_that_it_does_not_match_as_a_whole(text: str) -> None:
     """The oracle is a set of letters."""
