@@ -62,7 +62,9 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.retry import Retry as Retry
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
+    from mcpguard.sinks.otel import OpenTelemetryLogs as OpenTelemetryLogs
     from mcpguard.sinks.sqlite import SQLite as SQLite
+    from mcpguard.sinks.webhook import Webhook as Webhook
 
 _HOMES = {
     "core.call": ("Call", "ToolFacts"),
@@ -98,7 +100,9 @@ _HOMES = {
     "interceptors.retry": ("Retry",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
+    "sinks.otel": ("OpenTelemetryLogs",),
     "sinks.sqlite": ("SQLite",),
+    "sinks.webhook": ("Webhook",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -45,6 +45,7 @@ class CallView:
     duration_us: int = 0
     parent_id: str = ""
     run_id: str = ""
+    parent_run_id: str = ""
     tenant: str = ""
     user: str = ""
     agent: str = ""
@@ -106,6 +107,7 @@ class Selection:
 _TEXTS: Final = (
     "parent_id",
     "run_id",
+    "parent_run_id",
     "tenant",
     "user",
     "agent",

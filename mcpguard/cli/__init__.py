@@ -13,7 +13,7 @@ from typing import Final, NoReturn, Protocol, cast
 
 __all__ = ["main"]
 
-COMMANDS: Final = ("check", "plugins", "schema", "audit", "demo")
+COMMANDS: Final = ("check", "explain", "replay", "plugins", "schema", "audit", "demo")
 """Modules of this package, in the order of the help."""
 
 INTERRUPTED: Final = 130

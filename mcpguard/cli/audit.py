@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from mcpguard.cli import Command, Commands
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "run", "selecting"]
 
 _PATH = "the trail: a file in JSON Lines, its directory, or an SQLite file"
 
@@ -71,7 +71,7 @@ def _show(subcommands: "Commands") -> None:
     parser = subcommands.add_parser(
         "show", help="list calls and what became of them", description="List calls, oldest first."
     )
-    _selecting(parser)
+    selecting(parser)
     parser.add_argument("--follow", action="store_true", help="go on as calls are recorded, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.set_defaults(subcommand="show")
@@ -83,7 +83,7 @@ def _export(subcommands: "Commands") -> None:
         help="hand calls or records on in another shape",
         description="Write calls as OCSF events (API Activity) or CSV, records as CloudEvents or JSON Lines.",
     )
-    _selecting(parser)
+    selecting(parser)
     parser.add_argument(
         "--format", choices=("ocsf", "cloudevents", "jsonl", "csv"), required=True, help="the shape"
     )
@@ -95,7 +95,7 @@ def _stats(subcommands: "Commands") -> None:
     parser = subcommands.add_parser(
         "stats", help="figures by tool, outcome and denial", description="Figures about calls."
     )
-    _selecting(parser)
+    selecting(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.set_defaults(subcommand="stats")
 
@@ -106,13 +106,14 @@ def _report(subcommands: "Commands") -> None:
         help="write one HTML page that needs no server",
         description="Write a page with timeline, tables and every call. It loads nothing from anywhere.",
     )
-    _selecting(parser)
+    selecting(parser)
     parser.add_argument("--out", metavar="FILE", default="audit-report.html", help="where to")
     parser.add_argument("--title", default="Audit report", help="what the page calls itself")
     parser.set_defaults(subcommand="report")
 
 
-def _selecting(parser: argparse.ArgumentParser) -> None:
+def selecting(parser: argparse.ArgumentParser) -> None:
+    """Add the trail and what narrows it to a command's arguments."""
     parser.add_argument("path", metavar="PATH", help=_PATH)
     parser.add_argument("--run", dest="of_run", help="calls of this run only")
     parser.add_argument("--tool", help="calls of this tool, prompt or URI only")
