@@ -16,7 +16,7 @@ DIST = HERE / ".nox" / "dist"
 SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
 """Lowest supported and newest of each major, and the 2.x that strands-agents resolves to."""
 
-EXTRAS = "approvals,audit,redis,rules"
+EXTRAS = "approvals,audit,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
 
 CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]

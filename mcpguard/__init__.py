@@ -91,7 +91,9 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.view import View as View
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
+    from mcpguard.sinks.otel import OpenTelemetryLogs as OpenTelemetryLogs
     from mcpguard.sinks.sqlite import SQLite as SQLite
+    from mcpguard.sinks.webhook import Webhook as Webhook
     from mcpguard.stores.opening import open_store as open_store
     from mcpguard.stores.store import Store as Store
 
@@ -145,9 +147,11 @@ _HOMES = {
     "interceptors.text_hygiene": ("TextHygiene",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
+    "sinks.otel": ("OpenTelemetryLogs",),
     "sinks.sqlite": ("SQLite",),
     "stores.opening": ("open_store",),
     "stores.store": ("Store",),
+    "sinks.webhook": ("Webhook",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -13,7 +13,17 @@ from typing import Final, NoReturn, Protocol, cast
 
 __all__ = ["main"]
 
-COMMANDS: Final = ("check", "pin", "plugins", "schema", "approvals", "audit", "demo")
+COMMANDS: Final = (
+    "check",
+    "explain",
+    "replay",
+    "pin",
+    "plugins",
+    "schema",
+    "approvals",
+    "audit",
+    "demo",
+)
 """Modules of this package, in the order of the help."""
 
 INTERRUPTED: Final = 130

@@ -45,7 +45,9 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",
         "logging": "mcpguard.sinks.logging:Logging",
+        "otel": "mcpguard.sinks.otel:OpenTelemetryLogs",
         "sqlite": "mcpguard.sinks.sqlite:SQLite",
+        "webhook": "mcpguard.sinks.webhook:Webhook",
     },
 }
 """Name in the policy file -> where the class is."""

@@ -55,6 +55,17 @@ class Host:
             reason=reason,
         )
 
+    def spent(self, interceptor: "Interceptor", call: "Call", *, cost: int, currency: str) -> None:
+        """Report what a call has cost.
+
+        Args:
+            interceptor: Who knows.
+            call: Which call it is.
+            cost: In millionths of `currency`.
+            currency: Its code.
+        """
+        self.emitter.about("spent", call, interceptor=interceptor.label, cost=cost, currency=currency)
+
     def changed(
         self,
         interceptor: "Interceptor",

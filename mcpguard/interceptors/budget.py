@@ -250,6 +250,7 @@ class Budget(Interceptor):
             return await self._settled(call, result, taken)
         for hold in taken:
             await self.store.settle(hold, amounts)
+        self._record(call, amounts)
         return result
 
     def filter(self, call: Call, result: Result) -> Result:
@@ -312,6 +313,7 @@ class Budget(Interceptor):
                 _with_room(self._unfinished)[call.id] = (holds, used.bytes)
                 return result
         await self._close(call, holds, used)
+        self._record(call, used)
         return self._telling(result, holds) if self.tell and call.enforced else result
 
     def _used(self, call: Call, result: Result, held: Amounts, before: int) -> Amounts:
@@ -322,6 +324,12 @@ class Budget(Interceptor):
             what = str(error) if isinstance(error, Unreadable) else f"usage raised {type(error).__name__}"
             self.host.warn(self, call, code="usage_unreadable", reason=f"what was held stays charged: {what}")
         return _amounts(expense._replace(bytes=before + expense.bytes))
+
+    def _record(self, call: Call, used: Amounts) -> None:
+        """Say in the record what a call has cost."""
+        money = self._terms.money
+        if used.cost and money is not None and call.enforced:
+            self.host.spent(self, call, cost=used.cost, currency=money.currency)
 
     async def _close(self, call: Call, holds: Sequence[Hold], used: Amounts | None) -> None:
         """Settle holds, or release them. If the store fails they stay charged, and the answer is not lost."""
