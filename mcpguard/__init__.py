@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.inbound_requests import InboundRequests as InboundRequests
     from mcpguard.interceptors.inbound_requests import RootsRule as RootsRule
     from mcpguard.interceptors.inbound_requests import SamplingRule as SamplingRule
+    from mcpguard.interceptors.injection_scan import InjectionDetector as InjectionDetector
+    from mcpguard.interceptors.injection_scan import InjectionScan as InjectionScan
     from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
     from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
@@ -138,6 +140,7 @@ _HOMES = {
     "interceptors.deadline": ("Deadline",),
     "interceptors.flow_control": ("ContentLabel", "DestinationRule", "FlowControl", "FlowRule"),
     "interceptors.inbound_requests": ("ElicitationRule", "InboundRequests", "RootsRule", "SamplingRule"),
+    "interceptors.injection_scan": ("InjectionDetector", "InjectionScan"),
     "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
     "interceptors.rate_limit": ("RateLimit",),
     "interceptors.result_cache": ("ResultCache",),
