@@ -2,7 +2,8 @@
 
 What the file can say, Python can say: a section holds the arguments of a constructor. Everything is checked
 before anything is opened, all faults are reported at once, and a key that nobody knows is a fault: a
-guardrail that is silently left out is worse than none. Reloading is not done here.
+guardrail that is silently left out is worse than none. What a changed policy keeps of the one before it
+stands in `reload`.
 """
 
 import hashlib
@@ -77,6 +78,8 @@ class Policy:
         interceptors: In canonical order, to look at: a guard gets its own from `build`.
         sinks: The sinks' names, in the file's order.
         options: What it says beside interceptors and sinks.
+        plans: How to make each of the interceptors.
+        sink_plans: How to make each of the sinks.
     """
 
     source: str
@@ -84,8 +87,8 @@ class Policy:
     interceptors: tuple[Interceptor, ...]
     sinks: tuple[str, ...]
     options: Options
-    _plans: tuple[Plan[Interceptor], ...] = field(repr=False)
-    _sinks: tuple[Plan[Sink], ...] = field(repr=False)
+    plans: tuple[Plan[Interceptor], ...] = field(repr=False)
+    sink_plans: tuple[Plan[Sink], ...] = field(repr=False)
 
     @property
     def on_deny(self) -> OnDeny:
@@ -110,8 +113,8 @@ class Policy:
             PluginError: If a plugin's constructor fails.
         """
         return Built(
-            interceptors=tuple(plan.build() for plan in self._plans),
-            sinks=tuple(plan.build() for plan in self._sinks),
+            interceptors=tuple(plan.build() for plan in self.plans),
+            sinks=tuple(plan.build() for plan in self.sink_plans),
             options=self.options,
         )
 
@@ -123,7 +126,7 @@ class Policy:
         """
         found = [
             problem
-            for plan, interceptor in zip(self._plans, self.interceptors, strict=True)
+            for plan, interceptor in zip(self.plans, self.interceptors, strict=True)
             for problem in _warned(plan, interceptor, tuple(self.servers))
         ]
         if not self.interceptors:
@@ -195,8 +198,8 @@ def parse_policy(
         interceptors=checked.made,
         sinks=tuple(plan.name for plan in checked.sinks),
         options=Options(on_deny=content.on_deny, anonymous=content.anonymous, servers=content.servers),
-        _plans=checked.interceptors,
-        _sinks=checked.sinks,
+        plans=checked.interceptors,
+        sink_plans=checked.sinks,
     )
 
 

@@ -7,7 +7,7 @@ that has passed it. Names in an event (tools, URIs) come from outside and are cu
 import logging
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import Final, Literal, Protocol, TypeAlias, TypedDict, Unpack
@@ -38,6 +38,8 @@ Kind: TypeAlias = Literal[
     "run_opened",
     "run_closed",
     "stopped",
+    "policy_loaded",
+    "policy_refused",
 ]
 
 
@@ -48,9 +50,11 @@ class Event:
     Args:
         kind: `received`, `dispatched` and `completed` frame a request; `decision` is one interceptor's
             verdict other than allow; `notification` is a one-way message that passed or was dropped;
-            `warning` is what an interceptor saw coming; `state_changed` is a limit's or connection's state.
+            `warning` is what an interceptor saw coming; `state_changed` is a limit's or connection's state;
+            `policy_loaded` says what is enforced from here on, `policy_refused` that it stays what it was.
         seq: Position in this guard's stream, from 1.
         time: Seconds since the epoch, UTC.
+        policy: SHA-256 of the policy that decides, where the guard was made from a file.
         call_id: The logical call; the same over its rounds.
         parent_id: The call that an inbound request interrupts.
         round: 0, or the number of the continuation.
@@ -73,6 +77,7 @@ class Event:
     kind: Kind
     seq: int
     time: float
+    policy: str | None = None
     call_id: str | None = None
     parent_id: str | None = None
     round: int | None = None
@@ -163,6 +168,9 @@ class Emitter:
         clock: Gives events their time.
         scrubber: Cleans payloads; None keeps payloads out.
         key: Secret of the digests. A random one by default: then digests compare within this process only.
+        policy: SHA-256 of the policy that decides, if there is one.
+        before: What this one follows in the same stream: it has clock, scrubber and key from there, and goes
+            on counting.
     """
 
     def __init__(
@@ -172,16 +180,23 @@ class Emitter:
         clock: Clock,
         scrubber: Scrubber | None = None,
         key: bytes | None = None,
+        policy: str | None = None,
+        before: "Emitter | None" = None,
     ) -> None:
         self.sinks = tuple(sinks)
         self.clock = clock
         self.is_active = bool(self.sinks)
-        self.failures: dict[str, int] = {}
-        self._scrubber = scrubber
-        self._key = key or secrets.token_bytes(32)
-        self._numbers = count(1)
-        self._lock = threading.Lock()
-        self._is_closed = False
+        self.failures: dict[str, int] = {} if before is None else before.failures
+        self._scrubber: Scrubber | None = scrubber if before is None else before._scrubber
+        self._key: bytes = (key or secrets.token_bytes(32)) if before is None else before._key
+        self._policy = policy
+        self._numbers: Iterator[int] = count(1) if before is None else before._numbers
+        self._lock: threading.Lock = threading.Lock() if before is None else before._lock
+        self._closed: threading.Event = threading.Event() if before is None else before._closed
+
+    def following(self, sinks: Sequence[Sink], policy: str) -> "Emitter":
+        """An emitter for another policy in the same stream; calls under way go on with this one."""
+        return Emitter(sinks, clock=self.clock, policy=policy, before=self)
 
     def silent(self) -> "Emitter":
         """An emitter that records nothing, for what has been recorded already."""
@@ -238,6 +253,7 @@ class Emitter:
                 kind=kind,
                 seq=next(self._numbers),
                 time=self.clock.time(),
+                policy=self._policy,
                 run_id=run.id,
                 parent_run_id=None if run.parent is None else run.parent.id,
                 tenant=None if who is None else who.tenant,
@@ -265,6 +281,7 @@ class Emitter:
                     kind="state_changed",
                     seq=next(self._numbers),
                     time=self.clock.time(),
+                    policy=self._policy,
                     tenant=tenant,
                     server=server,
                     target=None if target is None else target[:MAX_NAME],
@@ -275,11 +292,24 @@ class Emitter:
                 )
             )
 
+    def about_policy(self, *, refused: str | None = None) -> None:
+        """The policy that decides from here on; or why another was refused, and this one stays."""
+        if self.is_active and self._policy is not None:
+            self._send(
+                Event(
+                    kind="policy_loaded" if refused is None else "policy_refused",
+                    seq=next(self._numbers),
+                    time=self.clock.time(),
+                    policy=self._policy,
+                    reason=None if refused is None else refused[:MAX_NAME],
+                )
+            )
+
     async def aclose(self) -> None:
         """Flush and close every sink, once; the first failure is raised after all have been tried."""
-        if self._is_closed:
+        if self._closed.is_set():
             return
-        self._is_closed = True
+        self._closed.set()
         first: Exception | None = None
         for sink in self.sinks:
             try:
@@ -296,6 +326,7 @@ class Emitter:
                 kind=kind,
                 seq=next(self._numbers),
                 time=self.clock.time(),
+                policy=self._policy,
                 call_id=call.id,
                 parent_id=call.parent,
                 round=call.round,
@@ -313,7 +344,7 @@ class Emitter:
         )
 
     def _send(self, event: Event) -> bool:
-        if self._is_closed:
+        if self._closed.is_set():
             return not any(getattr(sink, "strict", False) for sink in self.sinks)
         recorded = True
         for sink in self.sinks:
