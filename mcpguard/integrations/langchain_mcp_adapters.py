@@ -33,7 +33,7 @@ def guarded_client(guard: "Guard", connections: dict[str, Any], **options: Any) 
     base = framework("langchain_mcp_adapters.client", extra="langchain-mcp-adapters").MultiServerMCPClient
     load = framework("langchain_mcp_adapters.tools", extra="langchain-mcp-adapters").load_mcp_tools
 
-    class GuardedClient(base):  # type: ignore[misc]  # the class is known at run time only
+    class GuardedClient(base):  # type: ignore[misc, valid-type]  # the class is known at run time only
         """A client that guards each session it opens."""
 
         @asynccontextmanager

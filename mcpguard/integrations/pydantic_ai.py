@@ -1,7 +1,7 @@
 """pydantic-ai: an `MCPToolset` on a guarded FastMCP transport.
 
-`process_tool_call` would see the calls of the model's tools only; here the toolset's lists, resources, prompts
-and the calls of its apps are guarded too. What a server refuses reaches the model as a retry prompt.
+`process_tool_call` would see the calls of the model's tools only; here the toolset's lists, resources and
+prompts, and the calls of its apps, are guarded too. A refusal reaches the model as a retry.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -10,7 +10,7 @@ pytest.importorskip("fastmcp.client")
 
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
-from hosts import *  # noqa: F403
+from hosts import *
 from hosts import ANA, Face, Host, Server
 
 from mcpguard import Guard

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("langchain_mcp_adapters")
 
-from hosts import *  # noqa: F403
+from hosts import *
 from hosts import ANA, Face, Host, Server
 from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.tools import load_mcp_tools

@@ -16,7 +16,7 @@ from agents.models.interface import Model
 from agents.run_context import RunContextWrapper
 from agents.tool_context import ToolContext
 from agents.usage import Usage
-from hosts import *  # noqa: F403
+from hosts import *
 from hosts import ANA, Face, Host, Server
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pydantic_ai.mcp")
 
 from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
-from hosts import *  # noqa: F403
+from hosts import *
 from hosts import ANA, Face, Host, Server
 from pydantic_ai import Agent, RunContext
 from pydantic_ai.exceptions import ModelRetry

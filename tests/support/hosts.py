@@ -12,10 +12,13 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 from mcpguard import Guard, Principal
 from mcpguard.core.wire import LIFECYCLE
@@ -25,6 +28,8 @@ __all__ = [
     "Face",
     "Host",
     "Server",
+    "bare_session",
+    "parameters",
     "test_a_denied_call_is_an_answer_that_the_model_can_read",
     "test_a_run_on_a_background_thread_is_guarded",
     "test_an_allowed_call_is_carried_out",
@@ -77,6 +82,27 @@ class Server:
     def called(self) -> list[str]:
         """The tools that were called, in order."""
         return [one["params"]["name"] for one in self.got() if one.get("method") == "tools/call"]
+
+
+def parameters(server: Server) -> Any:
+    """What integrations take that open the session: a URL, or how to start a process."""
+    if server.url is not None:
+        return server.url
+    return StdioServerParameters(command=server.command, args=server.args)
+
+
+@asynccontextmanager
+async def bare_session(server: Server) -> AsyncIterator[Any]:
+    """A session of the SDK's, with nothing around it."""
+    made = parameters(server)
+    if isinstance(made, str):
+        module = import_module("mcp.client.streamable_http")
+        transport = (getattr(module, "streamable_http_client", None) or module.streamablehttp_client)(made)
+    else:
+        transport = stdio_client(made)
+    async with transport as (read, write, *_), ClientSession(read, write) as session:
+        await session.initialize()
+        yield session
 
 
 class Face(Protocol):

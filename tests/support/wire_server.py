@@ -91,7 +91,7 @@ class Requests(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class's name
+    def do_POST(self) -> None:
         told: list[dict[str, Any]] = []
         message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         reply = answer(message, told.append)
@@ -101,10 +101,10 @@ class Requests(BaseHTTPRequestHandler):
         events = "".join(f"event: message\ndata: {json.dumps(one)}\n\n" for one in [*told, reply])
         self._send(200, events.encode(), "text/event-stream")
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._send(405, b"")
 
-    def do_DELETE(self) -> None:  # noqa: N802
+    def do_DELETE(self) -> None:
         self._send(200, b"")
 
     def log_message(self, format: str, *args: object) -> None:
