@@ -6,8 +6,10 @@ in `seams`; what a policy file may say in `config`.
 
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -31,9 +33,21 @@ from mcpguard.stores.store import Store
 if TYPE_CHECKING:
     from mcp import Client, ClientSession
 
+    from mcpguard.config.policy import Built, Policy
+
 __all__ = ["Guard"]
 
 _Session = TypeVar("_Session", bound="ClientSession")
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a guard is from that was made from a policy file: what a reload starts from."""
+
+    path: Path
+    policy: "Policy"
+    built: "Built"
+    sinks: tuple[Sink, ...]
 
 
 class Guard:
@@ -97,7 +111,11 @@ class Guard:
         )
         self._own_store: Store | None = None
         self._servers: Mapping[str, ServerOptions] = declared
+        self._store = store
         self._lock = threading.Lock()
+        self._origin: _Origin | None = None
+        self._dropped: list[tuple[weakref.ref[Emitter], Sink]] = []
+        self._reloading = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self._emitter.about_policy()
@@ -145,7 +163,77 @@ class Guard:
             policy_digest=policy.digest,
         )
         guard._own_store = built.store
+        guard._origin = _Origin(Path(path).absolute(), policy, built, tuple(sinks))
+        guard._handle.is_reloadable = True
         return guard
+
+    def reload(self) -> bool:
+        """Read the policy file again, and enforce what it says now. A bad one is refused: the old one stays.
+
+        Sessions are kept. Calls under way finish on the chain they began with, in whatever thread they run.
+        A rule that has not changed goes on with what it has counted, and so does one that has and has an
+        `id`; others begin anew. `servers` counts for sessions that are wrapped afterwards.
+
+        Returns:
+            Whether the policy says something else than before.
+
+        Raises:
+            PolicyError: If the file is missing or says something wrong.
+            PluginError: If it uses a plugin that cannot be used.
+            GuardBuildError: If this guard was not made by `from_policy`, or the file's cannot be linked.
+        """
+        from mcpguard.config.policy import load_policy
+        from mcpguard.config.reload import refusal
+
+        with self._reloading:
+            if self._origin is None:
+                raise GuardBuildError(
+                    "there is no policy file: this guard was not made by Guard.from_policy()"
+                )
+            try:
+                policy = load_policy(self._origin.path)
+                if policy.digest == self._origin.policy.digest:
+                    return False
+                self._enforce(policy, self._origin)
+            except Exception as error:
+                self._emitter.about_policy(refused=refusal(error))
+                raise
+            return True
+
+    @asynccontextmanager
+    async def reloading(
+        self, *, every: float | None = 1.0, signals: Collection[int] = ()
+    ) -> AsyncGenerator[None]:
+        """Reload while inside, whenever the policy file changes. A bad policy is logged and recorded.
+
+        Args:
+            every: Seconds between two looks at the file; it is read once two looks see the same. None: it is
+                not looked at.
+            signals: Signals that reload too, `signal.SIGHUP` for one; in the main thread only.
+
+        Raises:
+            GuardBuildError: If this guard was not made by `from_policy`.
+            ValueError: If `every` is not positive, or nothing would ever reload.
+        """
+        from anyio import create_task_group
+
+        from mcpguard.config.reload import listen, watch
+
+        if self._origin is None:
+            raise GuardBuildError("there is no policy file: this guard was not made by Guard.from_policy()")
+        if every is not None and not every > 0:
+            raise ValueError(f"every is seconds, above 0, not {every}")
+        if every is None and not signals:
+            raise ValueError("neither every nor signals is given, so nothing would ever reload")
+        async with create_task_group() as tasks:
+            if every is not None:
+                tasks.start_soon(partial(watch, self._origin.path, self._reload_quietly, every=every))
+            if signals:
+                await tasks.start(listen, signals, self._reload_quietly)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
 
     @asynccontextmanager
     async def run(
@@ -324,7 +412,11 @@ class Guard:
         Sessions stay open. What they do afterwards is no longer recorded; where limits need that store, it is
         denied.
         """
+        with self._reloading:
+            dropped, self._dropped = self._dropped, []
         try:
+            for _, sink in dropped:
+                await sink.aclose()
             await self._emitter.aclose()
         finally:
             if self._own_store is not None:
@@ -353,6 +445,42 @@ class Guard:
         if shared is None:
             shared = declared is not None and declared.shared
         return Binding(handle=self._handle, name=name, run=run, shared=shared, register=self._register)
+
+    def _enforce(self, policy: "Policy", origin: "_Origin") -> None:
+        """Put another policy in the place of the one that is enforced, or raise and change nothing."""
+        from mcpguard.config.reload import renew, take_over
+
+        renewed = renew(policy, origin.policy, origin.built)
+        built = renewed.built
+        emitter = self._emitter.following((*built.sinks, *origin.sinks), policy.digest)
+        linked = Linked(
+            renewed.steps,
+            emitter,
+            store=self._store,
+            stops=self._handle.stops,
+            servers=policy.servers,
+            kept=renewed.kept,
+        )
+        take_over(renewed.changed)
+        for interceptor in renewed.kept:
+            interceptor.host = linked.host
+        self._dropped += [(weakref.ref(self._emitter), sink) for sink in renewed.dropped]
+        self._handle.swap(linked, on_deny=policy.on_deny, anonymous=policy.anonymous == "allow")
+        self._interceptors, self._emitter = built.interceptors, emitter
+        self._servers = policy.servers
+        self._origin = _Origin(origin.path, policy, built, origin.sinks)
+        emitter.about_policy()
+
+    async def _reload_quietly(self) -> None:
+        """Reload, and close the sinks that nothing writes to any more."""
+        from mcpguard.config.reload import quietly
+
+        await quietly(self.reload)
+        with self._reloading:
+            unused = [sink for emitter, sink in self._dropped if emitter() is None]
+            self._dropped = [entry for entry in self._dropped if entry[0]() is not None]
+        for sink in unused:
+            await sink.aclose()
 
     def _register(self, connection: Connection) -> None:
         with self._lock:

@@ -2,7 +2,8 @@
 
 What the file can say, Python can say: a section holds the arguments of a constructor. Everything is checked
 before anything is opened, all faults are reported at once, and a key that nobody knows is a fault: a
-guardrail that is silently left out is worse than none. Reloading is not done here.
+guardrail that is silently left out is worse than none. What a changed policy keeps of the one before it
+stands in `reload`.
 """
 
 import hashlib
@@ -85,6 +86,8 @@ class Policy:
         interceptors: In canonical order, to look at: a guard gets its own from `build`.
         sinks: The sinks' names, in the file's order.
         options: What it says beside interceptors and sinks.
+        plans: How to make each of the interceptors.
+        sink_plans: How to make each of the sinks.
     """
 
     source: str
@@ -92,8 +95,8 @@ class Policy:
     interceptors: tuple[Interceptor, ...]
     sinks: tuple[str, ...]
     options: Options
-    _plans: tuple[Plan[Interceptor], ...] = field(repr=False)
-    _sinks: tuple[Plan[Sink], ...] = field(repr=False)
+    plans: tuple[Plan[Interceptor], ...] = field(repr=False)
+    sink_plans: tuple[Plan[Sink], ...] = field(repr=False)
     _folder: Path = field(repr=False)
     _store_line: int | None = field(repr=False)
 
@@ -124,8 +127,8 @@ class Policy:
             PluginError: If a plugin's constructor fails.
         """
         return Built(
-            interceptors=tuple(plan.build() for plan in self._plans),
-            sinks=tuple(plan.build() for plan in self._sinks),
+            interceptors=tuple(plan.build() for plan in self.plans),
+            sinks=tuple(plan.build() for plan in self.sink_plans),
             options=self.options,
             store=self._store(clock) if store is None else None,
         )
@@ -146,7 +149,7 @@ class Policy:
         """
         found = [
             problem
-            for plan, interceptor in zip(self._plans, self.interceptors, strict=True)
+            for plan, interceptor in zip(self.plans, self.interceptors, strict=True)
             for problem in _warned(plan, interceptor, self.servers)
         ]
         if not self.interceptors:
@@ -223,8 +226,8 @@ def parse_policy(
             servers=content.servers,
             store=content.store,
         ),
-        _plans=checked.interceptors,
-        _sinks=checked.sinks,
+        plans=checked.interceptors,
+        sink_plans=checked.sinks,
         _folder=folder or Path.cwd(),
         _store_line=root.nearest(("store",)).line,
     )

@@ -8,7 +8,7 @@ import logging
 import secrets
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import Final, Literal, Protocol, TypeAlias, TypedDict, Unpack, cast
@@ -40,6 +40,7 @@ Kind: TypeAlias = Literal[
     "run_closed",
     "stopped",
     "policy_loaded",
+    "policy_refused",
     "spent",
 ]
 
@@ -52,9 +53,11 @@ class Event:
         kind: `received`, `dispatched` and `completed` frame a request; `decision` is one interceptor's
             verdict other than allow; `notification` is a one-way message that passed or was dropped;
             `warning` is what an interceptor saw coming; `state_changed` is a limit's or connection's state;
-            `policy_loaded` says what is enforced from here on; `spent` what a call has cost.
+            `policy_loaded` says what is enforced from here on, `policy_refused` that it stays what it was;
+            `spent` what a call has cost.
         seq: Position in this guard's stream, from 1.
         time: Seconds since the epoch, UTC.
+        policy: SHA-256 of the policy that decides, where the guard was made from a file.
         call_id: The logical call; the same over its rounds.
         parent_id: The call that an inbound request interrupts.
         round: 0, or the number of the continuation.
@@ -69,7 +72,6 @@ class Event:
         duration: Seconds from `received` to `completed`.
         intent: Of an outcome: the `seq` of the last `dispatched` of the same call; None if nothing was sent.
         trace_id: W3C trace id, where the call came in under a span.
-        policy: SHA-256 of the policy that decides, where the guard was made from a file.
         tool_digest: SHA-256 of the tool's definition as the server last listed it, where it is known.
         approver: Who said yes or no, of a decision that a person made.
         cost: What a call has cost, in millionths of `currency`.
@@ -84,6 +86,7 @@ class Event:
     kind: Kind
     seq: int
     time: float
+    policy: str | None = None
     call_id: str | None = None
     parent_id: str | None = None
     round: int | None = None
@@ -113,7 +116,6 @@ class Event:
     result_bytes: int | None = None
     intent: int | None = None
     trace_id: str | None = None
-    policy: str | None = None
     tool_digest: str | None = None
     approver: str | None = None
     cost: int | None = None
@@ -190,7 +192,6 @@ class _Details(TypedDict, total=False):
     result_bytes: int | None
     intent: int | None
     trace_id: str | None
-    policy: str | None
     tool_digest: str | None
     approver: str | None
     cost: int | None
@@ -211,6 +212,8 @@ class Emitter:
         scrubber: Cleans payloads; None keeps payloads out.
         key: Secret of the digests. A random one by default: then digests compare within this process only.
         policy: SHA-256 of the policy that decides, if there is one.
+        before: What this one follows in the same stream: it has clock, scrubber and key from there, and goes
+            on counting.
     """
 
     def __init__(
@@ -221,23 +224,28 @@ class Emitter:
         scrubber: Scrubber | None = None,
         key: bytes | None = None,
         policy: str | None = None,
+        before: "Emitter | None" = None,
     ) -> None:
         self.sinks = tuple(sinks)
         self.clock = clock
         self.is_active = bool(self.sinks)
-        self.failures: dict[str, int] = {}
-        self._scrubber = scrubber
-        self._key = key or secrets.token_bytes(32)
-        self._numbers = count(1)
-        self._lock = threading.Lock()
-        self._is_closed = False
+        self.failures: dict[str, int] = {} if before is None else before.failures
+        self._scrubber: Scrubber | None = scrubber if before is None else before._scrubber
+        self._key: bytes = (key or secrets.token_bytes(32)) if before is None else before._key
         self._policy = policy
-        self._intents: dict[str, int] = {}
+        self._numbers: Iterator[int] = count(1) if before is None else before._numbers
+        self._lock: threading.Lock = threading.Lock() if before is None else before._lock
+        self._closed: threading.Event = threading.Event() if before is None else before._closed
+        self._intents: dict[str, int] = {} if before is None else before._intents
         self._awaited: tuple[tuple[Sink, _Waiting], ...] = tuple(
             (sink, cast("_Waiting", sink)) for sink in self.sinks if getattr(sink, "waits", False)
         )
         self.waits = bool(self._awaited)
         """Whether `settled` has anything to wait for before a call goes out."""
+
+    def following(self, sinks: Sequence[Sink], policy: str) -> "Emitter":
+        """An emitter for another policy in the same stream; calls under way go on with this one."""
+        return Emitter(sinks, clock=self.clock, policy=policy, before=self)
 
     def silent(self) -> "Emitter":
         """An emitter that records nothing, for what has been recorded already."""
@@ -262,8 +270,6 @@ class Emitter:
             "arguments_digest": call.arguments_digest(self._key),
             "arguments_bytes": len(call.canonical_arguments),
         }
-        if self._policy is not None:
-            details["policy"] = self._policy
         if call.tool is not None:
             details["tool_digest"] = call.tool.digest
         number = next(self._numbers)
@@ -308,9 +314,7 @@ class Emitter:
         """Anything else that concerns a call."""
         if not self.is_active:
             return
-        if kind == "decision" and self._policy is not None:
-            details["policy"] = self._policy
-        elif kind == "cancelled":
+        if kind == "cancelled":
             details["intent"] = self._intents.pop(call.id, None)
         self._of_call(kind, call, details)
 
@@ -324,6 +328,7 @@ class Emitter:
                 kind=kind,
                 seq=next(self._numbers),
                 time=self.clock.time(),
+                policy=self._policy,
                 run_id=run.id,
                 parent_run_id=None if run.parent is None else run.parent.id,
                 tenant=None if who is None else who.tenant,
@@ -332,12 +337,6 @@ class Emitter:
                 reason=reason,
             )
         )
-
-    def about_policy(self) -> None:
-        """The policy that decides from here on."""
-        if self.is_active and self._policy is not None:
-            time = self.clock.time()
-            self._send(Event(kind="policy_loaded", seq=next(self._numbers), time=time, policy=self._policy))
 
     def about_state(
         self,
@@ -357,6 +356,7 @@ class Emitter:
                     kind="state_changed",
                     seq=next(self._numbers),
                     time=self.clock.time(),
+                    policy=self._policy,
                     tenant=tenant,
                     server=server,
                     target=None if target is None else target[:MAX_NAME],
@@ -367,11 +367,24 @@ class Emitter:
                 )
             )
 
+    def about_policy(self, *, refused: str | None = None) -> None:
+        """The policy that decides from here on; or why another was refused, and this one stays."""
+        if self.is_active and self._policy is not None:
+            self._send(
+                Event(
+                    kind="policy_loaded" if refused is None else "policy_refused",
+                    seq=next(self._numbers),
+                    time=self.clock.time(),
+                    policy=self._policy,
+                    reason=None if refused is None else refused[:MAX_NAME],
+                )
+            )
+
     async def aclose(self) -> None:
         """Flush and close every sink, once; the first failure is raised after all have been tried."""
-        if self._is_closed:
+        if self._closed.is_set():
             return
-        self._is_closed = True
+        self._closed.set()
         first: Exception | None = None
         for sink in self.sinks:
             try:
@@ -392,6 +405,8 @@ class Emitter:
             "method": call.method[:MAX_NAME],
             "direction": call.direction,
         }
+        if self._policy is not None:
+            members["policy"] = self._policy
         if call.parent is not None:
             members["parent_id"] = call.parent
         target = call.target
@@ -411,7 +426,7 @@ class Emitter:
         return self._send(_made(members))
 
     def _send(self, event: Event) -> bool:
-        if self._is_closed:
+        if self._closed.is_set():
             return not any(getattr(sink, "strict", False) for sink in self.sinks)
         recorded = True
         for sink in self.sinks:

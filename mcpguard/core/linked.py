@@ -12,6 +12,7 @@ from mcpguard.core.clock import Clock
 from mcpguard.core.events import Emitter
 from mcpguard.core.gate import Gate
 from mcpguard.core.host import Host
+from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.order import handled, handles
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run, Stops
@@ -38,6 +39,8 @@ class Linked:
         store: Where the guard keeps state; None leaves each interceptor to a store of its own.
         stops: Who may make no more calls.
         servers: What the user declares of servers.
+        kept: Those of the interceptors that go on from the chains before these, with what they know: they
+            do not join again.
     """
 
     __slots__ = (
@@ -46,6 +49,7 @@ class Linked:
         "_silent",
         "any_outbound",
         "emitter",
+        "host",
         "listens",
         "outbound",
         "steps",
@@ -60,12 +64,14 @@ class Linked:
         store: object | None = None,
         stops: Stops | None = None,
         servers: Mapping[str, ServerOptions] | None = None,
+        kept: Sequence[Interceptor] = (),
     ) -> None:
         self.steps = tuple(steps)
         self.emitter = emitter
-        host = Host(emitter, store, servers or {})
+        self.host = Host(emitter, store, servers or {})
         for interceptor in dict.fromkeys(step.interceptor for step in steps):
-            interceptor.join(host)
+            if not any(interceptor is one for one in kept):
+                interceptor.join(self.host)
         named = {method for step in steps for method, _ in handled(step) if not method.endswith("*")}
         methods = named | LIFECYCLE | {_ANY_REQUEST, _ANY_NOTIFICATION}
         directions: tuple[Direction, Direction] = ("outbound", "inbound")
@@ -131,7 +137,7 @@ class Handle:
         anonymous: Whether calls may be made on nobody's behalf.
     """
 
-    __slots__ = ("anonymous", "clock", "linked", "on_deny", "stops")
+    __slots__ = ("anonymous", "clock", "is_reloadable", "linked", "on_deny", "stops")
 
     def __init__(
         self, linked: Linked, *, stops: Stops, clock: Clock, on_deny: OnDeny, anonymous: bool
@@ -141,6 +147,14 @@ class Handle:
         self.on_deny: OnDeny = on_deny
         self.anonymous = anonymous
         self.stops = stops
+        self.is_reloadable = False
+        """Whether other chains may take the place of these, so that nothing can be concluded from them."""
+
+    def swap(self, linked: Linked, *, on_deny: OnDeny, anonymous: bool) -> None:
+        """Let the calls that begin from now on meet other chains."""
+        self.anonymous = anonymous
+        self.on_deny = on_deny
+        self.linked = linked
 
     def refusal_code(self, run: Run) -> str | None:
         """Why no call may be made in `run` any more, or None."""

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeVar, Unpack
+from typing import Final, Self, TypeVar, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.host import Host
@@ -200,6 +200,12 @@ class Budget(Interceptor):
             self._keep_in(MemoryStore(clock=host.clock))
         elif self._given is None:
             self._keep_in(lent(host))
+
+    def take_over(self, before: Self) -> None:
+        """Go on from the same accounts, where this process's memory has them; know calls between rounds."""
+        if self._given is None and self.host.store is None and self.mode == before.mode:
+            self._keep_in(before.store)
+        self._unfinished, self._warned = before._unfinished, before._warned
 
     def check(self, call: Call) -> Verdict:
         """Look, without holding anything, so that nobody is asked about a call there is no budget for."""

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from math import ceil, isinf
-from typing import Final, Literal, TypeAlias, Unpack
+from typing import Final, Literal, Self, TypeAlias, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -119,6 +119,11 @@ class CircuitBreaker(Interceptor):
         self._breakers: OrderedDict[_Key, Breaker] = OrderedDict()
         self._lock = threading.Lock()
 
+    def take_over(self, before: Self) -> None:
+        """Go on with the same breakers, where they are those of the same things."""
+        if self._is_per_tool == before._is_per_tool:
+            self._breakers, self._lock = before._breakers, before._lock
+
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse the call while the breaker is open; else take note of what comes of it."""
         if not (self._watches_all or self._scope.match(call) is Match.YES):
@@ -127,6 +132,7 @@ class CircuitBreaker(Interceptor):
         began = self.host.clock.now()
         with self._lock:
             breaker = self._breakers.get(key) or self._made(key)
+            breaker.terms = self._terms
             before = breaker.state
             ticket = breaker.admit(began)
         if not isinstance(ticket, Ticket):

@@ -7,7 +7,7 @@ than guessed.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.linked import ANONYMOUS, Handle
@@ -48,6 +48,10 @@ class Binding:
             raise ValueError("name= is what the policy and the audit call this server; it must not be empty")
 
 
+_NOBODY: Final[tuple[Run | None, Principal | None]] = (None, None)
+_ANYBODY: Final[tuple[Run | None, Principal | None]] = (None, ANONYMOUS)
+
+
 class Callers:
     """Who uses one connection, and for what at the moment.
 
@@ -55,14 +59,13 @@ class Callers:
         binding: What the user said when wrapping.
     """
 
-    __slots__ = ("_handle", "_is_shared", "_nobody", "_owner", "_run", "_server", "active")
+    __slots__ = ("_handle", "_is_shared", "_owner", "_run", "_server", "active")
 
     def __init__(self, binding: Binding) -> None:
         self._handle = binding.handle
         self._server = binding.name
         self._is_shared = binding.shared
         self._run = binding.run
-        self._nobody = (None, self.principal_of(None))
         self._owner: Principal | None = None if binding.run is None else binding.run.principal
         self.active: dict[str, Call] = {}
         """Calls in flight that a server may interrupt, by id."""
@@ -78,7 +81,7 @@ class Callers:
         """Whose an outbound request is, or why nobody may make it. The lifecycle's may always be made."""
         run = self._run or bound_run()
         if run is None:
-            return self._nobody
+            return _ANYBODY if self._handle.anonymous else _NOBODY
         principal = self.principal_of(run)
         if method in LIFECYCLE:
             return run, principal

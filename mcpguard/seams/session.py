@@ -67,7 +67,9 @@ def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> An
     from mcpguard.seams.client2 import GuardedClient
 
     linked = binding.handle.linked
-    if options.get("cache") is not None and (linked.steps or linked.emitter.is_active or binding.shared):
+    if options.get("cache") is not None and (
+        linked.steps or linked.emitter.is_active or binding.shared or binding.handle.is_reloadable
+    ):
         raise SeamError("cache= would answer one principal with what another was given; leave it out")
     options = {"cache": None, **options}
     client = GuardedClient(server, **options)

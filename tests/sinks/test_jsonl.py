@@ -16,7 +16,7 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trails import event, lines_of, write_key
+from trails import event, kept, lines_of, write_key
 
 from mcpguard import JSON, Call, JsonLines
 from mcpguard.audit.note import Verifier
@@ -27,13 +27,6 @@ from mcpguard.core.events import Emitter
 from mcpguard.testing import FakeClock
 
 pytestmark = pytest.mark.anyio
-
-OWN = {"opened", "closed", "checkpoint", "dropped"}
-
-
-def kept(path: Path) -> list[dict[str, Any]]:
-    """The records of events, in order."""
-    return [record for record in records(open_trail(path)) if record["kind"] not in OWN]
 
 
 def own(path: Path, kind: str) -> list[dict[str, Any]]:

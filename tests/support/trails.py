@@ -6,10 +6,13 @@ from typing import Any
 
 from mcpguard import Event, JsonLines
 from mcpguard.audit.note import new_key
-from mcpguard.audit.reading import Segment, Trail
+from mcpguard.audit.reading import Segment, Trail, open_trail, records
 from mcpguard.audit.verify import Verdict, verify
 
 Lines = list[bytes]
+
+OWN = {"opened", "closed", "checkpoint", "dropped"}
+"""Records that are about the trail."""
 
 
 def event(seq: int = 1, **members: Any) -> Event:
@@ -56,3 +59,8 @@ def verified(lines: Lines | bytes, **options: Any) -> Verdict:
     notes = options.pop("notes", "")
     data = lines if isinstance(lines, bytes) else b"".join(lines)
     return verify(trail_of(data, notes=notes), **options)
+
+
+def kept(path: Path) -> list[dict[str, Any]]:
+    """The records of events, in order."""
+    return [record for record in records(open_trail(path)) if record["kind"] not in OWN]
