@@ -44,7 +44,7 @@ def installed(session: nox.Session) -> dict[str, str]:
 @nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
 def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
-    extra = "" if sdk == "2.1.*" else "[demo]"  # no release of mcp-server-git runs on it
+    extra = "[redis]" if sdk == "2.1.*" else "[demo,redis]"  # no release of mcp-server-git runs on it
     session.install(wheel(session) + extra, f"mcp=={sdk}", *dependencies("test"))
     session.run(
         "coverage",
@@ -52,7 +52,7 @@ def tests(session: nox.Session, sdk: str) -> None:
         "-m",
         "pytest",
         *session.posargs,
-        env=installed(session),
+        env={**installed(session), "MCPGUARD_REQUIRE_REDIS": os.environ.get("MCPGUARD_REQUIRE_REDIS", "1")},
     )
 
 
