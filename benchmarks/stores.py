@@ -1,4 +1,4 @@
-"""What a store costs: reserve and settle, beside the least that its file or its server can do; then 8 processes.
+"""What a store costs: reserve and settle, beside the least that its file or server can do; then 8 processes.
 
 The controls are one bare transaction, or one bare command, for each of the two steps. Redis takes part if
 there is a `redis-server` and its client.
