@@ -29,10 +29,18 @@ PASSWORD = "hun" + "ter2"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def kept_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for the tests that leave it as it is."""
     with running(tmp_path_factory.mktemp("redis")) as one:
         yield one
+
+
+@pytest.fixture
+def server(kept_running: Server) -> Server:
+    """A server that has nothing."""
+    with kept_running.client() as client:
+        client.flushall()
+    return kept_running
 
 
 @pytest.fixture
