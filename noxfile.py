@@ -44,7 +44,9 @@ def installed(session: nox.Session) -> dict[str, str]:
 @nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
 def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
-    extras = "rules,approvals" if sdk == "2.1.*" else "demo,rules,approvals"  # no mcp-server-git runs on 2.1
+    extras = (
+        "rules,approvals,jwt" if sdk == "2.1.*" else "demo,rules,approvals,jwt"
+    )  # no mcp-server-git runs on 2.1
     session.install(f"{wheel(session)}[{extras}]", f"mcp=={sdk}", *dependencies("test"))
     session.run(
         "coverage",
@@ -74,7 +76,7 @@ def coverage(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Style, types and the direction of imports."""
     packages = ("mcp==2.*", *dependencies("lint"), *dependencies("test"), "fastmcp>=4", "nox")
-    session.install("-e", ".[rules,approvals]", *packages)
+    session.install("-e", ".[rules,approvals,jwt]", *packages)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")

@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mcpguard.config.tokens import ClaimMap as ClaimMap
+    from mcpguard.config.tokens import Tokens as Tokens
     from mcpguard.core.call import Call as Call
     from mcpguard.core.call import ToolFacts as ToolFacts
     from mcpguard.core.clock import Clock as Clock
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mcpguard.core.errors import PluginError as PluginError
     from mcpguard.core.errors import PolicyError as PolicyError
     from mcpguard.core.errors import SeamError as SeamError
+    from mcpguard.core.errors import TokenRefused as TokenRefused
     from mcpguard.core.events import Event as Event
     from mcpguard.core.events import Scrubber as Scrubber
     from mcpguard.core.events import Sink as Sink
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from mcpguard.sinks.logging import Logging as Logging
 
 _HOMES = {
+    "config.tokens": ("ClaimMap", "Tokens"),
     "core.call": ("Call", "ToolFacts"),
     "core.clock": ("Clock",),
     "core.errors": (
@@ -90,6 +94,7 @@ _HOMES = {
         "PluginError",
         "PolicyError",
         "SeamError",
+        "TokenRefused",
     ),
     "core.events": ("Event", "Scrubber", "Sink"),
     "core.interceptor": ("CallNext", "Common", "Interceptor", "Place"),
