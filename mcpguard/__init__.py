@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mcpguard.approvers.elicitation import ElicitationApprover as ElicitationApprover
+    from mcpguard.approvers.terminal import TerminalApprover as TerminalApprover
     from mcpguard.config.tokens import ClaimMap as ClaimMap
     from mcpguard.config.tokens import Tokens as Tokens
     from mcpguard.core.call import Call as Call
@@ -82,6 +84,8 @@ if TYPE_CHECKING:
     from mcpguard.sinks.logging import Logging as Logging
 
 _HOMES = {
+    "approvers.elicitation": ("ElicitationApprover",),
+    "approvers.terminal": ("TerminalApprover",),
     "config.tokens": ("ClaimMap", "Tokens"),
     "core.call": ("Call", "ToolFacts"),
     "core.clock": ("Clock",),
