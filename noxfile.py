@@ -29,7 +29,7 @@ SDK_FREE = [
 ]
 """Tests in which no SDK takes part, or that look at more than a seam."""
 
-EXTRAS = "approvals,audit,redis,rules,webhook"
+EXTRAS = "approvals,audit,jwt,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
 
 CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]

@@ -8,6 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mcpguard.approvers.elicitation import ElicitationApprover as ElicitationApprover
+    from mcpguard.approvers.terminal import TerminalApprover as TerminalApprover
+    from mcpguard.config.tokens import ClaimMap as ClaimMap
+    from mcpguard.config.tokens import Tokens as Tokens
     from mcpguard.core.call import Call as Call
     from mcpguard.core.call import ToolFacts as ToolFacts
     from mcpguard.core.clock import Clock as Clock
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from mcpguard.core.errors import PolicyError as PolicyError
     from mcpguard.core.errors import SeamError as SeamError
     from mcpguard.core.errors import StoreError as StoreError
+    from mcpguard.core.errors import TokenRefused as TokenRefused
     from mcpguard.core.events import Event as Event
     from mcpguard.core.events import Scrubber as Scrubber
     from mcpguard.core.events import Sink as Sink
@@ -100,6 +105,9 @@ if TYPE_CHECKING:
     from mcpguard.stores.store import Store as Store
 
 _HOMES = {
+    "approvers.elicitation": ("ElicitationApprover",),
+    "approvers.terminal": ("TerminalApprover",),
+    "config.tokens": ("ClaimMap", "Tokens"),
     "core.call": ("Call", "ToolFacts"),
     "core.clock": ("Clock",),
     "core.errors": (
@@ -112,6 +120,7 @@ _HOMES = {
         "PolicyError",
         "SeamError",
         "StoreError",
+        "TokenRefused",
     ),
     "core.events": ("Event", "Scrubber", "Sink"),
     "core.interceptor": ("CallNext", "Common", "Interceptor", "Place"),

@@ -24,12 +24,13 @@ from mcpguard import (
     Deadline,
     Declined,
     Deny,
+    ElicitationApprover,
     Guard,
     Principal,
     Run,
+    TerminalApprover,
     ToolFacts,
 )
-from mcpguard.approvers.terminal import TerminalApprover
 from mcpguard.config import parse_policy
 from mcpguard.detectors.approval import Answer, shown_arguments
 from mcpguard.testing import FakeClock, FakeServer, Gate, RecordingSink
@@ -507,3 +508,51 @@ def test_a_preview_says_that_it_would_ask() -> None:
     """And sends nothing."""
     guard = Guard([Approval(rules=[EVERY], approver=Person(Approved()))])
     assert guard.explain(tool_call()).verdict == "ask"
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({"action": "accept", "content": {"decision": "approve"}}, Approved(by="elicitation")),
+        (
+            {"action": "accept", "content": {"decision": "approve", "remember": "run"}},
+            Approved(by="elicitation", remember="run"),
+        ),
+        (
+            {"action": "accept", "content": {"decision": "deny", "reason": "no"}},
+            Declined(by="elicitation", reason="no"),
+        ),
+        ({"action": "accept", "content": {"decision": True}}, Declined(by="elicitation")),
+        ({"action": "accept", "content": {}}, Declined(by="elicitation")),
+        ({"action": "accept"}, Declined(by="elicitation")),
+        ({"action": "decline", "content": {"decision": "approve"}}, Declined(by="elicitation")),
+        ({"action": "cancel", "content": {"decision": "approve"}}, Declined(by="elicitation")),
+        ({}, Declined(by="elicitation")),
+    ],
+)
+async def test_a_host_approves_only_by_an_accepted_form_that_says_so(result: Any, expected: Answer) -> None:
+    """It reads the same lines as everybody else."""
+    asked: list[Any] = []
+
+    async def ask(params: Any) -> Any:
+        asked.append(params)
+        return result
+
+    one = Asking(ElicitationApprover(ask))
+    code = await one.call(path="a\u202eb")
+    assert code == (None if isinstance(expected, Approved) else "approval_denied")
+    assert r'path = "a\u202eb"' in asked[0]["message"]
+    assert one.approval.status()["remembered"] == 0
+    request = ApprovalRequest(
+        id="1",
+        digest="d",
+        principal=None,
+        run=None,
+        server="a",
+        method="tools/call",
+        target="b",
+        questions=(),
+        arguments=(),
+        expires=0.0,
+    )
+    assert await ElicitationApprover(ask)(request) == expected
