@@ -383,6 +383,22 @@ async def test_a_line_that_a_crash_cut_short_is_cut_off_and_told(tmp_path: Path,
     assert (check(tmp_path).state, check(tmp_path).crashes) == ("intact", 1)
 
 
+@pytest.mark.parametrize("left", ["an empty file", "no file"])
+async def test_a_process_killed_while_it_rotates_is_a_crash_that_shows(tmp_path: Path, left: str) -> None:
+    """Between the old file's end and the new one's first record, and between the two renames."""
+    sink = JsonLines(tmp_path)
+    sink.emit(event(1))
+    await sink.aclose()
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(b"".join(lines_of(file)[:-1]))
+    file.rename(tmp_path / "events.000001.jsonl")
+    if left == "an empty file":
+        file.touch()
+    await JsonLines(tmp_path).aclose()
+    assert own(tmp_path, "opened")[1]["unclean"] is True
+    assert (check(tmp_path).state, check(tmp_path).crashes) == ("intact", 1)
+
+
 async def test_a_trail_that_was_changed_is_set_aside_and_stays_tampered(tmp_path: Path) -> None:
     """Going on must neither hide what was done nor stop the agent."""
     file = tmp_path / "events.jsonl"
