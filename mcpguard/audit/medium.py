@@ -234,7 +234,8 @@ class FileMedium:
                 members = {"lost": "replaced"}
             if len(segments) == 1:
                 return Start(Stream(), members)
-            stream, *_ = _read(segments[-2])
+            stream, before, *_ = _read(segments[-2])
+            members = {**before, **members}
             stream = stream or Stream()
             stream.next_segment()
         elif last != self.files.path:

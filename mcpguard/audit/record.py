@@ -12,12 +12,23 @@ import json
 import math
 import secrets
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from mcpguard.core.events import Event
 from mcpguard.core.wire import JSON, canonical
 
-__all__ = ["MAX_PAYLOAD", "OwnKind", "Record", "commitment", "encode", "of_event", "payload_row", "text"]
+__all__ = [
+    "MAX_PAYLOAD",
+    "OMITTED",
+    "OwnKind",
+    "Record",
+    "commitment",
+    "encode",
+    "of_event",
+    "payload_row",
+    "text",
+]
 
 Record: TypeAlias = dict[str, str | int | bool]
 
@@ -26,6 +37,9 @@ OwnKind: TypeAlias = Literal["opened", "closed", "dropped", "checkpoint"]
 
 MAX_PAYLOAD: Final = 65_536
 """Bytes of a payload in canonical form; a larger one is left out, and the record says so."""
+
+OMITTED: Final[JSON] = MappingProxyType({})
+"""Stands, as itself and not as a value, for a payload that is too large to wait in a queue."""
 
 MAX_INTEGER: Final = 2**53 - 1
 """Beyond it JSON numbers are not the same everywhere (RFC 8785, 3.2.2.3); a larger one is a string."""
@@ -79,6 +93,8 @@ def payload_row(seq: int, payload: JSON) -> tuple[str, bytes] | None:
         seq: Position of the record that commits to it.
         payload: Cleaned arguments or result.
     """
+    if payload is OMITTED:
+        return None
     try:
         body = canonical(_finite(payload))
     except (TypeError, ValueError, RecursionError):

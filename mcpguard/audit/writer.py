@@ -9,6 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Final, Literal, TypeAlias, get_args
@@ -18,6 +19,7 @@ from anyio.lowlevel import current_token
 
 from mcpguard.audit.medium import Medium, Start
 from mcpguard.audit.note import Signer
+from mcpguard.audit.record import MAX_PAYLOAD, OMITTED
 from mcpguard.audit.stream import Entry
 from mcpguard.core.clock import Clock
 from mcpguard.core.events import Event
@@ -38,6 +40,9 @@ SYNC_SECONDS: Final = 1.0
 
 MAX_BATCH: Final = 2_000
 """Events in one batch."""
+
+MAX_WAITING: Final = 4 * MAX_PAYLOAD
+"""Bytes of what was called or answered, beyond which its payload is left out before it waits in the queue."""
 
 HARD_LIMIT: Final = 4
 """Times the queue's limit that it holds at most, while callers wait for it to shrink."""
@@ -156,6 +161,11 @@ class Writer:
                 self.dropped += 1
                 self._unreported += 1
             raise BufferError("the queue of the audit trail is full")
+        if (
+            event.payload is not None
+            and max(event.arguments_bytes or 0, event.result_bytes or 0) > MAX_WAITING
+        ):
+            event = replace(event, payload=OMITTED)
         queue.append(event)
         if self._is_idle:
             self._rouse()

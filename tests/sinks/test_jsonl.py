@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trails import event, kept, lines_of, write_key
 
-from mcpguard import JSON, Call, JsonLines
+from mcpguard import JSON, Call, Guard, JsonLines
 from mcpguard.audit.note import Verifier
 from mcpguard.audit.reading import open_trail, records
 from mcpguard.audit.verify import Verdict, verify
 from mcpguard.core.clock import SYSTEM_CLOCK
 from mcpguard.core.events import Emitter
-from mcpguard.testing import FakeClock
+from mcpguard.testing import FakeClock, FakeServer
 
 pytestmark = pytest.mark.anyio
 
@@ -212,6 +213,22 @@ async def test_what_no_record_can_hold_costs_the_payload_and_not_the_event(tmp_p
     assert sum(len(line) for line in lines_of(tmp_path / "events.jsonl")) < 10_000
 
 
+async def test_a_payload_that_is_too_large_does_not_wait_in_the_queue(tmp_path: Path) -> None:
+    """A queue of ten thousand results of ten megabytes would be the end of the process."""
+    sink = JsonLines(tmp_path)
+    large = ["x" * 10_000_000]
+    alive = weakref.ref(large_one := _Kept(large))
+    sink.emit(event(1, payload=large_one, result_bytes=10_000_000))
+    del large_one
+    assert alive() is None
+    await sink.aclose()
+    assert kept(tmp_path)[0]["payload_omitted"] is True
+
+
+class _Kept(list[Any]):
+    """A list that can be watched."""
+
+
 async def test_nothing_is_emitted_after_closing(tmp_path: Path) -> None:
     """Closing twice is closing once."""
     sink = JsonLines(tmp_path / "events.jsonl", mode="strict")
@@ -356,6 +373,22 @@ async def test_a_line_that_a_crash_cut_short_is_cut_off_and_told(tmp_path: Path,
     assert numbers(tmp_path) == [1, 2]
     again = own(tmp_path, "opened")[1]
     assert (again["torn_bytes"], again["unclean"]) == (len(torn), True)
+    assert (check(tmp_path).state, check(tmp_path).crashes) == ("intact", 1)
+
+
+@pytest.mark.parametrize("left", ["an empty file", "no file"])
+async def test_a_process_killed_while_it_rotates_is_a_crash_that_shows(tmp_path: Path, left: str) -> None:
+    """Between the old file's end and the new one's first record, and between the two renames."""
+    sink = JsonLines(tmp_path)
+    sink.emit(event(1))
+    await sink.aclose()
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(b"".join(lines_of(file)[:-1]))
+    file.rename(tmp_path / "events.000001.jsonl")
+    if left == "an empty file":
+        file.touch()
+    await JsonLines(tmp_path).aclose()
+    assert own(tmp_path, "opened")[1]["unclean"] is True
     assert (check(tmp_path).state, check(tmp_path).crashes) == ("intact", 1)
 
 
@@ -598,3 +631,44 @@ async def test_a_call_is_denied_where_its_intent_cannot_be_kept(tmp_path: Path) 
     assert denial is not None
     assert denial.code == "audit_unavailable"
     assert len(wire.calls) == 1
+
+
+async def test_a_policy_names_key_and_anchor_from_its_own_folder(tmp_path: Path) -> None:
+    """All options of the sink are the file's; a service is started from anywhere."""
+    _, public = write_key(tmp_path)
+    (tmp_path / "policy.yaml").write_text(
+        "version: 1\ninterceptors: {}\naudit:\n"
+        "  - jsonl: {path: audit/, mode: strict, key: key, anchor: far/anchor, checkpoint_seconds: 5, queue: 50}\n"
+        "  - sqlite: {path: audit.db, mode: async, overflow: drop}\n"
+    )
+    guard = Guard.from_policy(tmp_path / "policy.yaml")
+    await guard.aclose()
+    (loaded,) = kept(tmp_path / "audit")
+    assert (loaded["kind"], len(loaded["policy"])) == ("policy_loaded", 64)
+    anchor = (tmp_path / "far" / "anchor").read_text("utf-8")
+    assert verify(open_trail(tmp_path / "audit"), keys=[Verifier(public)], anchors=[anchor]).state == "intact"
+    assert verify(open_trail(tmp_path / "audit.db")).state == "intact"
+
+
+@pytest.mark.parametrize("seam", ["session", "transport"])
+async def test_a_guarded_session_waits_for_its_record(tmp_path: Path, seam: str) -> None:
+    """Whichever way the guard is put in: intent, call, outcome; and once the trail is gone, no call."""
+    from mcp import ClientSession
+
+    server = FakeServer()
+    server.tool("pay").returns("done")
+    sink = JsonLines(tmp_path / "audit", mode="strict")
+    guard = Guard(sinks=[sink])
+    connection = server.connect() if seam == "session" else guard.transport(server.connect(), name="bank")
+    async with connection as (read, write):
+        bare = ClientSession(read, write)
+        async with guard.session(bare, name="bank") if seam == "session" else bare as session:
+            await session.initialize()
+            paid = await session.call_tool("pay", {"amount": 1})
+            await sink.aclose()
+            refused = await session.call_tool("pay", {"amount": 2})
+    assert paid.content[0].text == "done"  # type: ignore[union-attr]
+    assert "audit_unavailable" in str(refused)
+    calls = [record for record in kept(tmp_path / "audit") if record.get("method") == "tools/call"]
+    assert [record["kind"] for record in calls] == ["received", "dispatched", "completed"]
+    assert calls[2]["intent"] == calls[1]["event"]
