@@ -32,6 +32,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "deadline": "mcpguard.interceptors.deadline:Deadline",
         "loop_detector": "mcpguard.interceptors.loop_detector:LoopDetector",
         "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
+        "redaction": "mcpguard.interceptors.redaction:Redaction",
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
         "retry": "mcpguard.interceptors.retry:Retry",
         "text_hygiene": "mcpguard.interceptors.text_hygiene:TextHygiene",

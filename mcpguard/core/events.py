@@ -307,7 +307,7 @@ class Emitter:
                 server=call.server,
                 method=call.method[:MAX_NAME],
                 direction=call.direction,
-                target=None if call.target is None else call.target[:MAX_NAME],
+                target=self._name(call.target),
                 **details,
             )
         )
@@ -326,6 +326,13 @@ class Emitter:
                 _log.warning("sink %s failed with %s", name, type(error).__name__)
                 recorded = recorded and not getattr(sink, "strict", False)
         return recorded
+
+    def _name(self, target: str | None) -> str | None:
+        """A name as events have it: cleaned, where there is a scrubber, and then cut."""
+        if target is None or self._scrubber is None:
+            return None if target is None else target[:MAX_NAME]
+        cleaned = self._scrubbed(target)
+        return cleaned[:MAX_NAME] if isinstance(cleaned, str) else None
 
     def _scrubbed(self, value: JSON) -> JSON:
         if self._scrubber is None:
