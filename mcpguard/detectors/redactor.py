@@ -43,6 +43,9 @@ DEFAULT_PII: Final[tuple[Kind, ...]] = ("email", "card", "iban", "ssn", "ip")
 SHORTEST: Final = 6
 """Characters that a value has at least to be looked for elsewhere in its message."""
 
+ROUNDS: Final = 4
+"""Times that a text in which something was found is looked at again."""
+
 MOST: Final = 64
 """Values of one message that are looked for elsewhere in it."""
 
@@ -98,7 +101,19 @@ class Redactor:
         self._detectors = [*detectors, *(_of_pattern(*one) for one in (patterns or {}).items())]
 
     def find(self, text: str) -> list[Finding]:
-        """What there is in a text, in order, nothing overlapping."""
+        """What there is in a text, in order, nothing overlapping.
+
+        What is found can hide what stands right beside it, so what is left is looked at again.
+        """
+        found = self._found(text)
+        for _ in range(ROUNDS if found else 0):
+            more = merged([*found, *self._found(_without(text, found))])
+            if more == found:
+                break
+            found = more
+        return found
+
+    def _found(self, text: str) -> list[Finding]:
         found: list[Finding] = []
         if self._secrets:
             found += tokens(text)
@@ -210,6 +225,16 @@ class Redactor:
                     parts.setdefault(path, []).append(Finding(*span, one.kind))
             begin = end
         return parts
+
+
+def _without(text: str, found: Iterable[Finding]) -> str:
+    """`text` with the end of a mask in every place where something was found, each as long as it was."""
+    pieces: list[str] = []
+    end = 0
+    for one in found:
+        pieces += text[end : one.start], "]" * (one.end - one.start)
+        end = one.end
+    return "".join([*pieces, text[end:]])
 
 
 def _replaced(text: str, found: Iterable[Finding], values: Mapping[str, str], replace: Replace) -> str:

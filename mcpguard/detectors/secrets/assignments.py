@@ -60,6 +60,7 @@ _BARE_CHAR: Final = r"""(?:[^\s"'`,;&<>(){}\[\]|\\]|&(?!(?:amp;)?[\w.-]{1,40}=|[
 _BARE: Final = re.compile(rf"{_BARE_CHAR}{{1,{LONGEST_BARE}}}+")
 _BARE_REST: Final = re.compile(rf"{_BARE_CHAR}*+")
 _NAME_CHARS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
+_PLACEHOLDER: Final = re.compile(r"_[0-9a-f]{24}\Z")
 _TAIL: Final = re.compile(r"[A-Za-z0-9_.-]*+")
 
 _HINTS: Final = (b"pass", b"pwd", b"secret", b"token", b"key", b"credential", b"connection", b"authori")
@@ -112,7 +113,8 @@ def _assigned(text: str, at: int, length: int) -> Finding | None:
     before = text[max(0, at - 48) : at]
     tail = _TAIL.match(text, end, after.end())
     name = before[len(before.rstrip(_NAME_CHARS)) :] + text[at:end] + ("" if tail is None else tail[0])
-    if not is_secret_name(name):
+    is_kind = before.rstrip(_NAME_CHARS).endswith("[REDACTED:") or _PLACEHOLDER.search(name) is not None
+    if is_kind or not is_secret_name(name):
         return None
     quote = after["quote"]
     value = (_BARE if quote is None else _QUOTED.get(quote, _BARE)).match(text, after.end())
