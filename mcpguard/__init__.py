@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from mcpguard.core.views import Explanation as Explanation
     from mcpguard.core.wire import JSON as JSON
     from mcpguard.core.wire import JSONObject as JSONObject
+    from mcpguard.detectors.findings import Finding as Finding
+    from mcpguard.detectors.redactor import Redactor as Redactor
     from mcpguard.guard import Guard as Guard
     from mcpguard.interceptors.access import Access as Access
     from mcpguard.interceptors.access import AccessRule as AccessRule
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
     from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
+    from mcpguard.interceptors.redaction import Redaction as Redaction
     from mcpguard.interceptors.result_cache import ResultCache as ResultCache
     from mcpguard.interceptors.retry import Retry as Retry
     from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
@@ -132,6 +135,8 @@ _HOMES = {
     "core.verdict": ("ALLOW", "Allow", "Ask", "Deny", "Rewrite", "Verdict"),
     "core.views": ("Coverage", "Explanation"),
     "core.wire": ("JSON", "JSONObject"),
+    "detectors.findings": ("Finding",),
+    "detectors.redactor": ("Redactor",),
     "guard": ("Guard",),
     "interceptors.access": ("Access", "AccessRule"),
     "interceptors.approval": (
@@ -152,6 +157,7 @@ _HOMES = {
     "interceptors.injection_scan": ("InjectionDetector", "InjectionScan"),
     "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
     "interceptors.rate_limit": ("RateLimit",),
+    "interceptors.redaction": ("Redaction",),
     "interceptors.result_cache": ("ResultCache",),
     "interceptors.retry": ("Retry",),
     "interceptors.tool_pinning": ("ToolPinning",),

@@ -37,6 +37,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "injection_scan": "mcpguard.interceptors.injection_scan:InjectionScan",
         "loop_detector": "mcpguard.interceptors.loop_detector:LoopDetector",
         "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
+        "redaction": "mcpguard.interceptors.redaction:Redaction",
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
         "retry": "mcpguard.interceptors.retry:Retry",
         "tool_pinning": "mcpguard.interceptors.tool_pinning:ToolPinning",

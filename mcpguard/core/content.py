@@ -78,11 +78,13 @@ class Passage:
         text: The string; where it was carried in base64, what was inside.
         use: What it is there for.
         path: Where it is. A key has the path of the member it names.
+        is_key: Whether it is a key, the protocol's own included.
     """
 
     text: str
     use: Use
     path: Path
+    is_key: bool = False
 
 
 Treat: TypeAlias = Callable[[Passage], str]
@@ -110,6 +112,9 @@ _OPAQUE_KEYS: Final = frozenset(
 _SCHEMA_TEXTS: Final = frozenset({"description", "title", "$comment"})
 
 
+_SCALARS: Final = frozenset({int, float, bool, type(None)})
+
+
 def texts(value: JSON) -> list[str]:
     """Every string of `value`, keys included, in no promised order: a quick look whether to look closer.
 
@@ -119,6 +124,8 @@ def texts(value: JSON) -> list[str]:
     ahead: list[object] = [value]
     while ahead:
         one = ahead.pop()
+        if type(one) in _SCALARS:
+            continue
         if isinstance(one, str):
             held = carrier(one) if one[:5].lower() == DATA else None
             if held is None:
@@ -136,7 +143,7 @@ def texts(value: JSON) -> list[str]:
             if inside.text is not None:
                 found.append(inside.text)
             ahead.extend(member for key, member in members.items() if key != name)
-        elif one is not None and _is_array(one):
+        elif _is_array(one):
             ahead.extend(cast("Sequence[object]", one))
     return found
 
@@ -179,7 +186,7 @@ def passages(value: JSON, *, zone: Zone = MESSAGE, path: Path = ()) -> Iterator[
                 steps.append((member, *_within(zone, key, member, use, members), place))
             ahead.extend(reversed(steps))
         elif isinstance(one, _Key):
-            yield Passage(one.name, use, path)
+            yield Passage(one.name, use, path, True)
         elif _is_array(one):
             items = cast("Sequence[object]", one)
             ahead.extend((items[at], zone, use, (*path, at)) for at in range(len(items) - 1, -1, -1))
@@ -233,7 +240,8 @@ def rewritten_result(result: Result, treat: Treat) -> Result:
 def _rewritten(value: JSON, treat: Treat, zone: Zone, use: Use, path: Path) -> JSON:
     if isinstance(value, str):
         held = carrier(value) if value[:5].lower() == DATA else None
-        return _carried(held, treat, use, path) if held is not None else treat(Passage(value, use, path))
+        text = _carried(held, treat, use, path) if held is not None else treat(Passage(value, use, path))
+        return value if text == value else text
     if isinstance(value, Mapping):
         return _rewritten_mapping(value, treat, zone, use, path)
     if isinstance(value, Sequence) and _is_array(value):
@@ -250,7 +258,7 @@ def _rewritten_mapping(
     is_changed = False
     for key, member in value.items():
         place = (*path, key)
-        name = treat(Passage(key, _key_use(zone), place))
+        name = treat(Passage(key, _key_use(zone), place, True))
         if name in made:
             raise ContentError("two keys of one object become the same when they are rewritten")
         inner, inner_use = _within(zone, key, member, use, value)

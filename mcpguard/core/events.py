@@ -409,9 +409,9 @@ class Emitter:
             members["policy"] = self._policy
         if call.parent is not None:
             members["parent_id"] = call.parent
-        target = call.target
+        target = self._name(call.target)
         if target is not None:
-            members["target"] = target[:MAX_NAME]
+            members["target"] = target
         run = call.run
         if run is not None:
             members["run_id"] = run.id
@@ -443,6 +443,13 @@ class Emitter:
             self.failures[name] = self.failures.get(name, 0) + 1
         _log.warning("sink %s failed with %s", name, type(error).__name__)
         return not getattr(sink, "strict", False)
+
+    def _name(self, target: str | None) -> str | None:
+        """A name as events have it: cleaned, where there is a scrubber, and then cut."""
+        if target is None or self._scrubber is None:
+            return None if target is None else target[:MAX_NAME]
+        cleaned = self._scrubbed(target)
+        return cleaned[:MAX_NAME] if isinstance(cleaned, str) else None
 
     def _scrubbed(self, value: JSON) -> JSON:
         if self._scrubber is None:

@@ -79,8 +79,7 @@ def _is_valid(content: JSON, schema: JSONObject) -> bool:
     plain = cast("dict[str, object]", mutable_copy(schema))
     try:
         kind = validator_for(plain, default=Draft202012Validator)
-        return bool(
-            kind(plain, registry=Registry()).is_valid(cast("dict[str, object]", mutable_copy(content)))
-        )
+        validator = cast("_Validator", kind(plain, registry=Registry()))
+        return validator.is_valid(mutable_copy(content))
     except Exception:  # noqa: BLE001 - a hostile schema fails in many ways, and none of them says yes
         return False
