@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.result_cache import ResultCache as ResultCache
     from mcpguard.interceptors.retry import Retry as Retry
     from mcpguard.interceptors.tool_pinning import ToolPinning as ToolPinning
+    from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
 
@@ -106,6 +107,7 @@ _HOMES = {
     "interceptors.result_cache": ("ResultCache",),
     "interceptors.retry": ("Retry",),
     "interceptors.tool_pinning": ("ToolPinning",),
+    "interceptors.text_hygiene": ("TextHygiene",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
 }

@@ -36,6 +36,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
         "retry": "mcpguard.interceptors.retry:Retry",
         "tool_pinning": "mcpguard.interceptors.tool_pinning:ToolPinning",
+        "text_hygiene": "mcpguard.interceptors.text_hygiene:TextHygiene",
     },
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",

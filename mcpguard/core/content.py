@@ -176,7 +176,7 @@ def passages(value: JSON, *, zone: Zone = MESSAGE, path: Path = ()) -> Iterator[
                 steps.append((_Key(key), zone, _key_use(zone), place))
                 if carried is not None and key == carried[0]:
                     member = carried[1].text  # noqa: PLW2901
-                steps.append((member, *_within(zone, key, member, use), place))
+                steps.append((member, *_within(zone, key, member, use, members), place))
             ahead.extend(reversed(steps))
         elif isinstance(one, _Key):
             yield Passage(one.name, use, path)
@@ -253,7 +253,7 @@ def _rewritten_mapping(
         name = treat(Passage(key, _key_use(zone), place))
         if name in made:
             raise ContentError("two keys of one object become the same when they are rewritten")
-        inner, inner_use = _within(zone, key, member, use)
+        inner, inner_use = _within(zone, key, member, use, value)
         if carried is not None and key == carried[0]:
             made[name] = _carried(carried[1], treat, inner_use, place)
         else:
@@ -292,7 +292,7 @@ def _key_use(zone: Zone) -> Use:
     return Use.KEY if zone is FREE or zone is Zone.META else Use.HANDLE
 
 
-def _within(zone: Zone, key: str, member: object, use: Use) -> tuple[Zone, Use]:
+def _within(zone: Zone, key: str, member: object, use: Use, beside: Mapping[str, object]) -> tuple[Zone, Use]:
     """What kind of data a member is, and what its strings are there for."""
     if zone is FREE:
         return FREE, Use.TEXT
@@ -307,6 +307,8 @@ def _within(zone: Zone, key: str, member: object, use: Use) -> tuple[Zone, Use]:
         return FREE, Use.TEXT
     if key in _SCHEMA_KEYS:
         return Zone.SCHEMA, Use.HANDLE
+    if key == "name" and ("uri" in beside or "uriTemplate" in beside):
+        return zone, Use.TEXT  # a resource is asked for by its URI
     if key in _HANDLE_KEYS:
         return zone, Use.HANDLE
     return zone, Use.OPAQUE if key in _OPAQUE_KEYS else Use.TEXT

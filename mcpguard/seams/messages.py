@@ -112,7 +112,7 @@ def result_of(body: Any) -> Result:
         return Result.of(body.result)
     told = WireError(body.error.code, body.error.message, body.error.data)
     if told.code == CONNECTION_CLOSED and not _IS_WRAPPED:
-        return Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT)
+        return Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT, error=told)
     return Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=told)
 
 
