@@ -64,15 +64,17 @@ def main() -> None:
             print(f"[{source}] {finding.reasons} {places} :: {text[:300]!r}")
     for label, heading in ((1, "found"), (0, "flagged for nothing")):
         rows = {source: count for (its, source), count in sorted(counts.items()) if its == label}
-        for source, (flagged, all_of_them) in rows.items():
-            print(f"{heading:20} {source:32} {flagged:6} of {all_of_them:6} {flagged / all_of_them:8.2%}")
+        for source, (flagged, of_all) in rows.items():
+            print(f"{heading:20} {source:32} {flagged:6} of {of_all:6} {flagged / of_all:8.2%}")
     print(f"{size / 1e6:.1f} MB in {seconds:.2f} s: {size / 1e6 / max(seconds, 1e-9):.1f} MB/s")
-    prose = ("The quick brown fox jumps over the lazy dog. It has seen better days, and says so. " * 13)[:1024]
-    began, count = time.process_time(), 2000
-    for _ in range(count):
+    prose = ("The quick brown fox jumps over the lazy dog. It has seen better days, and says so. " * 13)[
+        :1024
+    ]
+    began, rounds = time.process_time(), 2000
+    for _ in range(rounds):
         scan(prose)
     taken = time.process_time() - began
-    print(f"1 KB of prose: {taken / count * 1e6:.0f} us, {count * 1024 / taken / 1e6:.1f} MB/s")
+    print(f"1 KB of prose: {taken / rounds * 1e6:.0f} us, {rounds * 1024 / taken / 1e6:.1f} MB/s")
 
 
 if __name__ == "__main__":

@@ -62,13 +62,15 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.flow_control import DestinationRule as DestinationRule
     from mcpguard.interceptors.flow_control import FlowControl as FlowControl
     from mcpguard.interceptors.flow_control import FlowRule as FlowRule
+    from mcpguard.interceptors.injection_scan import InjectionDetector as InjectionDetector
+    from mcpguard.interceptors.injection_scan import InjectionScan as InjectionScan
     from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
     from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
     from mcpguard.interceptors.result_cache import ResultCache as ResultCache
     from mcpguard.interceptors.retry import Retry as Retry
-    from mcpguard.interceptors.tool_pinning import ToolPinning as ToolPinning
     from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
+    from mcpguard.interceptors.tool_pinning import ToolPinning as ToolPinning
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
 
@@ -102,6 +104,7 @@ _HOMES = {
     "interceptors.concurrency": ("Concurrency",),
     "interceptors.deadline": ("Deadline",),
     "interceptors.flow_control": ("ContentLabel", "DestinationRule", "FlowControl", "FlowRule"),
+    "interceptors.injection_scan": ("InjectionDetector", "InjectionScan"),
     "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
     "interceptors.rate_limit": ("RateLimit",),
     "interceptors.result_cache": ("ResultCache",),

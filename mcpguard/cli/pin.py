@@ -17,6 +17,7 @@ from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.detectors.definitions import changes, definition_digest
 from mcpguard.detectors.namespace import Namespace
 from mcpguard.detectors.pins import Pins, pinned
+from mcpguard.detectors.review import reviewed
 from mcpguard.stores.lock_file import read_lock, write_lock
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _compared(pins: Pins, found: dict[str, list[JSONObject]]) -> Iterator[Differ
                 state="new" if pin is None else "changed",
                 definition=definition,
                 was=former.get(definition_digest({**definition, "name": ""})) if pin is None else None,
-                findings=names.shadowed(server, definition),
+                findings=reviewed(names, server, definition),
             )
         for name in gone:
             yield Difference(server=server, tool=name, state="gone")

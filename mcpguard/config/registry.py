@@ -31,6 +31,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "concurrency": "mcpguard.interceptors.concurrency:Concurrency",
         "deadline": "mcpguard.interceptors.deadline:Deadline",
         "flow_control": "mcpguard.interceptors.flow_control:FlowControl",
+        "injection_scan": "mcpguard.interceptors.injection_scan:InjectionScan",
         "loop_detector": "mcpguard.interceptors.loop_detector:LoopDetector",
         "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",

@@ -37,6 +37,15 @@ SINK: Final = "sink"
 PRIVATE: Final = "private"
 """The label of what must not be sent."""
 
+LABELS_KEY: Final = "mcpguard/labels"
+"""Where an answer's `_meta` has the labels that an interceptor gave it."""
+
+MAX_LABELS: Final = 4
+"""Labels of one answer that are read from its `_meta`."""
+
+MAX_LABEL: Final = 64
+"""Characters of such a label."""
+
 _SILENT: Final = LIFECYCLE | LISTINGS.keys()
 """Methods whose answers hold no data of the server's, and label nothing."""
 
@@ -138,6 +147,8 @@ class FlowControl(Interceptor):
             return result
         labels = self._labelling.of(call.server, call.method, call.target)
         self._mark(call, labels)
+        for label in _labels_in(result):
+            run.mark(label, _where(call))
         body: JSON = result.value
         if result.error is not None:
             body = [result.error.message, result.error.data]
@@ -270,6 +281,18 @@ def _sent(call: Call, labels: Labels) -> Iterator[tuple[str, Iterable[Destinatio
     given: JSON = call.arguments or {key: value for key, value in call.params.items() if key != "_meta"}
     for text in texts(given):
         yield "", destinations(text)
+
+
+def _labels_in(result: Result) -> Iterator[str]:
+    """Labels that another interceptor has put on an answer, which may come from a cache.
+
+    A server that puts them there itself makes its run more careful, and no less.
+    """
+    meta = None if result.value is None else result.value.get("_meta")
+    labels = meta.get(LABELS_KEY) if isinstance(meta, Mapping) else None
+    for label in labels[:MAX_LABELS] if isinstance(labels, list | tuple) else ():
+        if isinstance(label, str) and len(label) <= MAX_LABEL:
+            yield label
 
 
 def _where(call: Call) -> str:

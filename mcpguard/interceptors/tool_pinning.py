@@ -22,6 +22,7 @@ from mcpguard.core.wire import JSON, JSONObject, definition_digest
 from mcpguard.detectors.definitions import changed_members
 from mcpguard.detectors.namespace import Namespace
 from mcpguard.detectors.pins import Pins, pinned
+from mcpguard.detectors.review import reviewed
 from mcpguard.stores.lock_file import read_lock, write_lock
 
 __all__ = ["ToolPinning"]
@@ -41,8 +42,8 @@ class ToolPinning(Interceptor):
     All of a definition counts: name, title, description, both schemas, annotations, icons, `_meta` and
     whatever else the server puts there. With `first_use="trust"` what a server lists first is approved and
     written to the lock, up to the end of that list; what it changes or adds later is not. A definition is
-    not approved unseen if it has the name of another server's tool, or one that looks like it, or speaks of
-    another server's tools: that takes `mcpguard pin`.
+    not approved unseen if it has the name of another server's tool, or one that looks like it, speaks of
+    another server's tools, or holds instructions to the model: that takes `mcpguard pin`.
 
     Args:
         lock: The lock file. One that is damaged is an error; one that is missing approves nothing.
@@ -142,7 +143,7 @@ class ToolPinning(Interceptor):
                 return ALLOW
             what = " and ".join(changed_members(pin.definition, definition))
             return _refusal("tool_changed", f"{what} changed since the tool was approved")
-        found = self._names.shadowed(server, definition) if self._trusts else ()
+        found = reviewed(self._names, server, definition) if self._trusts else ()
         if found:
             return _refusal("tool_suspicious", f"first use is not trusted: {', '.join(found)}")
         if not self._trusts or server in self._pins.sealed:
@@ -177,7 +178,7 @@ class ToolPinning(Interceptor):
                 name = definition.get("name")
                 if not isinstance(name, str) or self._pins.get(server, name) or server in self._pins.sealed:
                     continue
-                if self._names.shadowed(server, definition):
+                if reviewed(self._names, server, definition):
                     continue
                 self._pins.add(server, name, pinned(definition))
                 self._names.add(server, name)

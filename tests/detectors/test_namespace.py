@@ -24,8 +24,8 @@ def names() -> Namespace:
         ("send-email", "confusable_name"),
         ("sendEmail", "confusable_name"),
         ("send_emai1", "confusable_name"),
-        ("ѕеnd_еmаіl", "confusable_name"),  # noqa: RUF001 - Cyrillic letters
-        ("ｓｅｎｄ_email", "confusable_name"),  # noqa: RUF001 - full-width letters
+        ("ѕеnd_еmаіl", "confusable_name"),
+        ("ｓｅｎｄ_email", "confusable_name"),
         ("send_\u200bemail", "confusable_name"),
         ("send_\U000e0061email", "confusable_name"),
         ("sénd_email", "confusable_name"),

@@ -200,11 +200,11 @@ def lexicon() -> dict[str, int]:
         for word in folded(listed).text.split():
             words[word] = words.get(word, 0) | int(kind)
     others = frozenset(_OTHER_WORDS.split()) | words.keys()
-    for word, kind in list(words.items()):
-        if kind & int(_MISSPELLED) and len(word) >= MIN_LENGTH and word.isascii():
+    for word, its in list(words.items()):
+        if its & int(_MISSPELLED) and len(word) >= MIN_LENGTH and word.isascii():
             for wrong in _misspellings(word):
                 if wrong not in others:
-                    words.setdefault(wrong, kind & int(_MISSPELLED))
+                    words.setdefault(wrong, its & int(_MISSPELLED))
     return words
 
 

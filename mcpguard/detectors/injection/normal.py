@@ -182,7 +182,8 @@ def _unescaped(match: re.Match[str]) -> str:
     except ValueError:
         return found.lower()
     if found[1] in "ux":
-        return chr(int(found[2:], 16)).lower()
+        digits = found[2:]
+        return chr(int(digits, 16)).lower()
     return _SIMPLE[found[1]]
 
 

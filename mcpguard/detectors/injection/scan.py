@@ -5,7 +5,7 @@ no proof of anything.
 """
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,7 +41,7 @@ OVERLAP: Final = 256
 MIN_APART: Final = 6
 """Different letters that stand alone where a word is written with its letters apart."""
 
-_BLANK: Final = str.maketrans(dict.fromkeys("0123456789_!\"#$%&()*+,-./:;<=>?@[\\]^`{|}~\u3002\uff0c", " "))
+_BLANK: Final = str.maketrans(dict.fromkeys('0123456789_!"#$%&()*+,-./:;<=>?@[\\]^`{|}~\u3002\uff0c', " "))
 _LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz")
 _LEETS: Final = "013457@$"
 _LEETED: Final = re.compile(r"[013457@$][a-z]{2}|[a-z][013457@$][a-z]")
@@ -66,12 +66,15 @@ CLEAN: Final = Finding(0.0)
 """Nothing was found."""
 
 
-def scan(text: str, tools: Set[str] = frozenset()) -> Finding:
+_NO_TOOLS: Final[Mapping[str, float]] = {}
+
+
+def scan(text: str, tools: Mapping[str, float] = _NO_TOOLS) -> Finding:
     """Look for injected instructions.
 
     Args:
         text: The text.
-        tools: Names, in lower case, that an instruction to call something would use.
+        tools: Names, in lower case, that an instruction to call something would use; the weight of each.
     """
     found: dict[str, Signal] = {}
     spans: list[tuple[int, int]] = []
@@ -90,7 +93,7 @@ def scan(text: str, tools: Set[str] = frozenset()) -> Finding:
     return Finding(1.0 - missed, tuple(signal.name for signal in ranked), tuple(_merged(spans)))
 
 
-def _signals(text: str, tools: Set[str]) -> Iterator[Signal]:
+def _signals(text: str, tools: Mapping[str, float]) -> Iterator[Signal]:
     yield from hidden_signals(text)
     plain = folded(text)
     yield from _of(plain, tools)
@@ -100,7 +103,7 @@ def _signals(text: str, tools: Set[str]) -> Iterator[Signal]:
         yield from _of(view, tools)
 
 
-def _of(view: View, tools: Set[str]) -> Iterator[Signal]:
+def _of(view: View, tools: Mapping[str, float]) -> Iterator[Signal]:
     """The signals of a view and of what its words hide, in places of the original."""
     text = view.text
     yield from _placed(view, 0, markup_signals(text))
@@ -114,13 +117,15 @@ def _of(view: View, tools: Set[str]) -> Iterator[Signal]:
             yield from _disguised(view, start, unleeted(View(chunk)), words, tools)
 
 
-def _of_words(chunk: str, words: Set[str], tools: Set[str]) -> Iterator[Signal]:
+def _of_words(chunk: str, words: Set[str], tools: Mapping[str, float]) -> Iterator[Signal]:
     yield from phrase_signals(chunk, words)
     yield from tool_signals(chunk, tools)
     yield from word_signals(chunk, words)
 
 
-def _disguised(view: View, offset: int, other: View, words: Set[str], tools: Set[str]) -> Iterator[Signal]:
+def _disguised(
+    view: View, offset: int, other: View, words: Set[str], tools: Mapping[str, float]
+) -> Iterator[Signal]:
     """The signals of another reading of a chunk, if it has words that stand in none of the plain ones."""
     read = set(other.text.translate(_BLANK).split())
     if not (read - words) & lexicon().keys():

@@ -65,14 +65,23 @@ _RULES: Final = (
     _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.EARLIER), 5),
     _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.ALL), 4, begins=True),
     _Rule("override", 0.7, (Kind.CLEAR, Kind.OWN, Kind.RULES), 5, is_ordered=True),
-    _Rule("override", 0.6, (Kind.CLEAR, Kind.RULES | Kind.EVERYTHING, Kind.EARLIER, Kind.ALL), 6, begins=True),
+    _Rule(
+        "override", 0.6, (Kind.CLEAR, Kind.RULES | Kind.EVERYTHING, Kind.EARLIER, Kind.ALL), 6, begins=True
+    ),
     _Rule("override", 0.45, (Kind.DROP, Kind.EVERYTHING), 2, begins=True, is_ordered=True),
     _Rule("override", 0.45, (Kind.DROP, Kind.EARLIER), 2, begins=True, is_ordered=True),
     _Rule("override", 0.8, (Kind.NOT, Kind.FOLLOW, Kind.RULES, Kind.EARLIER | Kind.ALL), 7, is_ordered=True),
     _Rule("concealment", 0.6, (Kind.NOT, Kind.TELL, Kind.PERSON), 6, is_ordered=True),
     _Rule("reveal", 0.6, (Kind.REVEAL, Kind.YOUR, Kind.SYSTEM, Kind.PROMPT), 6, is_ordered=True),
     _Rule("answer", 0.6, (Kind.CHANGE, Kind.OWN, Kind.ANSWER), 14, is_ordered=True, begins=True),
-    _Rule("code", 0.6, (Kind.CHANGE, Kind.THIS, Kind.CODE, Kind.OWN, Kind.ANSWER), 14, is_ordered=True, begins=True),
+    _Rule(
+        "code",
+        0.6,
+        (Kind.CHANGE, Kind.THIS, Kind.CODE, Kind.OWN, Kind.ANSWER),
+        14,
+        is_ordered=True,
+        begins=True,
+    ),
     _Rule("send_secrets", 0.4, (Kind.SEND, Kind.SECRET), 8, is_ordered=True),
     _Rule("to_model", 0.15, (Kind.MODEL,), 1),
 )
@@ -80,8 +89,34 @@ _RULES: Final = (
 _TOKEN: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?|[.!?;:|]|\n\s*\n")
 
 _OPENERS: Final = frozenset(
-    {"please", "and", "also", "then", "now", "first", "next", "finally", "you", "must", "should", "always", "instead",
-     "bitte", "und", "por", "favor", "y", "et", "e", "s'il", "kindly", "just", "so", "but", "to"}
+    {
+        "please",
+        "and",
+        "also",
+        "then",
+        "now",
+        "first",
+        "next",
+        "finally",
+        "you",
+        "must",
+        "should",
+        "always",
+        "instead",
+        "bitte",
+        "und",
+        "por",
+        "favor",
+        "y",
+        "et",
+        "e",
+        "s'il",
+        "kindly",
+        "just",
+        "so",
+        "but",
+        "to",
+    }
 )
 """Words after which an order may begin."""
 
@@ -118,7 +153,7 @@ def _tokens(text: str, known: dict[str, int]) -> list[_Token]:
     begins = True
     for match in _TOKEN.finditer(text):
         word = match.group()
-        if len(word) == 1 and not word.isalpha() or word[0] == "\n":
+        if (len(word) == 1 and not word.isalpha()) or word[0] == "\n":
             clause += 1
             begins = True
             continue
@@ -128,7 +163,7 @@ def _tokens(text: str, known: dict[str, int]) -> list[_Token]:
         its = known.get(word, 0)
         if its:
             found.append(_Token(at, clause, its, begins, match.start(), match.end()))
-        begins = begins and word in _OPENERS or word in _OPENERS
+        begins = (begins and word in _OPENERS) or word in _OPENERS
     return found
 
 
@@ -140,10 +175,18 @@ def _hits(rule: _Rule, tokens: Sequence[_Token]) -> Iterator[Signal]:
         if not token.kinds & anchor or (rule.begins and not token.begins):
             continue
         low = high = position
-        while high + 1 < size and tokens[high + 1].at - token.at <= rule.window and tokens[high + 1].clause == token.clause:
+        while (
+            high + 1 < size
+            and tokens[high + 1].at - token.at <= rule.window
+            and tokens[high + 1].clause == token.clause
+        ):
             high += 1
         if not rule.is_ordered:
-            while low and token.at - tokens[low - 1].at <= rule.window and tokens[low - 1].clause == token.clause:
+            while (
+                low
+                and token.at - tokens[low - 1].at <= rule.window
+                and tokens[low - 1].clause == token.clause
+            ):
                 low -= 1
         others = [tokens[at] for at in range(low, high + 1) if at != position]
         used = _used(rule.needs[1:], others)
