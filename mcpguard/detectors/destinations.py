@@ -6,14 +6,18 @@ kept as salted hashes of this process. What is asked, and of whom, is decided el
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import unquote
 
+from mcpguard.core.call import Call
+from mcpguard.core.content import texts
 from mcpguard.core.scope import Matcher, matcher
+from mcpguard.core.wire import JSON
+from mcpguard.detectors.labelling import DESTINATION, Labels
 
-__all__ = ["Allowed", "Destination", "ReadDestinations", "destinations", "whole_destination"]
+__all__ = ["Allowed", "Destination", "ReadDestinations", "destinations", "sent_by"]
 
 MAX_READ: Final = 16_384
 """Destinations kept of one run; once there are more, every destination counts as read."""
@@ -68,9 +72,24 @@ def destinations(text: str) -> Iterator[Destination]:
             yield Destination("host", _host(alone), text.strip())
 
 
-def whole_destination(text: str) -> list[Destination]:
+def _whole(text: str) -> list[Destination]:
     """What an argument names that was declared to be a destination: something, whatever it is."""
     return list(destinations(text)) or [Destination("other", text.strip().casefold(), text.strip())]
+
+
+def sent_by(call: Call, labels: Labels) -> Iterator[tuple[str, Iterable[Destination]]]:
+    """What a call names as destinations, by argument: what is declared as one, or looks like one."""
+    declared = [name for name, its in labels.arguments.items() if DESTINATION in its]
+    if declared:
+        arguments = call.arguments
+        for name in declared:
+            if name in arguments:
+                for text in texts(arguments[name]):
+                    yield name, _whole(text)
+        return
+    given: JSON = call.arguments or {key: value for key, value in call.params.items() if key != "_meta"}
+    for text in texts(given):
+        yield "", destinations(text)
 
 
 class ReadDestinations:

@@ -1,10 +1,11 @@
 """Rules over what a run has seen, and what content puts a label on it."""
 
-from collections.abc import Collection
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal, TypeAlias
 
-from mcpguard.core.scope import matcher
+from mcpguard.core.call import Call
+from mcpguard.core.scope import Match, Scope, matcher
 
 __all__ = ["Action", "ContentLabel", "DestinationRule", "FlowRule"]
 
@@ -90,12 +91,22 @@ class ContentLabel:
     labels: Collection[str]
     servers: Collection[str] = ()
     tools: Collection[str] = ()
+    _scope: Scope = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("contains", "labels", "servers", "tools"):
             matcher(getattr(self, name))
         if not self.contains or not self.labels:
             raise ValueError("a content label names texts, and labels for them")
+        object.__setattr__(self, "_scope", Scope(servers=self.servers, tools=self.tools))
+
+    def covers(self, call: Call) -> bool:
+        """Whether it is about answers to `call`."""
+        return self._scope.match(call) is Match.YES
+
+    def is_in(self, texts: Iterable[str]) -> bool:
+        """Whether one of its texts is in an answer."""
+        return any(part in text for text in texts for part in self.contains)
 
 
 def _check(action: object) -> None:

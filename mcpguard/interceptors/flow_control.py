@@ -16,16 +16,9 @@ from mcpguard.core.host import Host
 from mcpguard.core.interceptor import Common, Interceptor, Place
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.run import Run
-from mcpguard.core.scope import Matcher, matcher
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
 from mcpguard.core.wire import JSON, LIFECYCLE, LISTINGS
-from mcpguard.detectors.destinations import (
-    Allowed,
-    Destination,
-    ReadDestinations,
-    destinations,
-    whole_destination,
-)
+from mcpguard.detectors.destinations import Allowed, ReadDestinations, sent_by
 from mcpguard.detectors.flow_rules import ContentLabel, DestinationRule, FlowRule
 from mcpguard.detectors.labelling import DESTINATION, UNTRUSTED, Labelling, Labels
 
@@ -103,7 +96,7 @@ class FlowControl(Interceptor):
         self._rules = tuple(named)
         self._destinations = destinations
         self._allowed = Allowed(() if destinations is None else destinations.allow)
-        self._content = tuple(_Content(one) for one in content)
+        self._content = tuple(content)
         actions = {one.rule.action for one in named} | ({destinations.action} if destinations else set())
         self.can_ask = "ask" in actions
         self._labelling = Labelling({})
@@ -155,7 +148,7 @@ class FlowControl(Interceptor):
         if body is None:
             return result
         for one in self._content:
-            if one.covers(call) and one.is_in(body):
+            if one.covers(call) and one.is_in(texts(body)):
                 for label in one.labels:
                     run.mark(label, _where(call))
         if self._destinations is not None and self._destinations.origin == "read" and not labels.is_trusted:
@@ -203,7 +196,7 @@ class FlowControl(Interceptor):
         if not set(rule.after) <= run.labels.keys():
             return
         read = self._read.get(run.lineage[-1])
-        for name, found in _sent(call, labels):
+        for name, found in sent_by(call, labels):
             for one in found:
                 if one in self._allowed or run.said(one.text) or run.said(one.value):
                     continue
@@ -244,43 +237,6 @@ class _Hit:
     code: str
     action: str
     reason: str
-
-
-class _Content:
-    """A content label with its names compiled."""
-
-    __slots__ = ("_rule", "_server", "_tool", "labels")
-
-    def __init__(self, rule: ContentLabel) -> None:
-        self._rule = rule
-        self.labels = tuple(rule.labels)
-        self._server: Matcher = matcher(rule.servers or ["*"])
-        self._tool: Matcher | None = matcher(rule.tools) if rule.tools else None
-
-    def covers(self, call: Call) -> bool:
-        """Whether it is about answers to `call`."""
-        if not self._server(call.server):
-            return False
-        return self._tool is None or (call.method == "tools/call" and self._tool(call.target or ""))
-
-    def is_in(self, body: JSON) -> bool:
-        """Whether one of its texts is in an answer."""
-        return any(part in text for text in texts(body) for part in self._rule.contains)
-
-
-def _sent(call: Call, labels: Labels) -> Iterator[tuple[str, Iterable[Destination]]]:
-    """What a call names as destinations, by argument: what is declared as one, or looks like one."""
-    declared = [name for name, its in labels.arguments.items() if DESTINATION in its]
-    if declared:
-        arguments = call.arguments
-        for name in declared:
-            if name in arguments:
-                for text in texts(arguments[name]):
-                    yield name, whole_destination(text)
-        return
-    given: JSON = call.arguments or {key: value for key, value in call.params.items() if key != "_meta"}
-    for text in texts(given):
-        yield "", destinations(text)
 
 
 def _labels_in(result: Result) -> Iterator[str]:
