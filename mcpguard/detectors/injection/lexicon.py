@@ -59,6 +59,8 @@ class Kind(IntFlag):
     """everything, said"""
     OWN = 4194304
     """your, and not the"""
+    DISTORT = 16777216
+    """misspell, scramble: what nobody does to an answer of their own"""
     CLEAR = 8388608
     """drop, reset: what is done to instructions and to many other things"""
 
@@ -66,7 +68,7 @@ class Kind(IntFlag):
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.DROP: """
         ignore disregard forget override overrule bypass neglect discard dismiss omit skip abandon overlook erase
-        ignoriere ignorieren ignoriert vergiss vergessen vergesse missachte missachten verwirf verwerfe ubergehe
+        ignoriere ignorieren ignoriert vergiss vergessen vergesse omiso bortse dikkate missachte missachten verwirf verwerfe ubergehe
         ignora ignorar ignore ignorez ignorer oubliez oublie oublier olvida olvide olvidar olvidate descarta
         omite omitir desconsidere desconsidera esqueca esquece esqueça dimentica dimenticare trascura negeer vergeet
         zignoruj ignoruj zapomnij pomin игнорируй игнорируйте игнорировать проигнорируй забудь забудьте отбрось
@@ -101,8 +103,11 @@ _WORDS: Final[Mapping[Kind, str]] = {
         tus tu sus las los tes vos votre vos les ces tue tuoi le gli suas seus teus as os je jouw uw de
         twoje twoich твои твоих ваши ваших свои tvoje tvoja vase""",
     Kind.CLEAR: """
-        drop remove abandon leave delete clear reset erase cancel break violate suspend disable void revoke stop
+        drop remove abandon leave delete clear reset erase cancel break violate suspend disable void revoke stop overwrite scrap unset
         losche losche streiche streichen elimina borra efface effacez supprime cancella apague usun сбрось удали""",
+    Kind.DISTORT: """
+        misspell scramble reverse capitalize capitalise uppercase lowercase translate encode encrypt rearrange invert
+        shuffle jumble obfuscate randomize anagram swap substitute enhance infuse embed replace""",
     Kind.OWN: """
         your deine deinen deiner deinem dein deines ihre ihren ihrer ihrem tu tus votre vos ta tes ton tua tuo tue
         seu sua suas je jouw uw twoja twojej твой твоем твоём ваш вашем ваши твои tvoj tvoja""",
@@ -121,7 +126,7 @@ _WORDS: Final[Mapping[Kind, str]] = {
         informare avvisare diga mencione informe vertel vermeld informeer mow wspominaj informuj говори сообщай
         сообщайте упоминай рассказывай soyle bahsetme berätta reci spominji""",
     Kind.PERSON: """
-        user users human humans person operator customer owner anyone anybody them him benutzer benutzern nutzer
+        user users human humans operator benutzer benutzern nutzer
         nutzern anwender anwendern usuario usuarios utilisateur utilisateurs utente utenti utilizador gebruiker
         gebruikers uzytkownikowi uzytkownika пользователю пользователя пользователям kullaniciya anvandaren
         korisniku korisnika uzivateli pengguna""",
@@ -136,7 +141,7 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.SYSTEM: "system hidden initial secret internal original developer systemprompt sistema systeme systeem системный",
     Kind.CHANGE: """
         add include incorporate integrate insert embed append prepend end begin start finish conclude close replace
-        remove delete strip reverse translate misspell capitalize capitalise uppercase lowercase rewrite respond answer reply enhance
+        remove delete strip reverse translate misspell capitalize capitalise uppercase lowercase rewrite enhance
         render promote emphasize emphasise highlight encode encrypt convert substitute swap group invert transform
         alter modify change mix shuffle jumble scramble obfuscate randomize intersperse sprinkle weave infuse
         conclude sign preface introduce interject punctuate format present write employ feature adopt
@@ -173,10 +178,10 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.NEW: "new additional updated real actual urgent neue zusatzliche nueva nuevas nouvelle nouvelles nuove novas nowe новые",
     Kind.EVERYTHING: """
         everything context text conversation messages information details content discussed angaben informationen informacion informations informazioni informacoes said told learned training content input gesagte gesagten
-        gesagtes gesagt kontext texte dicho dit detto disse gezegd сказанное all alles todo tout tutto tudo sve""",
+        gesagtes gesagt kontext texte dicho dit detto disse gezegd сказанное сказано говорили сказали all alles todo tout tutto tudo sve""",
 }
 
-_MISSPELLED: Final = Kind.DROP | Kind.RULES | Kind.EARLIER | Kind.PROMPT
+_MISSPELLED: Final = Kind.DROP | Kind.RULES | Kind.EARLIER | Kind.PROMPT | Kind.EVERYTHING
 """Kinds whose words count with one letter wrong, if they are long enough."""
 
 MIN_LENGTH: Final = 6

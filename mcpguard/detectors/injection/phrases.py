@@ -13,13 +13,16 @@ MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], re.Pattern[str]], ...]] =
      re.compile(r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id|end_header_id)[^>\n]{0,30}"
                 r"|\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>")),
     ("forged_role", 0.7, ("<", "["),
-     re.compile(r"</?(?:system|assistant|human|system[_-]?(?:prompt|message|instruction|override)|instructions?|"
-                r"important|information|admin|tool_(?:result|response|call)s?|function_(?:results?|calls?)|"
-                r"user_(?:query|message))(?:\s[^<>\n]{0,80})?>"
-                r"|\[/?(?:system|assistant|system (?:message|prompt|override|instruction)s?|admin(?:istrator)?)\]")),
-    ("forged_role", 0.5, ("##", "==", "--", "system", "assistant", "human"),
-     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:system|new|updated|admin)?[ \t]*"
-                r"(?:instructions?|prompt|override|system)\b[^\n]{0,20}"
+     re.compile(r"<(/?)(?:system|assistant|human|system[_-]?(?:prompt|message|instruction|override)|instructions?|important|"
+                r"information|admin|tool_(?:result|response|call)s?|function_(?:results?|calls?)|user_(?:query|message))(?:\s[^<>\n]{0,80})?>"
+                r"(?=[^<>]{0,400}?\b(?:you|your|must|please|do not|don't|never|ignore|before|du|sie|vous|usted|tu)\b)"
+                r"|\[/?(?:system|assistant|admin(?:istrator)?|developer)(?: (?:message|prompt|override|instruction|note|notice|alert)s?)?\]")),
+    ("forged_role", 0.3, ("<",), re.compile(r"</?(?:system|assistant|human|instructions?|important|information)>")),
+    ("forged_role", 0.5, ("##", "==", "--", "system", "admin"),
+     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:system|new|updated|admin) (?:instructions?|prompt|override|message|note)\b"
+                r"|\bsystem (?:override|prompt override|instruction override)\b")),
+    ("forged_role", 0.3, ("##", "==", "--", "system", "assistant", "human"),
+     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:instructions?|prompt|override|system)\b[^\n]{0,20}"
                 r"|(?:^|\n)[ \t]*(?:system|assistant|human)(?: (?:message|prompt|note|override))?:[ \t]*\S")),
 )  # fmt: skip
 """Name, weight, what a cheap search finds, pattern."""
@@ -33,9 +36,9 @@ PHRASES: Final[tuple[tuple[str, float, frozenset[str], re.Pattern[str]], ...]] =
                 r"|\bquiero que (?:actues|seas|te comportes)\b|\bje veux que (?:tu|vous) (?:agiss|sois|soyez|fass|jou)\w*"
                 r"|\bvoglio che tu (?:agisca|sia|ti comporti|faccia)\b|\bquero que voce (?:aja|atue|seja)\b"
                 r"|\bтеперь ты\b|\bс этого момента ты\b|\bты теперь\b"
-                r"|\byou will now (?:act|be|become|respond|behave|play|pretend)"
-                r"|\bfrom now on,? (?:you|please|only|always|never|respond|answer|act|speak|reply|ignore|do not)\b"
-                r"|\b(?:want|need|would like|like) you to (?:act|behave|function|pretend|serve|roleplay|play) "
+                r"|\byou will now (?:act|become|respond|behave|play|pretend|be (?:an?|the|my))"
+                r"|\bfrom now on,? (?:you (?:must|should|are|only|always|never|answer|respond|act|will (?:act|respond|answer|only|always|never|be|speak|reply|behave))|only|always|never|respond|answer|act|speak|reply|ignore|do not)\b"
+                r"|\b(?:want|need|would like|like) you to (?:behave|pretend|roleplay|(?:act|function|serve) as (?:an?|if|the)\b)"
                 r"|\b(?:take on|assume|play|adopt) the (?:role|persona|identity) of\b"
                 r"|\bdu bist (?:jetzt|nun)\b|\bab (?:jetzt|sofort) (?:bist|antworte|sollst|wirst|agierst)\b"
                 r"|\ba partir de (?:ahora|agora),? \w+|\bdesormais,? (?:tu|vous)\b|\bda ora in poi\b|\bagiere als\b")),
@@ -44,7 +47,7 @@ PHRASES: Final[tuple[tuple[str, float, frozenset[str], re.Pattern[str]], ...]] =
                 r"chatbot|bot|automated)\b"
                 r"|\b(?:dear|attention|hey|hello|hi|note (?:to|for)|message (?:to|for)|instructions? (?:to|for)|"
                 r"notice (?:to|for)|important for|to|for) (?:the |all |any |every )?(?:ai|llm|language model|"
-                r"ai assistant|ai agent|chatbot|ai model|ai system)s?(?: (?:assistant|agent|model|system|reader)s?)?\s?[:,.!]"
+                r"ai assistant|ai agent|chatbot|ai model|ai system)s?(?: (?:assistant|agent|model|system|reader)s?)?\s?[:,]"
                 r"|\b(?:ai|llm)(?: (?:assistant|agent|model)s?)? (?:reading|processing|parsing|summari[sz]ing|analy[sz]ing|that reads)")),
     ("directive", 0.55, frozenset("answer respond reply just only simply instead task job instruction instructions goal objective purpose mission role order orders directive directives".split()),
      re.compile(r"\byour (?:new|real|actual|true|only|next|updated|main|primary) (?:task|job|instruction|goal|objective|"
@@ -52,8 +55,7 @@ PHRASES: Final[tuple[tuple[str, float, frozenset[str], re.Pattern[str]], ...]] =
                 r"|\b(?:new|additional|updated|revised|further|extra|special) (?:system )?(?:instruction|directive|order)s?\s?(?::|-|from)"
                 r"|\binstead,? (?:you (?:must|should|will|need)|please|do|say|write|tell|output|print|respond|send|reply|answer|act)\b"
                 r"|\bdo not (?:answer|respond to|reply to) (?:this|the|that|my) (?:question|query|user|request)\b"
-                r"|\b(?:just|only|simply) (?:output|print|say|respond with|reply with|answer with)\b:? ?[\"'\u201c\u2018]"
-                r"|(?:^|[\n.!?])\s*instructions?: ")),
+                r"|\b(?:just|only|simply) (?:output|print|say|respond with|reply with|answer with)\b:? ?[\"'\u201c\u2018]")),
     ("no_limits", 0.55, frozenset("developer jailbroken jail anything bound free without".split()),
      re.compile(r"\bdeveloper mode\b[^.\n]{0,40}\b(?:enabled|on|activated)|\bjail ?broken\b|\bdo anything now\b"
                 r"|\b(?:no longer|not) bound by\b|\bfree from (?:all|any|the|your) (?:restriction|rule|limit|constraint|filter)s?"
@@ -64,12 +66,31 @@ PHRASES: Final[tuple[tuple[str, float, frozenset[str], re.Pattern[str]], ...]] =
                 r"|\bwithout (?:the |your )?(?:user|human|person|operator|owner)(?:'s)? (?:knowledge|knowing|noticing|consent|approval|being)"
                 r"|\b(?:do not|don't|never|no need to) (?:ask|wait) for (?:the |any |user )*(?:user|confirmation|permission|approval|consent)"
                 r"|\b(?:do not|don't|never) mention (?:this|that you|these|the instruction)")),
-    ("reveal", 0.6, frozenset("prompt prompts instructions rules guidelines text texts above beginning start top".split()),
-     re.compile(r"\bwhat (?:is|was|stands?) (?:written |said |stated )?(?:above|(?:at )?the (?:beginning|start|top) of (?:this|the|your) (?:prompt|conversation|chat))\b"
+    ("reveal", 0.6, frozenset("prompt prompts instructions rules guidelines text texts above beginning start top told".split()),
+     re.compile(r"\bwhat were you told\b|\bwhat (?:is|was|stands?) (?:written |said |stated )?(?:above|(?:at )?the (?:beginning|start|top) of (?:this|the|your) (?:prompt|conversation|chat))\b"
                 r"|\b(?:show|print|list|output|display|zeig|vorzeigen|anzeigen|nenn|gib|vorzeig)\w*\b[^.!?\n]{0,40}\b(?:all|alle|samtlich)\w* prompt"
                 r"|\b(?:reveal|print|show|repeat|output|display|leak|recite|disclose|spell|list|return|write out|tell)\b[^.!?\n]{0,40}"
                 r"(?:\byour (?:\w+ ){0,3}(?:prompts?|instructions|rules|guidelines)\b|\b(?:complete|full|entire|exact|original|initial|"
                 r"hidden|whole) (?:system )?(?:prompts?|prompt texts?|instructions)\b|\b(?:all|the) (?:text|prompt)s? above\b)")),
+    ("override", 0.6, frozenset(["aside", "attention", "heed", "void", "obsolete", "canceled", "cancelled", "revoked", "invalid", "longer", "superseded", "replaced", "overridden", "alma"]),
+     re.compile(r"\b(?:set|put|cast|leave) aside\b[^.!?\n]{0,50}\b(?:rule|instruction|guid|order|direction|prompt)"
+                r"|\bpay no (?:attention|heed|mind) to\b[^.!?\n]{0,40}\b(?:rule|instruction|guid|order|direction|prompt|above|earlier|previous)"
+                r"|\b(?:previous|prior|earlier|above|your|initial)\b[^.!?\n]{0,20}\b(?:instructions?|directions|directives|guidelines|orders|guidance|prompts?)\b[^.!?\n]{0,30}"
+                r"\b(?:void|obsolete|cancell?ed|revoked|invalid|no longer|superseded|replaced|overridden)\b"
+                r"|\binstructions\b[^.!?\n]{0,30}\b(?:above|you rec\w+|earlier)\b[^.!?\n]{0,20}\b(?:void|obsolete|cancell?ed|revoked|invalid|no longer|superseded|replaced)\b"
+                r"|\btalimat\w*\b[^.!?\n]{0,30}\bdikkate alma")),
+    ("concealment", 0.55, frozenset(["let", "never", "finds", "not", "doesn't", "without", "nulla", "nothing"]),
+     re.compile(r"\b(?:do not|don't|never) let (?:the |your )?(?:user|human|operator)s? (?:know|see|notice|find out|suspect|learn)"
+                r"|\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))"
+                r"|\bsay nothing\b[^.!?\n]{0,30}\b(?:user|human|operator)")),
+    ("to_model", 0.55, frozenset(["assistant", "ai", "llm", "agent", "chatbot", "claude", "chatgpt", "gpt"]),
+     re.compile(r"(?:^|[\n.!?]) *(?:ai |dear |hey |hello )?(?:assistant|ai|ai agent|chatbot|llm|claude|chatgpt|gpt), (?:please|you|kindly|now|run|execute|ignore|"
+                r"send|call|use|open|read|write|delete|forward|follow|tell|make|do)\b"
+                r"|\b(?:ai|assistant|llm|language model) (?:must|should|shall|has to|needs to) (?:now |always |first |also )?(?:include|send|call|reveal|execute|run|"
+                r"follow|ignore|forward|open|output|obey|comply|disclose|transfer|delete)\b")),
+    ("directive", 0.5, frozenset(["before"]),
+     re.compile(r"\bbefore (?:answering|responding|replying|proceeding|continuing|doing anything|you (?:answer|respond|reply|continue|proceed|can (?:solve|answer|help|complete)))\b"
+                r"[^.!?\n]{0,60}\b(?:first|you must|please|fetch|call|open|send|visit|click)\b")),
     ("answer", 0.55, frozenset("response answer reply output responses answers replies".split()),
      re.compile(r"(?:^|[.!?\n|])[ \t]*in your (?:\w+ )?(?:response|answer|reply|output|summary)s?,? (?:\w+ly )?[a-z]{3,}")),
     ("read_secrets", 0.5, frozenset("ssh rsa mcp passwd shadow aws env".split()),

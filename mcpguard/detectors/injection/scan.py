@@ -110,6 +110,8 @@ def _of(view: View, tools: Mapping[str, float]) -> Iterator[Signal]:
     for start in range(0, max(1, len(text)), CHUNK):
         chunk = text[start : start + CHUNK + OVERLAP]
         words = set(chunk.translate(_BLANK).split())
+        if "'" in chunk:
+            words |= {word.rpartition("'")[2] for word in words if "'" in word}
         yield from _placed(view, start, _of_words(chunk, words, tools))
         if len(_LETTERS & words) >= MIN_APART:
             yield from _disguised(view, start, joined(View(chunk)), words, tools)

@@ -45,6 +45,8 @@ class _Rule:
         window: Words from the anchor to the others.
         is_ordered: Whether the others stand after the anchor.
         begins: Whether the anchor begins a sentence or clause.
+        near: Words between the second and the third, at most.
+        apart: Words from the anchor to the second, at least.
     """
 
     name: str
@@ -53,27 +55,30 @@ class _Rule:
     window: int = 7
     is_ordered: bool = False
     begins: bool = False
+    near: int = 100
+    apart: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs", tuple(map(int, self.needs)))
 
 
 _RULES: Final = (
-    _Rule("override", 0.9, (Kind.DROP, Kind.RULES, Kind.EARLIER), 7),
+    _Rule("override", 0.9, (Kind.DROP, Kind.RULES, Kind.EARLIER), 7, near=4),
     _Rule("override", 0.7, (Kind.DROP, Kind.RULES, Kind.ALL), 5),
     _Rule("override", 0.6, (Kind.DROP, Kind.RULES, Kind.YOUR), 3, begins=True, is_ordered=True),
     _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.EARLIER), 5),
-    _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.ALL), 4, begins=True),
-    _Rule("override", 0.7, (Kind.CLEAR, Kind.OWN, Kind.RULES), 5, is_ordered=True),
+    _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.ALL), 5, begins=True),
+    _Rule("override", 0.7, (Kind.CLEAR, Kind.OWN, Kind.RULES), 5, is_ordered=True, near=2),
     _Rule(
         "override", 0.6, (Kind.CLEAR, Kind.RULES | Kind.EVERYTHING, Kind.EARLIER, Kind.ALL), 6, begins=True
     ),
     _Rule("override", 0.45, (Kind.DROP, Kind.EVERYTHING), 2, begins=True, is_ordered=True),
     _Rule("override", 0.45, (Kind.DROP, Kind.EARLIER), 2, begins=True, is_ordered=True),
-    _Rule("override", 0.8, (Kind.NOT, Kind.FOLLOW, Kind.RULES, Kind.EARLIER | Kind.ALL), 7, is_ordered=True),
+    _Rule("override", 0.8, (Kind.FOLLOW, Kind.NOT, Kind.RULES, Kind.EARLIER | Kind.ALL), 6),
     _Rule("concealment", 0.6, (Kind.NOT, Kind.TELL, Kind.PERSON), 6, is_ordered=True),
     _Rule("reveal", 0.6, (Kind.REVEAL, Kind.YOUR, Kind.SYSTEM, Kind.PROMPT), 6, is_ordered=True),
-    _Rule("answer", 0.6, (Kind.CHANGE, Kind.OWN, Kind.ANSWER), 14, is_ordered=True, begins=True),
+    _Rule("answer", 0.6, (Kind.CHANGE, Kind.OWN, Kind.ANSWER), 14, is_ordered=True, begins=True, apart=3),
+    _Rule("answer", 0.6, (Kind.DISTORT, Kind.OWN, Kind.ANSWER), 4, is_ordered=True, begins=True),
     _Rule(
         "code",
         0.6,
@@ -161,6 +166,8 @@ def _tokens(text: str, known: dict[str, int]) -> list[_Token]:
         if "'" in word or "\u2019" in word:
             word = word.replace("\u2019", "'").removesuffix("'s")
         its = known.get(word, 0)
+        if not its and "'" in word:
+            its = known.get(word.rpartition("'")[2], 0)
         if its:
             found.append(_Token(at, clause, its, begins, match.start(), match.end()))
         begins = (begins and word in _OPENERS) or word in _OPENERS
@@ -190,7 +197,9 @@ def _hits(rule: _Rule, tokens: Sequence[_Token]) -> Iterator[Signal]:
                 low -= 1
         others = [tokens[at] for at in range(low, high + 1) if at != position]
         used = _used(rule.needs[1:], others)
-        if used is None:
+        if used is None or (used and abs(used[0].at - token.at) < rule.apart):
+            continue
+        if len(used) > 1 and abs(used[1].at - used[0].at) > rule.near:
             continue
         first = min([token, *used], key=lambda one: one.start)
         last = max([token, *used], key=lambda one: one.end)
