@@ -42,13 +42,15 @@ def host() -> Host:
     @asynccontextmanager
     async def opened(guard: Guard | None, server: Server) -> AsyncIterator[Face]:
         if guard is not None:
-            async with guarded_tool(guard, parameters(server), name="wire") as tool:
+            async with guarded_tool(guard, parameters(server), name="wire", load_prompts=False) as tool:
                 yield Tools(tool)
         elif server.url is not None:
-            async with MCPStreamableHTTPTool(name="wire", url=server.url) as tool:
+            async with MCPStreamableHTTPTool(name="wire", url=server.url, load_prompts=False) as tool:
                 yield Tools(tool)
         else:
-            async with MCPStdioTool(name="wire", command=server.command, args=server.args) as tool:
+            async with MCPStdioTool(
+                name="wire", command=server.command, args=server.args, load_prompts=False
+            ) as tool:
                 yield Tools(tool)
 
     return opened

@@ -58,10 +58,9 @@ def host() -> Host:
 
 async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) -> None:
     """A whole agent loop on the framework's threads, with a scripted model."""
-    agent = Agent(
-        model=Scripted("wipe", "echo"), tools=[guarded_client(guard, transport(server), name="wire")]
-    )
+    client = guarded_client(guard, transport(server), name="wire")
     async with guard.run(principal=ANA):
+        agent = Agent(model=Scripted("wipe", "echo"), tools=[client], callback_handler=None)
         await asyncio.to_thread(agent, "Wipe it all.")
     said = [
         str(block["toolResult"]["content"])
