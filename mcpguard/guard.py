@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.errors import GuardBuildError
 from mcpguard.core.events import Emitter, Scrubber, Sink
 from mcpguard.core.interceptor import Interceptor
@@ -50,6 +51,7 @@ class Guard:
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         digest_key: Secret of the digests in events, 16 bytes at least; by default random, so that digests
             compare within one process only.
+        connection: What a server may send and how long it may keep anybody waiting. None: no limits.
 
     Raises:
         GuardBuildError: If the interceptors cannot be linked. `OrderError` names the two that conflict.
@@ -66,6 +68,7 @@ class Guard:
         on_deny: OnDeny = "result",
         anonymous: Literal["deny", "allow"] = "deny",
         digest_key: bytes | None = None,
+        connection: ConnectionLimits | None = None,
     ) -> None:
         if on_deny not in ("result", "raise"):
             raise ValueError(f"on_deny is 'result' or 'raise', not {on_deny!r}")
@@ -77,7 +80,10 @@ class Guard:
             raise GuardBuildError(
                 f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
             )
+        if connection is not None and not isinstance(connection, ConnectionLimits):
+            raise TypeError(f"connection= takes ConnectionLimits, not {type(connection).__name__}")
         self._interceptors = tuple(interceptors)
+        self._limits = connection
         self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
         stops = Stops()
         linked = Linked(arrange(self._interceptors), self._emitter, store=store, stops=stops)
@@ -124,6 +130,7 @@ class Guard:
             on_deny=policy.on_deny,
             anonymous=policy.anonymous,
             digest_key=digest_key,
+            connection=policy.options.connection,
         )
         guard._shared_servers = {name: options.shared for name, options in policy.servers.items()}
         return guard
@@ -324,7 +331,15 @@ class Guard:
             raise ValueError(f"the policy declares the servers {known}; name={name!r} is none of them")
         if shared is None:
             shared = self._shared_servers.get(name, False)
-        return Binding(handle=self._handle, name=name, run=run, shared=shared, register=self._register)
+        return Binding(
+            handle=self._handle,
+            name=name,
+            run=run,
+            shared=shared,
+            register=self._register,
+            limits=self._limits,
+            is_limited=self._limits is not None,
+        )
 
     def _register(self, connection: Connection) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.linked import OnDeny
 
 __all__ = ["SCHEMA_KEY", "Anonymous", "Content", "OnDeny", "ServerOptions"]
@@ -37,6 +38,8 @@ class Content:
         audit: Where events go: a list of sinks, each a mapping from the sink's name to its options.
         on_deny: `result` answers a denied tool call with an error result the model can read; `raise` raises.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
+        connection: What a server may send and how long it may keep anybody waiting. Left out: no limits; an
+            empty mapping: the defaults.
     """
 
     version: Literal[1]
@@ -45,3 +48,4 @@ class Content:
     audit: Sequence[Mapping[str, object]] = ()
     on_deny: OnDeny = "result"
     anonymous: Anonymous = "deny"
+    connection: ConnectionLimits | None = None

@@ -19,6 +19,7 @@ from mcpguard.config.content import Anonymous, OnDeny, ServerOptions
 from mcpguard.config.document import Format, Reader, Unreadable, refuse_what_is_not_text
 from mcpguard.config.explain import spelled
 from mcpguard.config.plan import Plan
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.errors import PluginError, PolicyError, Problem
 from mcpguard.core.events import Sink
 from mcpguard.core.interceptor import Interceptor
@@ -45,11 +46,13 @@ class Options:
         on_deny: Whether a denied tool call is answered with an error result or raised.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         servers: The declared servers.
+        connection: What a server may send and how long it may keep anybody waiting; None for no limits.
     """
 
     on_deny: OnDeny
     anonymous: Anonymous
     servers: Mapping[str, ServerOptions]
+    connection: ConnectionLimits | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +197,12 @@ def parse_policy(
         digest=_digest(root.plain(), checked),
         interceptors=checked.made,
         sinks=tuple(plan.name for plan in checked.sinks),
-        options=Options(on_deny=content.on_deny, anonymous=content.anonymous, servers=content.servers),
+        options=Options(
+            on_deny=content.on_deny,
+            anonymous=content.anonymous,
+            servers=content.servers,
+            connection=content.connection,
+        ),
         _plans=checked.interceptors,
         _sinks=checked.sinks,
     )
