@@ -35,6 +35,8 @@ class ConnectionLimits:
         resumptions: Times that one answer's event stream may be resumed.
         retry_seconds: The longest pause before a resumption that a server may ask for. The shortest is half a
             second.
+        reconnects: Attempts in a row to make a lost connection again, where the seam can. 0: none.
+        return_seconds: How long a request waits for a connection that is coming back, before it fails unsent.
 
     Raises:
         ValueError: If a limit is not in its range.
@@ -57,6 +59,8 @@ class ConnectionLimits:
     requests_per_second: float = 5.0
     resumptions: int = 5
     retry_seconds: float = 30.0
+    reconnects: int = 5
+    return_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         for spec in fields(self):
@@ -64,7 +68,7 @@ class ConnectionLimits:
             kinds = int if spec.type in (int, "int") else (int, float)
             if not isinstance(limit, kinds) or isinstance(limit, bool):
                 raise ValueError(f"{spec.name} is a number, not {type(limit).__name__}")
-            if not isfinite(limit) or limit <= 0:
+            if not isfinite(limit) or limit < 0 or (limit == 0 and spec.name != "reconnects"):
                 raise ValueError(f"{spec.name} is more than 0, not {limit}")
         if self.message_bytes < 1024:
             raise ValueError(f"message_bytes is at least 1024, not {self.message_bytes}")

@@ -37,6 +37,8 @@ def is_linear(pattern: str) -> bool:
             parsed = _parser.parse(pattern)
     except (re.error, RecursionError, OverflowError):
         return False
+    if parsed.state.flags & re.MULTILINE:
+        return False  # there a search begins at every line
     ways, unbounded = _weigh(parsed)
     if unbounded == 0:
         return ways <= MAX_WAYS

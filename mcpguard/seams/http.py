@@ -162,6 +162,9 @@ class _Sender:
             data=None if said is None else said.get("data"),
             limit="session" if status == 404 and had_session else None,
         )
+        if report.get("limit") == "session":
+            self._watch.answer(id, report.error(told))
+            self._watch.end("session")
         return self._error(request, id, report, told)
 
     async def _notify(self, request: Any, options: Mapping[str, Any]) -> Any:

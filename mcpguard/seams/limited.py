@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.seams import messages
 from mcpguard.seams.messages import CANCELLED, Key, Notification, Request
+from mcpguard.seams.supervised import SupervisedTransport
 from mcpguard.seams.watch import Tell, Watch, given_up_by
 
 __all__ = ["LimitedRead", "LimitedTransport", "LimitedWrite", "limit_streams"]
@@ -31,10 +32,11 @@ class LimitedTransport:
     """A transport with its streams under limits; entering it enters the transport.
 
     Args:
-        open_it: Makes the transport, given the watch over it.
+        open_it: Makes the transport, given the watch over it; more than once where `can_return`.
         limits: What the server is held to.
         tell: Told of each limit that is hit.
         is_parsed_here: Whether the transport parses within the limits.
+        can_return: Whether a lost connection can be made again.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class LimitedTransport:
         tell: Tell,
         *,
         is_parsed_here: bool = False,
+        can_return: bool = False,
     ) -> None:
         self._open_it = open_it
         self._limits = limits
         self._tell = tell
         self._is_parsed_here = is_parsed_here
+        self._can_return = can_return
         self._entered: tuple[Any, Watch, anyio.CancelScope] | None = None
 
     async def __aenter__(self) -> tuple[Any, ...]:
@@ -57,7 +61,8 @@ class LimitedTransport:
             raise RuntimeError("this transport is in use; every session needs one of its own")
         watch = Watch(self._limits, self._tell, anyio.current_time, is_parsed_here=self._is_parsed_here)
         scope = anyio.CancelScope()
-        transport = self._open_it(watch)
+        can_return = self._can_return and self._limits.reconnects > 0
+        transport = SupervisedTransport(self._open_it, watch) if can_return else self._open_it(watch)
         scope.__enter__()
         try:
             yielded: Any = await transport.__aenter__()
@@ -205,6 +210,15 @@ class LimitedWrite:
             watch.not_sent(body.id)
             await checkpoint()
             return
+        if watch.memoir is not None:
+            if kind is Request:
+                watch.memoir.asked(item, body)
+            elif kind is Notification:
+                watch.memoir.notified(item, body)
+        if watch.returning is not None and not await self._has_returned():
+            if kind is Request:
+                watch.not_sent(body.id)
+            return
         patience = watch.limits.write_seconds
         is_cancel = kind is Notification and body.method == CANCELLED
         if kind is Request:
@@ -223,6 +237,14 @@ class LimitedWrite:
                 watch.not_sent(body.id)
         if scope.cancelled_caught and not is_cancel:
             self.give_up(body.id if kind is Request else None)
+
+    async def _has_returned(self) -> bool:
+        """Wait for a connection that is coming back, for a bounded time."""
+        watch = self._watch
+        with anyio.move_on_after(watch.limits.return_seconds):
+            while watch.returning is not None and watch.ended is None:
+                await watch.returning.wait()
+        return watch.returning is None and watch.ended is None
 
     async def refuse(self) -> None:
         """Answer the server's requests that were one too many."""

@@ -14,7 +14,7 @@ from mcpguard.core.call import ToolFacts
 from mcpguard.core.result import Fate, Outcome, Result, WireError
 from mcpguard.core.wire import JSON, TARGETS, JSONObject, mutable_copy
 from mcpguard.seams.render import denial_error
-from mcpguard.seams.reports import Report, reported
+from mcpguard.seams.reports import Report, Said, reported
 from mcpguard.seams.session import sdk_major
 
 __all__ = [
@@ -117,7 +117,7 @@ def result_of(body: Any) -> Result:
     ours = reported(told)
     if ours is not None:
         return ours
-    if told.code == CONNECTION_CLOSED and not _IS_WRAPPED:
+    if told.code == CONNECTION_CLOSED and not _IS_WRAPPED and not isinstance(told.message, Said):
         return Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT)
     return Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=told)
 

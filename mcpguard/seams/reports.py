@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 from mcpguard.core.result import Fate, Outcome, Result, WireError
 
-__all__ = ["MARK", "Report", "Why", "reported"]
+__all__ = ["MARK", "Report", "Said", "Why", "reported"]
 
 MARK: Final = "mcpguard/mark"
 """The member that carries the mark; removed, whoever wrote it, before anybody sees the error."""
@@ -41,6 +41,14 @@ _SAID: Final[Mapping[Fate, str]] = {
     Fate.SENT: "It was sent; whether it was carried out is unknown.",
     Fate.ANSWERED: "The server has answered it.",
 }
+
+
+class Said(str):
+    """The message of an error that a server wrote, told from one that the SDK makes up in its place."""
+
+    __slots__ = ()
+
+
 _CODES: Final[Mapping[Why, int]] = {
     "answer_timeout": -32001,
     "connection_lost": -32000,

@@ -31,7 +31,7 @@ def limited(transport: Any, limits: ConnectionLimits, tell: Tell) -> LimitedTran
     if made is None:
         return LimitedTransport(lambda _watch: transport, limits, tell)
     again = partial(made, transport.func, (transport.args, transport.kwds))
-    return LimitedTransport(again, limits, tell, is_parsed_here=True)
+    return LimitedTransport(again, limits, tell, is_parsed_here=True, can_return=True)
 
 
 @cache

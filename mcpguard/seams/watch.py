@@ -23,8 +23,9 @@ from mcpguard.detectors.storms import Storms, kind_of
 from mcpguard.seams import messages
 from mcpguard.seams.exchanges import MAX_UNDER_WAY
 from mcpguard.seams.frames import Fault, fault_answer, sentence
+from mcpguard.seams.memoir import Memoir
 from mcpguard.seams.messages import CANCELLED, Error, Key, Notification, Request, Response, id_key
-from mcpguard.seams.reports import Report
+from mcpguard.seams.reports import Report, Said
 from mcpguard.seams.structured import Structured
 
 __all__ = ["Tell", "Watch", "given_up_by"]
@@ -38,6 +39,9 @@ LISTENING: Final = "subscriptions/listen"
 """The request that stays open for as long as the client wants (MCP 2026-07-28): it has no deadline."""
 
 _TOO_MANY: Final = WireError(-32000, "Too many requests of this kind")
+_MADE_UP: Final = "SSE stream"
+"""How the errors begin that the SDK's HTTP transport makes up for an answer that does not come."""
+
 _CONTENT: Final[Mapping[str, str]] = {
     "tools/call": "content",
     "prompts/get": "messages",
@@ -89,6 +93,12 @@ class Watch:
         """Whether the client has been told so."""
         self.reading: anyio.CancelScope | None = None
         """Around the read that the client waits in, if it does."""
+        self.on_loss: Callable[[str], None] | None = None
+        """Makes a lost connection again, where something can."""
+        self.returning: anyio.Event | None = None
+        """Set when a connection that was lost is there again, or given up."""
+        self.memoir: Memoir | None = None
+        """What a new connection must be told, where there can be one."""
         self._now = now
         self._tell = tell
         self._is_parsed_here = is_parsed_here
@@ -138,6 +148,12 @@ class Watch:
         self.own.append(messages.error(id, report.error("The connection was lost.")))
         self.wake()
 
+    def answer(self, id: Key, told: WireError) -> None:
+        """Answer the request `id` at once, if it waits."""
+        if self._waiting.pop(id_key(id), None) is not None:
+            self.own.append(messages.error(id, told))
+            self.wake()
+
     def lose(self, id: Key, why: str) -> None:
         """The request `id` will not be answered: answer it."""
         if self._waiting.pop(id_key(id), None) is not None:
@@ -163,10 +179,13 @@ class Watch:
                 self.own.append(messages.error(one.id, report.error(said)))
 
     def end(self, why: str) -> None:
-        """Nothing more will come: answer whatever waits."""
+        """Nothing more will come of this connection: answer whatever waits."""
         if self.ended is not None:
             return
-        self.ended = why
+        if self.on_loss is None or why == "closed":
+            self.ended = why
+        else:
+            self.on_loss(why)
         for one in self._waiting.values():
             report = Report.of("connection_lost", limit=why)
             self.own.append(messages.error(one.id, report.error("The connection was lost.")))
@@ -213,6 +232,8 @@ class Watch:
                 self.hit(name, f"{one.method} was cut: {sentence(name)}")
             if shown is not body.result:
                 return messages.response(body.id, shown)
+        elif self.memoir is not None and one.method == "initialize":
+            self.memoir.answered(one.method, body.result)
         elif one.tool is not None:
             checked = self._structured.checked(one.tool, body.result)
             if checked is not body.result:
@@ -254,6 +275,9 @@ class Watch:
             data = None
         if data is not given:
             item = messages.error(body.id, WireError(body.error.code, body.error.message, data))
+            body = messages.body_of(item)
+        if not isinstance(data, Report) and not body.error.message.startswith(_MADE_UP):
+            body.error.message = Said(body.error.message)
         return item
 
     def _message(self, item: Any, body: Any, *, is_request: bool) -> Any | None:

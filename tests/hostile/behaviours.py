@@ -4,8 +4,8 @@ A behaviour is a function that answers one `tools/call` of the tool `go`, or one
 Both servers, `stdio_server` and `http_server`, take them by name from here.
 """
 
-import gzip
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -279,7 +279,7 @@ HTTP: dict[str, str] = {
     "bad chunks": "chunks that are none",
     "bad gzip": "gzip that is none",
     "unknown encoding": "a body in an encoding that nobody asked for",
-    "gzip bomb": "1 MB of gzip that is 1 GB",
+    "compression bomb": "1 MB that is 1 GB",
     "slow headers": "a header a second, without an end",
     "slow body": "a byte a second, without an end",
     "only a notification": "a notification as the answer",
@@ -297,8 +297,10 @@ HTTP: dict[str, str] = {
 
 
 def bomb() -> bytes:
-    """A gigabyte of spaces, compressed."""
-    return gzip.compress(b" " * 2**30, 6)
+    """A gigabyte of spaces, compressed: sixty-four times the same block of sixteen megabytes."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    block = packer.compress(b" " * 2**24) + packer.flush(zlib.Z_FULL_FLUSH)
+    return block * 64 + packer.flush()
 
 
 def behaviours(transport: str) -> dict[str, str]:

@@ -111,8 +111,8 @@ class Exchange(socketserver.StreamRequestHandler):
                 self.json(good, {"Content-Encoding": "gzip"})
             case "unknown encoding":
                 self.json(good, {"Content-Encoding": "br"})
-            case "gzip bomb":
-                self.json(behaviours.bomb(), {"Content-Encoding": "gzip"})
+            case "compression bomb":
+                self.json(behaviours.bomb(), {"Content-Encoding": "deflate"})
             case "slow headers":
                 self.wfile.write(b"HTTP/1.1 200 OK\r\n")
                 self.drip(b"X-Slow: 1\r\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviours import LIFE, behaviours
+from behaviours import behaviours
 from clients import Steps, talk
 
 from mcpguard import ConnectionLimits, Guard
@@ -18,11 +18,20 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-LIMITS = ConnectionLimits(answer_seconds=1.5, write_seconds=1, close_seconds=4, message_bytes=2**22)
+LIMITS = ConnectionLimits(answer_seconds=4, write_seconds=1, close_seconds=4, message_bytes=2**23)
 LIMIT = 15.0
 """Seconds for a step, after which it counts as a hang; ten times what the limits allow."""
 
 CASES = [(kind, name) for kind in ("stdio", "http") for name in behaviours(kind)]
+
+NOT_AT_ONCE = {
+    "stops reading",  # for a minute, and nothing says so
+    "endless line",
+    "endless answer",
+    "1,000 pings",  # over HTTP each is answered by a request of its own
+    "1,000 sampling requests",
+}
+"""Behaviours after which the server, or the way to it, is busy for longer than a call may take."""
 
 
 def guarded(guard: Guard) -> Callable[[Any], Any]:
@@ -41,30 +50,17 @@ async def meet(kind: str, behaviour: str, runs: Path) -> tuple[Steps, RecordingS
 async def test_a_guarded_client_outlives_what_a_server_does(
     kind: str, behaviour: str, tmp_path: Path
 ) -> None:
-    """The call ends with an answer or the protocol's error, the tool has run once at most, and closing ends."""
+    """The call ends with an answer or the protocol's error, the tool has run once at most, closing ends.
+
+    The next call is answered, if need be on a new connection.
+    """
     steps, _ = await meet(kind, behaviour, tmp_path)
     assert steps.listed == "ok"
     assert steps.went == "ok" or steps.went.lower().startswith("mcperror")
-    assert steps.honest == "ok" or steps.honest.lower().startswith("mcperror")
+    assert steps.honest == "ok" or (behaviour in NOT_AT_ONCE and "mcperror" in steps.honest.lower())
     assert steps.left == "ok"
     assert steps.runs <= 1
     assert "honest" in steps.tools
-
-
-ALIVE = [
-    (kind, name)
-    for kind, name in CASES
-    if name not in {*LIFE} - {"ignores its end"} and not (kind == "stdio" and "64 MB" in name)
-]
-
-
-@pytest.mark.parametrize(("kind", "behaviour"), [c for c in ALIVE if c[1] != "404 for the session"])
-async def test_the_next_call_of_a_server_that_lives_is_answered(
-    kind: str, behaviour: str, tmp_path: Path
-) -> None:
-    """One bad answer costs the call it belongs to."""
-    steps, _ = await meet(kind, behaviour, tmp_path)
-    assert steps.honest == "ok"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +106,7 @@ async def test_an_http_status_reaches_the_caller_with_its_headers(
         ("stdio", "doubling schema", "output_schema"),
         ("stdio", "structured content that fails", "structured_content"),
         ("stdio", "silence", "answer_seconds"),
-        ("http", "gzip bomb", "message_bytes"),
+        ("http", "compression bomb", "message_bytes"),
         ("http", "unknown encoding", "message_bytes"),
         ("http", "SSE: huge event", "message_bytes"),
         ("http", "SSE: another id", "id"),
