@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mcpguard.core.call import Call as Call
     from mcpguard.core.call import ToolFacts as ToolFacts
     from mcpguard.core.clock import Clock as Clock
+    from mcpguard.core.connection_limits import ConnectionLimits as ConnectionLimits
     from mcpguard.core.errors import Denied as Denied
     from mcpguard.core.errors import GuardBuildError as GuardBuildError
     from mcpguard.core.errors import LayerError as LayerError
@@ -113,6 +114,7 @@ _HOMES = {
     "config.tokens": ("ClaimMap", "Tokens"),
     "core.call": ("Call", "ToolFacts"),
     "core.clock": ("Clock",),
+    "core.connection_limits": ("ConnectionLimits",),
     "core.errors": (
         "Denied",
         "GuardBuildError",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.errors import GuardBuildError
 from mcpguard.core.events import Emitter, Scrubber, Sink
 from mcpguard.core.interceptor import Interceptor
@@ -68,6 +69,7 @@ class Guard:
         digest_key: Secret of the digests in events, 16 bytes at least; by default random, so that digests
             compare within one process only.
         policy_digest: SHA-256 of the policy these interceptors were made from, for the record.
+        connection: What a server may send and how long it may keep anybody waiting. None: no limits.
 
     Raises:
         GuardBuildError: If the interceptors cannot be linked. `OrderError` names the two that conflict.
@@ -86,6 +88,7 @@ class Guard:
         anonymous: Literal["deny", "allow"] = "deny",
         digest_key: bytes | None = None,
         policy_digest: str | None = None,
+        connection: ConnectionLimits | None = None,
     ) -> None:
         if on_deny not in ("result", "raise"):
             raise ValueError(f"on_deny is 'result' or 'raise', not {on_deny!r}")
@@ -97,7 +100,10 @@ class Guard:
             raise GuardBuildError(
                 f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
             )
+        if connection is not None and not isinstance(connection, ConnectionLimits):
+            raise TypeError(f"connection= takes ConnectionLimits, not {type(connection).__name__}")
         self._interceptors = tuple(interceptors)
+        self._limits = connection
         self._emitter = Emitter(
             tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key, policy=policy_digest
         )
@@ -161,6 +167,7 @@ class Guard:
             anonymous=policy.anonymous,
             digest_key=digest_key,
             policy_digest=policy.digest,
+            connection=policy.options.connection,
         )
         guard._own_store = built.store
         guard._origin = _Origin(Path(path).absolute(), policy, built, tuple(sinks))
@@ -444,7 +451,15 @@ class Guard:
             raise ValueError(f"the declared servers are {known}; name={name!r} is none of them")
         if shared is None:
             shared = declared is not None and declared.shared
-        return Binding(handle=self._handle, name=name, run=run, shared=shared, register=self._register)
+        return Binding(
+            handle=self._handle,
+            name=name,
+            run=run,
+            shared=shared,
+            register=self._register,
+            limits=self._limits,
+            is_limited=self._limits is not None,
+        )
 
     def _enforce(self, policy: "Policy", origin: "_Origin") -> None:
         """Put another policy in the place of the one that is enforced, or raise and change nothing."""
@@ -467,7 +482,7 @@ class Guard:
         self._dropped += [(weakref.ref(self._emitter), sink) for sink in renewed.dropped]
         self._handle.swap(linked, on_deny=policy.on_deny, anonymous=policy.anonymous == "allow")
         self._interceptors, self._emitter = built.interceptors, emitter
-        self._servers = policy.servers
+        self._servers, self._limits = policy.servers, policy.options.connection
         self._origin = _Origin(origin.path, policy, built, origin.sinks)
         emitter.about_policy()
 

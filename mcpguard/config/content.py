@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.linked import OnDeny
 from mcpguard.core.servers import ServerOptions
 
@@ -29,6 +30,8 @@ class Content:
             from this file's folder), `redis://host:port/number`. Not given: in this process's memory.
         on_deny: `result` answers a denied tool call with an error result the model can read; `raise` raises.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
+        connection: What a server may send and how long it may keep anybody waiting. Left out: no limits; an
+            empty mapping: the defaults.
     """
 
     version: Literal[1]
@@ -38,3 +41,4 @@ class Content:
     store: str | None = field(default=None, repr=False)
     on_deny: OnDeny = "result"
     anonymous: Anonymous = "deny"
+    connection: ConnectionLimits | None = None

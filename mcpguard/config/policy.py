@@ -21,6 +21,7 @@ from mcpguard.config.document import Format, Reader, Unreadable, refuse_what_is_
 from mcpguard.config.explain import spelled
 from mcpguard.config.plan import Plan
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.errors import PluginError, PolicyError, Problem, StoreError
 from mcpguard.core.events import Sink
 from mcpguard.core.interceptor import Interceptor
@@ -50,11 +51,13 @@ class Options:
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         servers: The declared servers.
         store: The URL of where limits keep what has been used, which may hold a password. None: in memory.
+        connection: What a server may send and how long it may keep anybody waiting; None for no limits.
     """
 
     on_deny: OnDeny
     anonymous: Anonymous
     servers: Mapping[str, ServerOptions]
+    connection: ConnectionLimits | None
     store: str | None = field(default=None, repr=False)
 
 
@@ -225,6 +228,7 @@ def parse_policy(
             anonymous=content.anonymous,
             servers=content.servers,
             store=content.store,
+            connection=content.connection,
         ),
         plans=checked.interceptors,
         sink_plans=checked.sinks,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mcpguard.core.call import Call, refusal
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.linked import ANONYMOUS, Handle
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial
@@ -32,6 +33,9 @@ class Binding:
         run: Binds every call to this run, whatever the context says.
         shared: Whether several principals may use the connection.
         register: Tells the guard of a connection, for `coverage()` and `status()`.
+        limits: What the server is held to by the seam; None where nothing is limited, or something below it
+            holds the server to it.
+        is_limited: Whether the server is held to limits, here or below.
 
     Raises:
         ValueError: If `name` is empty.
@@ -42,6 +46,8 @@ class Binding:
     run: Run | None
     shared: bool
     register: Callable[["Connection"], None]
+    limits: ConnectionLimits | None = None
+    is_limited: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

@@ -39,6 +39,7 @@ from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, INPUT_METHODS, JSONObject, mutable_copy
 from mcpguard.seams.connection import Connection
 from mcpguard.seams.render import denial_error, tool_refusal
+from mcpguard.seams.reports import reported
 from mcpguard.seams.unasked import is_fetching_for_itself
 
 __all__ = ["GuardedDispatcher", "callback_failed", "guarded_intercept"]
@@ -312,6 +313,9 @@ def _failed(error: Exception, *, was_closed: bool) -> Result:
     fate = Fate.NOT_SENT if was_closed else Fate.SENT
     if not isinstance(error, MCPError):
         return Result(outcome=Outcome.TRANSPORT_ERROR, fate=fate, cause=error)
+    ours = reported(WireError(error.code, error.message, error.data), error)
+    if ours is not None:
+        return ours
     if error.code == types.REQUEST_TIMEOUT and isinstance(error.__context__, TimeoutError):
         return Result(outcome=Outcome.TIMEOUT, fate=fate, cause=error)
     if error.code == types.CONNECTION_CLOSED and error.message == _CLOSED_MESSAGE:

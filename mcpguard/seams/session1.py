@@ -30,6 +30,7 @@ from mcpguard.core.wire import EMPTY, UNCANCELLED, JSONObject, mutable_copy
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import CANCEL_TIMEOUT, Connection
 from mcpguard.seams.render import denial_error, tool_refusal
+from mcpguard.seams.reports import reported
 from mcpguard.seams.requests1 import ServerRequests, wire_shaped
 from mcpguard.seams.unasked import fetching_for_itself, is_fetching_for_itself
 
@@ -302,4 +303,7 @@ def _failed(error: Exception) -> Result:
     if told.code == types.CONNECTION_CLOSED and told.message == _CLOSED_MESSAGE:
         return Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT, cause=error)
     wire_error = WireError(told.code, told.message, told.data)
+    ours = reported(wire_error, error)
+    if ours is not None:
+        return ours
     return Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=wire_error, cause=error)
