@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.budget import Usage as Usage
     from mcpguard.interceptors.circuit_breaker import CircuitBreaker as CircuitBreaker
     from mcpguard.interceptors.concurrency import Concurrency as Concurrency
+    from mcpguard.interceptors.credentials import Credential as Credential
+    from mcpguard.interceptors.credentials import Credentials as Credentials
     from mcpguard.interceptors.deadline import Deadline as Deadline
     from mcpguard.interceptors.loop_detector import LoopDetector as LoopDetector
     from mcpguard.interceptors.loop_detector import LoopThresholds as LoopThresholds
@@ -66,6 +68,11 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.view import View as View
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
+    from mcpguard.tokens.oauth import ClientCredentials as ClientCredentials
+    from mcpguard.tokens.oauth import TokenExchange as TokenExchange
+    from mcpguard.tokens.secret import Secret as Secret
+    from mcpguard.tokens.secret import Token as Token
+    from mcpguard.tokens.source import Keyring as Keyring
 
 _HOMES = {
     "core.call": ("Call", "ToolFacts"),
@@ -94,6 +101,7 @@ _HOMES = {
     "interceptors.budget": ("Budget", "Price", "Usage"),
     "interceptors.circuit_breaker": ("CircuitBreaker",),
     "interceptors.concurrency": ("Concurrency",),
+    "interceptors.credentials": ("Credential", "Credentials"),
     "interceptors.deadline": ("Deadline",),
     "interceptors.loop_detector": ("LoopDetector", "LoopThresholds"),
     "interceptors.rate_limit": ("RateLimit",),
@@ -102,6 +110,9 @@ _HOMES = {
     "interceptors.view": ("PromptView", "ResourceView", "ToolView", "View"),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
+    "tokens.oauth": ("ClientCredentials", "TokenExchange"),
+    "tokens.secret": ("Secret", "Token"),
+    "tokens.source": ("Keyring",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -29,6 +29,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "budget": "mcpguard.interceptors.budget:Budget",
         "circuit_breaker": "mcpguard.interceptors.circuit_breaker:CircuitBreaker",
         "concurrency": "mcpguard.interceptors.concurrency:Concurrency",
+        "credentials": "mcpguard.interceptors.credentials:Credentials",
         "deadline": "mcpguard.interceptors.deadline:Deadline",
         "loop_detector": "mcpguard.interceptors.loop_detector:LoopDetector",
         "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
