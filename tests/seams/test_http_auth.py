@@ -53,12 +53,17 @@ def bearer(**options: Any) -> Credential:
     return Credential(**{"servers": ["crm"], "header": "Authorization", **options})
 
 
+def skip_where_sessions_stall(backend: str) -> None:
+    """Leave out what an unguarded session cannot do either."""
+    if V1 and backend == "trio":
+        pytest.skip("a bare session of SDK 1.x stalls on trio with many calls at once")
+
+
 async def test_two_tenants_share_a_session_and_each_call_has_its_own_token(
     site: Site, anyio_backend: str
 ) -> None:
     """200 interleaved calls, as the server saw them."""
-    if V1 and anyio_backend == "trio":
-        pytest.skip("a bare session of SDK 1.x stalls on trio with so many calls")
+    skip_where_sessions_stall(anyio_backend)
     tokens = {who.tenant: site.issue(str(who.tenant)) for who in (ANA, BOB)}
     program = site.issue("program")
     rules = [bearer(tenants=[tenant], secret=Secret(token), use="calls") for tenant, token in tokens.items()]
@@ -132,8 +137,9 @@ async def test_a_stranger_on_a_shared_session_sends_nothing(site: Site) -> None:
     assert site.calls() == []
 
 
-async def test_a_401_renews_the_token_once_and_the_call_runs_once(site: Site) -> None:
+async def test_a_401_renews_the_token_once_and_the_call_runs_once(site: Site, anyio_backend: str) -> None:
     """The server turned it away before it ran anything."""
+    skip_where_sessions_stall(anyio_backend)
     source = ClientCredentials(site.token_url, client_id="agent", client_secret=Secret("x" * 20))
     guard = Guard([Credentials(rules=[bearer(client_credentials=source)])])
     async with connected(guard, site.url) as session:
