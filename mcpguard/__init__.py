@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.budget import Usage as Usage
     from mcpguard.interceptors.circuit_breaker import CircuitBreaker as CircuitBreaker
     from mcpguard.interceptors.concurrency import Concurrency as Concurrency
+    from mcpguard.interceptors.credentials import Credential as Credential
+    from mcpguard.interceptors.credentials import Credentials as Credentials
     from mcpguard.interceptors.deadline import Deadline as Deadline
     from mcpguard.interceptors.flow_control import ContentLabel as ContentLabel
     from mcpguard.interceptors.flow_control import DestinationRule as DestinationRule
@@ -107,6 +109,11 @@ if TYPE_CHECKING:
     from mcpguard.sinks.webhook import Webhook as Webhook
     from mcpguard.stores.opening import open_store as open_store
     from mcpguard.stores.store import Store as Store
+    from mcpguard.tokens.oauth import ClientCredentials as ClientCredentials
+    from mcpguard.tokens.oauth import TokenExchange as TokenExchange
+    from mcpguard.tokens.secret import Secret as Secret
+    from mcpguard.tokens.secret import Token as Token
+    from mcpguard.tokens.source import Keyring as Keyring
 
 _HOMES = {
     "approvers.elicitation": ("ElicitationApprover",),
@@ -153,6 +160,7 @@ _HOMES = {
     "interceptors.budget": ("Budget", "Price", "Usage"),
     "interceptors.circuit_breaker": ("CircuitBreaker",),
     "interceptors.concurrency": ("Concurrency",),
+    "interceptors.credentials": ("Credential", "Credentials"),
     "interceptors.deadline": ("Deadline",),
     "interceptors.flow_control": ("ContentLabel", "DestinationRule", "FlowControl", "FlowRule"),
     "interceptors.inbound_requests": ("ElicitationRule", "InboundRequests", "RootsRule", "SamplingRule"),
@@ -172,6 +180,9 @@ _HOMES = {
     "stores.opening": ("open_store",),
     "stores.store": ("Store",),
     "sinks.webhook": ("Webhook",),
+    "tokens.oauth": ("ClientCredentials", "TokenExchange"),
+    "tokens.secret": ("Secret", "Token"),
+    "tokens.source": ("Keyring",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.connection_limits import ConnectionLimits
-from mcpguard.core.errors import GuardBuildError
+from mcpguard.core.errors import GuardBuildError, SeamError
 from mcpguard.core.events import Emitter, Scrubber, Sink
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import ANONYMOUS, Handle, Linked, OnDeny
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mcp import Client, ClientSession
 
     from mcpguard.config.policy import Built, Policy
+    from mcpguard.seams.http_auth import HTTPAuth
 
 __all__ = ["Guard"]
 
@@ -118,6 +119,7 @@ class Guard:
         self._own_store: Store | None = None
         self._servers: Mapping[str, ServerOptions] = declared
         self._store = store
+        self._http_auths: dict[str, HTTPAuth] = {}
         self._lock = threading.Lock()
         self._origin: _Origin | None = None
         self._dropped: list[tuple[weakref.ref[Emitter], Sink]] = []
@@ -360,6 +362,59 @@ class Guard:
 
         return guarded_fastmcp_transport(transport, self._binding(name, run, shared))
 
+    def http_auth(self, *, name: str, url: str | None = None) -> Any:
+        """The auth object for the HTTP client of a server's transport, `httpx` or `httpx2`; one per name.
+
+        It puts the headers of `Credentials` on each request: those of whoever makes the call, and of whoever
+        opened the session on what belongs to no call.
+
+        Args:
+            name: What policy, stores and audit call the server.
+            url: Where the server is: no other origin gets a credential. None: where the first request goes.
+
+        Raises:
+            GuardBuildError: If several `Credentials` put headers on requests to this server.
+        """
+        from mcpguard.interceptors.credentials import Credentials
+        from mcpguard.seams.http_auth import http_auth
+
+        with self._lock:
+            known = self._http_auths.get(name)
+            if known is None:
+                givers = [
+                    one
+                    for one in self._interceptors
+                    if isinstance(one, Credentials) and one.has_headers(name)
+                ]
+                if len(givers) > 1:
+                    raise GuardBuildError(f"one Credentials puts headers on requests to {name}, not several")
+                known = self._http_auths[name] = http_auth(name, givers[0] if givers else None, url)
+        return known
+
+    async def environment(self, *, name: str, run: Run | None = None) -> dict[str, str]:
+        """The variables that `Credentials` gives a server that is about to be started as a process.
+
+        Args:
+            name: What policy, stores and audit call the server.
+            run: On whose behalf; None: as the context says.
+
+        Raises:
+            SeamError: If a credential cannot be had.
+        """
+        from mcpguard.interceptors.credentials import Credentials
+        from mcpguard.tokens.secret import TokenError
+
+        bound = run or current_run()
+        principal = None if bound is None else bound.principal
+        variables: dict[str, str] = {}
+        for one in self._interceptors:
+            if isinstance(one, Credentials):
+                try:
+                    variables.update(await one.environment(name, principal))
+                except TokenError as error:
+                    raise SeamError(f"{name} cannot be started: {error}") from None
+        return variables
+
     def coverage(self) -> Coverage:
         """Which interceptor handles what, in what order and mode, and what no seam sees."""
         connections = [
@@ -451,6 +506,11 @@ class Guard:
             raise ValueError(f"the declared servers are {known}; name={name!r} is none of them")
         if shared is None:
             shared = declared is not None and declared.shared
+        http_auth = self._http_auths.get(name)
+        for one in self._interceptors:
+            one.wrapping(name, shared=shared, http_auth=http_auth is not None)
+        if http_auth is not None and shared:
+            http_auth.is_shared = True
         return Binding(
             handle=self._handle,
             name=name,

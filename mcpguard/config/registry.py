@@ -31,6 +31,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "budget": "mcpguard.interceptors.budget:Budget",
         "circuit_breaker": "mcpguard.interceptors.circuit_breaker:CircuitBreaker",
         "concurrency": "mcpguard.interceptors.concurrency:Concurrency",
+        "credentials": "mcpguard.interceptors.credentials:Credentials",
         "deadline": "mcpguard.interceptors.deadline:Deadline",
         "flow_control": "mcpguard.interceptors.flow_control:FlowControl",
         "inbound_requests": "mcpguard.interceptors.inbound_requests:InboundRequests",

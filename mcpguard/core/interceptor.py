@@ -210,6 +210,15 @@ class Interceptor:
         del servers
         return ()
 
+    def wrapping(self, server: str, *, shared: bool, http_auth: bool) -> None:
+        """Refuse, with `SeamError`, a session that cannot be guarded as its rules ask.
+
+        Args:
+            server: What it is called.
+            shared: Whether several principals may use it.
+            http_auth: Whether `guard.http_auth()` was asked for an auth object of this server.
+        """
+
     def status(self) -> Mapping[str, JSON]:
         """What there is to see of its state, for `guard.status()`; no argument or result values."""
         return {}

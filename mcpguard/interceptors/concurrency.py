@@ -6,10 +6,9 @@ leaves it, also by being cancelled. How fast calls are made is `RateLimit`'s bus
 
 import threading
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Literal, Self, TypeAlias, Unpack
+from typing import Final, Literal, Self, TypeAlias, Unpack
 
 import anyio
-import anyio.lowlevel
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -18,6 +17,7 @@ from mcpguard.core.scope import Match, Scope
 from mcpguard.core.wire import JSON
 from mcpguard.detectors.slots import Place as Slot
 from mcpguard.detectors.slots import Slots
+from mcpguard.stores.turn import Turn
 
 __all__ = ["Concurrency"]
 
@@ -78,7 +78,7 @@ class Concurrency(Interceptor):
         self.waits = queue > 0
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._limits_all = not (servers or tools or self._scope.needs_principal)
-        self._slots: Slots[_Key, _Turn] = Slots(slots, queue)
+        self._slots: Slots[_Key, Turn] = Slots(slots, queue)
         self._lock = threading.RLock()
         """One that its owner may take again: a call that nobody awaits any more leaves while garbage is
         collected, wherever the collecting thread then is."""
@@ -102,7 +102,7 @@ class Concurrency(Interceptor):
         with self._lock:
             slot = self._slots.enter(key, may_wait=call.enforced)
             if slot is not None and not slot.has_slot:
-                slot.turn = _Turn()
+                slot.turn = Turn()
         if slot is None:
             return self._denied(call, "every slot is taken, and so is every place in the line")
         try:
@@ -122,16 +122,16 @@ class Concurrency(Interceptor):
         ]
         return {"slots": self._limit, "lines": lines}
 
-    async def _waited(self, slot: "Slot[_Key, _Turn]", turn: "_Turn") -> bool:
+    async def _waited(self, slot: "Slot[_Key, Turn]", turn: Turn) -> bool:
         """Whether the slot came in time."""
         with anyio.move_on_after(self._max_wait):
             await turn.wait()
         with self._lock:
             return slot.has_slot
 
-    def _leave(self, slot: "Slot[_Key, _Turn]") -> None:
+    def _leave(self, slot: "Slot[_Key, Turn]") -> None:
         """Hand the slot to the next in line who is still there, or leave the line."""
-        following: Slot[_Key, _Turn] | None = slot
+        following: Slot[_Key, Turn] | None = slot
         while following is not None:
             with self._lock:
                 following = self._slots.leave(following)
@@ -144,35 +144,3 @@ class Concurrency(Interceptor):
             reason=f"{self._limit} calls are under way: {reason}",
             message=f"{_BUSY} Try again when other calls have ended.",
         )
-
-
-class _Turn:
-    """Wakes one waiting call, from whichever thread or event loop the slot comes."""
-
-    __slots__ = ("_event", "_token")
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        self._token = anyio.lowlevel.current_token()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-    def come(self) -> bool:
-        """Wake it: at once, or as soon as its own event loop gets to it. False: that has ended."""
-        if self._is_here():
-            self._event.set()
-            return True
-        native: Any = self._token.native_token
-        soon = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
-        try:
-            soon(self._event.set)
-        except RuntimeError:
-            return False
-        return True
-
-    def _is_here(self) -> bool:
-        try:
-            return anyio.lowlevel.current_token() == self._token
-        except RuntimeError:  # no event loop runs here: an abandoned call is being thrown away
-            return False

@@ -1,0 +1,51 @@
+"""Answers without the credentials that went out with the call: servers repeat what they are sent."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from mcpguard.core.result import Result, WireError
+from mcpguard.core.wire import JSON, canonical
+
+__all__ = ["withheld"]
+
+MARK: Final = "[credential]"
+"""What stands in its place."""
+
+MIN_LENGTH: Final = 6
+"""Characters of a secret that is looked for; a shorter one would be found where it is not meant."""
+
+
+def withheld(result: Result, secrets: Sequence[str]) -> Result:
+    """`result` with `secrets` replaced wherever they stand, in keys and in errors too."""
+    sought = [secret for secret in secrets if len(secret) >= MIN_LENGTH]
+    if result.error is not None:
+        told: JSON = [result.error.message, result.error.data]
+        if _holds(told, sought):
+            cleaned = _cleaned(told, sought)
+            message, data = cleaned if isinstance(cleaned, list) else ("", None)
+            error = WireError(result.error.code, str(message), data)
+            return result.replace(error=error, cause=None)
+    elif result.cause is not None and any(secret in str(result.cause) for secret in sought):
+        return result.replace(cause=ConnectionError(type(result.cause).__name__))
+    if result.value is None or not _holds(result.value, sought):
+        return result
+    value = _cleaned(result.value, sought)
+    return result.replace(value=value) if isinstance(value, Mapping) else result
+
+
+def _holds(value: JSON, secrets: Sequence[str]) -> bool:
+    body = canonical(value)
+    return any(json.dumps(secret, ensure_ascii=False)[1:-1].encode() in body for secret in secrets)
+
+
+def _cleaned(value: JSON, secrets: Sequence[str]) -> JSON:
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MARK)
+        return value
+    if isinstance(value, Mapping):
+        return {str(_cleaned(name, secrets)): _cleaned(one, secrets) for name, one in value.items()}
+    if isinstance(value, Sequence):
+        return [_cleaned(one, secrets) for one in value]
+    return value

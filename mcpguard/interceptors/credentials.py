@@ -1,0 +1,268 @@
+"""Give calls the credentials of whoever makes them: the agent holds none, and the model sees none.
+
+A credential goes into a header, an argument that is in no schema, a field of `_meta`, or the environment a
+server is started with. Headers are put on by `guard.http_auth(name=)`, the one place that sees every request;
+this is where it learns which. Where tokens come from and how long they are kept stands in `tokens`.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Final, Unpack
+
+import anyio
+
+from mcpguard.core.call import Call
+from mcpguard.core.errors import SeamError
+from mcpguard.core.host import ALONE, Host
+from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
+from mcpguard.core.principal import Principal
+from mcpguard.core.result import Fate, Result
+from mcpguard.core.scope import Match
+from mcpguard.core.wire import JSON, LIFECYCLE, JSONObject, canonical, is_notification
+from mcpguard.detectors.argument_schema import without_arguments
+from mcpguard.detectors.withheld import withheld
+from mcpguard.tokens.credential import Credential
+from mcpguard.tokens.purse import Purse
+from mcpguard.tokens.secret import Token, TokenError
+from mcpguard.tokens.voucher import VOUCHER_KEY, Carried, Voucher
+
+__all__ = ["Credential", "Credentials"]
+
+FETCH_TIMEOUT: Final = 15.0
+"""Seconds that a call waits for a credential."""
+
+_MESSAGE: Final = "This cannot be used at the moment: its operator has to look at it. Go on without it."
+
+
+class Credentials(Interceptor):
+    """Inject what a server wants to see, for whoever calls.
+
+    For each place, a header or an argument, the first rule that is about the call decides. A call that rules
+    are about, but none for whoever makes it, is refused. What comes back is cleaned of the credential that
+    went out.
+
+    Args:
+        rules: Which credential goes where, for which servers and callers.
+
+    Raises:
+        TypeError: If `rules` holds something else.
+        ValueError: If there are no rules, or `mode` is `audit`: a credential is sent or it is not.
+    """
+
+    place = Place.CREDENTIALS
+    injects = True
+
+    def __init__(self, *, rules: Sequence[Credential], **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        if self.mode == "audit":
+            raise ValueError("credentials cannot be injected in mode 'audit': leave them out instead")
+        for rule in rules:
+            if not isinstance(rule, Credential):
+                raise TypeError(f"rules holds Credential objects, not {type(rule).__name__}")
+        if not rules:
+            raise ValueError("without rules there is nothing to inject")
+        self._rules = tuple(rules)
+        self._vouchers: dict[str, Voucher] = {}
+        self._purse = Purse(ALONE.clock)
+        opening = {method for method in LIFECYCLE if not is_notification(method)}
+        methods: set[str] = set()
+        for rule in rules:
+            if rule.header is not None:
+                methods |= {"*", *opening}
+            elif rule.meta is not None:
+                methods.add("*")
+            elif rule.argument is not None:
+                methods.add("tools/call")
+        self.layers = frozenset((method, "outbound") for method in methods or {"tools/call"})
+        hides = any(rule.argument is not None for rule in rules)
+        self.filters = frozenset({("tools/list", "outbound")} if hides else ())
+
+    def join(self, host: Host) -> None:
+        """Take the guard's clock."""
+        super().join(host)
+        self._purse = Purse(host.clock)
+
+    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
+        """Put the credentials of whoever calls where their rules say."""
+        try:
+            carried = await self._carried(call)
+        except TokenError as error:
+            return call.denied(
+                code="credential_unavailable", reason=f"{self.label}: {error}", message=_MESSAGE
+            )
+        if carried is None:
+            return call.denied(
+                code="no_principal" if call.principal is None else "no_credential",
+                reason="rules are about this call, and none for whoever makes it",
+                message=_MESSAGE,
+            )
+        has_headers = self.has_headers(call.server)
+        if not carried and not has_headers:
+            return await call_next(call)
+        number = secrets.token_urlsafe(16)
+        voucher = Voucher(call.method, call.server, call.principal, carried)
+        if has_headers:
+            self._vouchers[number] = voucher
+        try:
+            result = await call_next(
+                call.replace(params=_with(call, carried, number if has_headers else None))
+            )
+        finally:
+            self._vouchers.pop(number, None)
+        if voucher.headers and not voucher.was_used and result.fate is not Fate.NOT_SENT:
+            self.host.warn(
+                self,
+                call,
+                code="credential_unused",
+                reason="no HTTP request carried the credential: is guard.http_auth() its client's auth?",
+            )
+        return withheld(result, [one.token.secret.reveal() for one in voucher.carried]) if carried else result
+
+    def filter(self, call: Call, result: Result) -> Result:
+        """Take arguments out of schemas that are credentials."""
+        tools = None if result.value is None else result.value.get("tools")
+        hiding = [
+            rule for rule in self._rules if rule.argument is not None and rule.scope.has_server(call.server)
+        ]
+        if result.value is None or not hiding or not isinstance(tools, list | tuple):
+            return result
+        return result.replace(value={**result.value, "tools": [_without(tool, hiding) for tool in tools]})
+
+    def wrapping(self, server: str, *, shared: bool, http_auth: bool) -> None:
+        """Refuse to guard what would not carry its credentials."""
+        rules = [rule for rule in self._rules if rule.scope.has_server(server)]
+        if any(rule.header is not None for rule in rules) and not http_auth:
+            raise SeamError(
+                f"{self.label} puts headers on requests to {server}: build the HTTP client of its transport "
+                f"with auth=guard.http_auth(name={server!r}) first"
+            )
+        if shared and any(rule.env is not None and rule.depends_on_caller for rule in rules):
+            raise SeamError(
+                f"a process has one environment: a session to {server} with a credential of somebody's in it "
+                "cannot be shared"
+            )
+
+    def voucher(self, number: str, method: str) -> Voucher | None:
+        """What stands behind a number that a request carries."""
+        voucher = self._vouchers.get(number)
+        return voucher if voucher is not None and voucher.method == method else None
+
+    async def for_session(self, server: str, principal: Principal | None) -> Sequence[Carried]:
+        """The headers of what belongs to no call: streams, endings, answers. Nobody's, where that is shared.
+
+        Raises:
+            TokenError: If a credential cannot be had.
+        """
+        found: dict[str, Credential] = {}
+        for rule in self._rules:
+            if rule.header is not None and rule.use != "calls" and rule.is_of(server, principal):
+                found.setdefault(rule.header.lower(), rule)
+        return [Carried(rule, await self._token(rule, principal)) for rule in found.values()]
+
+    async def renewed(self, carried: Sequence[Carried], principal: Principal | None) -> Sequence[Carried]:
+        """The same credentials after the server has not accepted them.
+
+        Raises:
+            TokenError: If one cannot be had.
+        """
+        fresh: list[Carried] = []
+        for one in carried:
+            self._purse.drop(self._key(one.rule, principal), one.token)
+            fresh.append(Carried(one.rule, await self._token(one.rule, principal)))
+        return fresh
+
+    async def environment(self, server: str, principal: Principal | None) -> Mapping[str, str]:
+        """The variables a server is to be started with.
+
+        Raises:
+            TokenError: If a credential cannot be had, or rules are about the server and none for `principal`.
+        """
+        rules = [rule for rule in self._rules if rule.env is not None and rule.scope.has_server(server)]
+        variables: dict[str, str] = {}
+        for rule in rules:
+            if rule.env is not None and rule.env not in variables and rule.is_of(server, principal):
+                variables[rule.env] = (await self._token(rule, principal)).secret.reveal()
+        missing = {rule.env for rule in rules} - variables.keys()
+        if missing:
+            raise TokenError(
+                f"no rule gives {(principal and principal.tenant) or 'nobody'} a credential for {server}"
+            )
+        return variables
+
+    def warnings(self, servers: Collection[str]) -> Iterable[str]:
+        """Rules for servers that are not declared."""
+        for position, rule in enumerate(self._rules):
+            if servers and not any(map(rule.scope.has_server, servers)):
+                yield f"{self.label}.rules[{position}]: no declared server is meant"
+
+    def status(self) -> Mapping[str, JSON]:
+        """How many calls are under way with a credential in a header."""
+        return {"rules": len(self._rules), "under_way": len(self._vouchers)}
+
+    def has_headers(self, server: str) -> bool:
+        """Whether it puts headers on requests to a server."""
+        return any(rule.header is not None and rule.scope.has_server(server) for rule in self._rules)
+
+    async def _carried(self, call: Call) -> Sequence[Carried] | None:
+        """What goes with a call; None if rules are about it, and none for whoever makes it."""
+        found: dict[tuple[str, str], Credential] = {}
+        missed: set[tuple[str, str]] = set()
+        for rule in self._rules:
+            where = rule.where
+            if where is None or where in found or rule.use == "session" or not rule.is_about(call):
+                continue
+            if rule.scope.match_principal(call) is Match.YES:
+                found[where] = rule
+            else:
+                missed.add(where)
+        if missed - found.keys() and call.method not in LIFECYCLE:
+            return None
+        return [Carried(rule, await self._token(rule, call.principal)) for rule in found.values()]
+
+    async def _token(self, rule: Credential, principal: Principal | None) -> Token:
+        key = self._key(rule, principal)
+        token = self._purse.known(key)
+        if token is not None:
+            return token
+        with anyio.move_on_after(FETCH_TIMEOUT):
+            return await self._purse.get(key, lambda: rule.source.fetch(principal))
+        raise TokenError("its source takes too long")
+
+    def _key(self, rule: Credential, principal: Principal | None) -> Hashable:
+        if not rule.source.is_personal or principal is None:
+            return id(rule), None
+        claims = hashlib.sha256(canonical(principal.claims)).digest() if principal.claims else b""
+        return id(rule), principal, claims
+
+
+def _with(call: Call, carried: Sequence[Carried], number: str | None) -> JSONObject:
+    """The parameters with arguments and `_meta` fields that are credentials, and the voucher's number."""
+    known, given = call.params.get("_meta"), call.params.get("arguments")
+    meta: dict[str, JSON] = {**known} if isinstance(known, Mapping) else {}
+    arguments: dict[str, JSON] = {**given} if isinstance(given, Mapping) else {}
+    meta.pop(VOUCHER_KEY, None)
+    for one in carried:
+        if one.rule.meta is not None:
+            meta[one.rule.meta] = one.text
+        elif one.rule.argument is not None:
+            arguments[one.rule.argument] = one.text
+    if number is not None:
+        meta[VOUCHER_KEY] = number
+    params: dict[str, JSON] = {**call.params}
+    if meta or known is not None:
+        params["_meta"] = meta
+    if arguments or given is not None:
+        params["arguments"] = arguments if isinstance(given, Mapping | None) else given
+    return params
+
+
+def _without(tool: JSON, hiding: Sequence[Credential]) -> JSON:
+    name = tool.get("name") if isinstance(tool, Mapping) else None
+    if not isinstance(tool, Mapping) or not isinstance(name, str):
+        return tool
+    hidden = [rule.argument for rule in hiding if rule.argument is not None and rule.is_about_tool(name)]
+    schema = tool.get("inputSchema")
+    if not hidden or not isinstance(schema, Mapping):
+        return tool
+    return {**tool, "inputSchema": without_arguments(schema, hidden)}

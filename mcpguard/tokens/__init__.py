@@ -1,0 +1,1 @@
+"""Where credentials come from: environment, files, a keyring, token endpoints; and how long they are kept."""
