@@ -16,18 +16,20 @@ DIST = HERE / ".nox" / "dist"
 SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
 """Lowest supported and newest of each major, and the 2.x that strands-agents resolves to."""
 
-NEWEST = ("1.30.*", "2.*")
-"""With these everything is tested; with the others what an SDK can make a difference to."""
-
 SDK_FREE = [
     "tests/audit",
     "tests/cli",
     "tests/config",
     "tests/detectors",
+    "tests/examples",
+    "tests/sinks",
     "tests/stores",
     "tests/test_docs.py",
 ]
-"""Tests in which no SDK takes part, or that look at more than a seam."""
+"""Tests in which no SDK takes part, or that look at more than a seam: with the newest only."""
+
+SEAMS = ["tests/seams", "tests/testing", "tests/test_guard.py"]
+"""What releases between the lowest and the newest can make a difference to."""
 
 EXTRAS = "approvals,audit,jwt,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
@@ -65,9 +67,11 @@ def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
     demo = "" if sdk == "2.1.*" else ",demo"  # no release of mcp-server-git runs on 2.1
     session.install(f"{wheel(session)}[{EXTRAS}{demo}]", f"mcp=={sdk}", *dependencies("test"))
-    command = ["-m", "pytest", "--numprocesses=auto", "--dist=loadscope"]
-    if sdk not in NEWEST:
-        command += [f"--ignore={tests}" for tests in SDK_FREE]
+    command = ["-m", "pytest", "--numprocesses=auto", "--dist=loadscope", "--ignore=tests/hostile"]
+    if sdk == "1.30.*":
+        command += [f"--ignore={path}" for path in SDK_FREE]
+    elif sdk != "2.*":
+        command += SEAMS
     session.run("python", *command, *session.posargs, env=installed(session))
 
 
@@ -75,9 +79,10 @@ def tests(session: nox.Session, sdk: str) -> None:
 @nox.parametrize(("sdk", "release"), [("1.30.*", "3.*"), ("2.*", "4.*")], ids=["1.30", "2.x"])
 def coverage(session: nox.Session, sdk: str, release: str) -> None:
     """What the tests of core and seams reach, on one major of the SDK; `uncovered` says what they do not."""
-    packages = (f"mcp=={sdk}", f"fastmcp=={release}", *dependencies("test"), "coverage[toml]>=7.6")
+    packages = (f"mcp=={sdk}", f"fastmcp=={release}", *dependencies("test"), "pytest-cov>=6")
     session.install(f"{wheel(session)}[{EXTRAS}]", *packages)
-    session.run("coverage", "run", "-m", "pytest", *CORE_AND_SEAMS, env=installed(session))
+    measured = ("--cov=mcpguard", "--cov-branch", "--cov-report=", "--numprocesses=auto", "--dist=loadscope")
+    session.run("python", "-m", "pytest", *CORE_AND_SEAMS, *measured, env=installed(session))
 
 
 @nox.session
@@ -121,6 +126,15 @@ def fastmcp(session: nox.Session, release: str) -> None:
     session.install(wheel(session), f"fastmcp=={release}", *dependencies("test"))
     files = ("tests/seams/test_fastmcp.py", "tests/test_docs.py")
     command = ("-m", "pytest", *files, "-k", "fastmcp or seams")
+    session.run("python", *command, *session.posargs, env=installed(session))
+
+
+@nox.session
+@nox.parametrize("sdk", ["1.30.*", "2.*"], ids=["1.30", "2.x"])
+def hostile(session: nox.Session, sdk: str) -> None:
+    """Servers that misbehave in every way known, one process each, bare and guarded."""
+    session.install(f"{wheel(session)}[{EXTRAS}]", f"mcp=={sdk}", *dependencies("test"))
+    command = ("-m", "pytest", "tests/hostile", "--numprocesses=auto")
     session.run("python", *command, *session.posargs, env=installed(session))
 
 
