@@ -38,6 +38,9 @@ Tell = Callable[[str, str, float], None]
 LISTENING: Final = "subscriptions/listen"
 """The request that stays open for as long as the client wants (MCP 2026-07-28): it has no deadline."""
 
+LATE_SECONDS: Final = 1.0
+"""When the last of too many changes is passed on: what was listed before it must not be believed for long."""
+
 _TOO_MANY: Final = WireError(-32000, "Too many requests of this kind")
 _MADE_UP: Final = "SSE stream"
 """How the errors begin that the SDK's HTTP transport makes up for an answer that does not come."""
@@ -108,6 +111,8 @@ class Watch:
         self._pages = Pages(limits, self._judged)
         self._structured = Structured(limits.definitions)
         self._waiting: OrderedDict[Key | None, _Waiting] = OrderedDict()
+        self._late: dict[str, Any] = {}
+        self._late_until = inf
 
     def hit(self, limit: str, reason: str) -> None:
         """Report that a limit was hit."""
@@ -115,8 +120,9 @@ class Watch:
 
     @property
     def deadline(self) -> float:
-        """When the request that has waited longest has waited too long. All are given the same time."""
-        return next((one.until for one in self._waiting.values() if one.until < inf), inf)
+        """When `expire` has something to do. All requests are given the same time."""
+        first = next((one.until for one in self._waiting.values() if one.until < inf), inf)
+        return min(first, self._late_until) if self._late else first
 
     def asked(self, body: Any) -> None:
         """A request is about to be sent."""
@@ -168,8 +174,11 @@ class Watch:
             self.reading.cancel()
 
     def expire(self) -> None:
-        """Answer the requests that have waited too long."""
+        """Answer the requests that have waited too long, and pass on a change that came too often."""
         now = self._now()
+        if self._late and self._late_until <= now:
+            self.own.extend(self._late.values())
+            self._late.clear()
         for key, one in list(self._waiting.items()):
             if one.until <= now:
                 del self._waiting[key]
@@ -288,6 +297,9 @@ class Watch:
             self.hit(limit, f"too many {kind}: one was {'refused' if is_request else 'dropped'}")
             if is_request:
                 self.refusals.append(messages.error(body.id, _TOO_MANY))
+            elif kind == "changes":
+                self._late_until = self._late_until if self._late else self._now() + LATE_SECONDS
+                self._late[method] = item
             return None
         params = body.params
         broken = None if self._is_parsed_here or params is None else value_fault(params, self.limits)
