@@ -18,7 +18,7 @@ from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.result import WireError
 from mcpguard.core.wire import EMPTY, LISTINGS, JSONObject
 from mcpguard.detectors.listings import Pages, Trail
-from mcpguard.detectors.shapes import value_fault
+from mcpguard.detectors.shapes import content_fault, value_fault
 from mcpguard.detectors.storms import Storms, kind_of
 from mcpguard.seams import messages
 from mcpguard.seams.exchanges import MAX_UNDER_WAY
@@ -231,7 +231,7 @@ class Watch:
         limit: str | None = None if self._is_parsed_here else value_fault(body.result, self.limits)
         listed = _CONTENT.get(one.method)
         if limit is None and listed is not None and listed in body.result:
-            limit = self._content_fault(body.result[listed])
+            limit = content_fault(body.result[listed], self.limits.content_blocks)
         if limit is not None:
             self.hit(limit, f"the answer to {one.method} was refused: {sentence(limit)}")
             return fault_answer(Fault(limit, one.id, is_answer=True), one.id)
@@ -249,16 +249,6 @@ class Watch:
                 self.hit("structured_content", "a result is not what the tool's output schema promises")
                 return messages.response(body.id, checked)
         return item
-
-    def _content_fault(self, content: Any) -> str | None:
-        """What speaks against the content of an answer, before the SDK looks at every block."""
-        if not isinstance(content, list):
-            return "malformed"
-        if len(content) > self.limits.content_blocks:
-            return "content_blocks"
-        if all(type(block) is dict and type(block.get("text", "")) is str for block in content):
-            return None
-        return "malformed"
 
     def _judged(self, method: str, definition: JSONObject) -> JSONObject | str:
         """A definition as it may be shown; what the SDK cannot read would cost the whole listing."""
