@@ -151,3 +151,19 @@ def benchmarks(session: nox.Session) -> None:
     """Print the overhead of a guard beside a bare control, in one process."""
     session.install(wheel(session), "mcp==2.*")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+    session.run("python", "benchmarks/connection.py", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Half an hour of random misbehaviour over five servers; `nox -s soak -- --seconds 60` for less."""
+    session.install(wheel(session), "mcp==2.*")
+    session.run("python", "tests/hostile/soak.py", *session.posargs)
+
+
+@nox.session
+def hostile_table(session: nox.Session) -> None:
+    """Write the table of docs/hostile-servers.md: every behaviour, bare and guarded."""
+    session.install(wheel(session), "mcp==2.*")
+    page = ("--write", "docs/hostile-servers.md")
+    session.run("python", "tests/hostile/table.py", *(session.posargs or page))
