@@ -16,6 +16,25 @@ DIST = HERE / ".nox" / "dist"
 SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
 """Lowest supported and newest of each major, and the 2.x that strands-agents resolves to."""
 
+FRAMEWORKS = {
+    "langchain_mcp_adapters": ("langchain-mcp-adapters", "0.3.0", ["langgraph"]),
+    "openai_agents": ("openai-agents", "0.24.0", []),
+    "pydantic_ai": ("pydantic-ai-slim[mcp]", "2.68.0", []),
+    "fastmcp": ("fastmcp", "3.0.0", []),
+    "google_adk": ("google-adk", "2.13.0", []),
+    "strands": ("strands-agents", "1.62.0", []),
+    "agno": ("agno[mcp]", "3.1.10", ["openai"]),
+    "llama_index": ("llama-index-tools-mcp", "0.6.0", []),
+    "anthropic": ("anthropic[mcp]", "2.11.0", []),
+    "autogen": ("autogen-ext[mcp]", "0.7.5", ["mcp<2"]),
+    "haystack": ("mcp-haystack", "2.1.1", []),
+    "dspy": ("dspy", "3.4.1", []),
+    "agent_framework": ("agent-framework-core", "1.23.0", []),
+    "langchain": ("langchain[mcp]", "1.4.7", []),
+}
+"""Module of `mcpguard.integrations` -> what installs its framework, its lowest supported release, and what
+else its tests need."""
+
 
 def wheel(session: nox.Session) -> str:
     """Build the wheel once per run of nox: what is tested is what would be installed."""
@@ -109,6 +128,20 @@ def fastmcp(session: nox.Session, release: str) -> None:
         *session.posargs,
         env=installed(session),
     )
+
+
+@nox.session
+@nox.parametrize("release", ["lowest", "newest"])
+@nox.parametrize("name", list(FRAMEWORKS))
+def integrations(session: nox.Session, name: str, release: str) -> None:
+    """One framework's integration and its page, in an environment of its own."""
+    requirement, lowest, more = FRAMEWORKS[name]
+    pinned = f"{requirement}=={lowest}" if release == "lowest" else requirement
+    session.install(wheel(session), pinned, *more, *dependencies("test"))
+    tests = (f"tests/integrations/test_{name}.py", "tests/test_docs.py")
+    chosen = f"test_{name} or integrations/{name}.md"
+    # what a framework warns of is its own business, and it may leave sockets to the garbage collector
+    session.run("pytest", *tests, "-k", chosen, "-W", "default", *session.posargs, env=installed(session))
 
 
 @nox.session

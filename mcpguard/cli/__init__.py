@@ -13,7 +13,7 @@ from typing import Final, NoReturn, Protocol, cast
 
 __all__ = ["main"]
 
-COMMANDS: Final = ("check", "pin", "plugins", "schema", "demo")
+COMMANDS: Final = ("check", "pin", "plugins", "schema", "init", "wrap", "serve", "demo")
 """Modules of this package, in the order of the help."""
 
 INTERRUPTED: Final = 130
