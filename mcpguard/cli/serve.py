@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.cli.output import fail
@@ -74,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     except* OSError as group:
         reason = next(iter(group.exceptions))
         code = fail([f"mcpguard serve: {command[0]} cannot be started: {reason}"])
-    sys.stdout.flush()
+    with suppress(ValueError, OSError):  # the SDK has closed it, or its reader has
+        sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a thread may still wait for stdin, and would hold the process
 
