@@ -18,7 +18,7 @@ SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
 
 FRAMEWORKS = {
     "langchain_mcp_adapters": ("langchain-mcp-adapters", "0.3.0", ["langgraph", "mcp<2"]),
-    "openai_agents": ("openai-agents", "0.24.0", []),
+    "openai_agents": ("openai-agents", "0.20.0", []),
     "pydantic_ai": ("pydantic-ai-slim[mcp]", "2.68.0", []),
     "fastmcp": ("fastmcp", "3.0.0", []),
     "google_adk": ("google-adk", "2.13.0", []),
