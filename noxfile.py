@@ -36,6 +36,24 @@ EXTRAS = "approvals,audit,jwt,redis,rules,webhook"
 
 CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]
 """The tests whose reach into core and seams is measured."""
+FRAMEWORKS = {
+    "langchain_mcp_adapters": ("langchain-mcp-adapters", "0.3.0", ["langgraph", "mcp<2"]),
+    "openai_agents": ("openai-agents", "0.20.0", []),
+    "pydantic_ai": ("pydantic-ai-slim[mcp]", "2.68.0", []),
+    "fastmcp": ("fastmcp", "3.0.0", []),
+    "google_adk": ("google-adk", "2.13.0", []),
+    "strands": ("strands-agents", "1.62.0", []),
+    "agno": ("agno[mcp]", "3.1.10", ["openai"]),
+    "llama_index": ("llama-index-tools-mcp", "0.6.0", []),
+    "anthropic": ("anthropic[mcp]", "2.11.0", []),
+    "autogen": ("autogen-ext[mcp]", "0.7.5", ["mcp<2"]),
+    "haystack": ("mcp-haystack", "2.1.1", []),
+    "dspy": ("dspy", "3.4.1", []),
+    "agent_framework": ("agent-framework-core", "1.23.0", []),
+    "langchain": ("langchain[mcp]", "1.4.7", []),
+}
+"""Module of `mcpguard.integrations` -> what installs its framework, its lowest supported release, and what
+else its tests need."""
 
 
 def wheel(session: nox.Session) -> str:
@@ -67,7 +85,8 @@ def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
     demo = "" if sdk == "2.1.*" else ",demo"  # no release of mcp-server-git runs on 2.1
     session.install(f"{wheel(session)}[{EXTRAS}{demo}]", f"mcp=={sdk}", *dependencies("test"))
-    command = ["-m", "pytest", "--numprocesses=auto", "--dist=loadscope", "--ignore=tests/hostile"]
+    command = ["-m", "pytest", "--numprocesses=auto", "--dist=loadscope"]
+    command += ["--ignore=tests/hostile", "--ignore=tests/integrations"]
     if sdk == "1.30.*":
         command += [f"--ignore={path}" for path in SDK_FREE]
     elif sdk != "2.*":
@@ -136,6 +155,20 @@ def hostile(session: nox.Session, sdk: str) -> None:
     session.install(f"{wheel(session)}[{EXTRAS}]", f"mcp=={sdk}", *dependencies("test"))
     command = ("-m", "pytest", "tests/hostile", "--numprocesses=auto")
     session.run("python", *command, *session.posargs, env=installed(session))
+
+
+@nox.session
+@nox.parametrize("release", ["lowest", "newest"])
+@nox.parametrize("name", list(FRAMEWORKS))
+def integrations(session: nox.Session, name: str, release: str) -> None:
+    """One framework's integration and its page, in an environment of its own."""
+    requirement, lowest, more = FRAMEWORKS[name]
+    pinned = f"{requirement}=={lowest}" if release == "lowest" else requirement
+    session.install(wheel(session), pinned, *more, *dependencies("test"))
+    tests = (f"tests/integrations/test_{name}.py", "tests/test_docs.py")
+    chosen = f"test_{name} or integrations/{name}.md"
+    # what a framework warns of is its own business, and it may leave sockets to the garbage collector
+    session.run("pytest", *tests, "-k", chosen, "-W", "default", *session.posargs, env=installed(session))
 
 
 @nox.session

@@ -250,7 +250,7 @@ async def test_a_name_that_is_a_runs_id_and_a_tenant_stops_both() -> None:
 def test_what_is_no_sink_is_refused() -> None:
     """A path in place of a sink would record nothing."""
     nothing: Any = ["audit.jsonl"]
-    with pytest.raises(TypeError, match="sinks= takes sinks, .*; str is none"):
+    with pytest.raises(TypeError, match=r"sinks= takes sinks, .*; str is none"):
         Guard(sinks=nothing)
 
 
