@@ -456,8 +456,8 @@ class Guard:
 
         Args:
             target: A run, the id of runs that `run` has opened, or a tenant's name, whose runs are those made
-                on its behalf and all below them. An id that no open run has is taken for a tenant's name. Calls
-                already sent are not called back.
+                on its behalf and all below them. An id that no open run has is taken for a tenant's name.
+                Calls already sent are not called back.
         """
         if isinstance(target, Run):
             target.stop()
