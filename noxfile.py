@@ -35,7 +35,7 @@ EXTRAS = "approvals,audit,jwt,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
 
 PARALLEL = ("--numprocesses=auto", "--dist=loadscope", "--max-worker-restart=0", "--timeout=300")
-"""One module to a process at a time; a process that dies, or hangs, ends the run instead of being waited for."""
+"""One module to a process at a time; one that dies or hangs ends the run, and is not waited for."""
 
 CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]
 """The tests whose reach into core and seams is measured."""
