@@ -22,6 +22,7 @@ from mcpguard import (
     Run,
 )
 from mcpguard.core.chain import Chain
+from mcpguard.core.timer import Timer
 from mcpguard.testing import FakeClock, FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -187,17 +188,29 @@ async def test_a_probe_that_a_deadline_ends_has_failed() -> None:
 
 
 async def test_the_attempt_that_hung_counts_and_not_the_wait_before_it() -> None:
-    """A retry stands in between."""
-    breaker = CircuitBreaker(min_calls=3, window=3)
-    retry = Retry(safe=["*"], wait_for=0)
-    chain = linked(Deadline(seconds=SOON), retry, breaker).chain("tools/call", "outbound")
+    """A retry stands in between, and a layer of another's that times the call."""
+    scope = anyio.CancelScope()
+
+    async def times(call: Call, call_next: CallNext) -> Result:
+        timer = Timer(call.timer)
+        try:
+            with scope:
+                return await call_next(call.with_timer(timer))
+        finally:
+            timer.over(is_up=scope.cancelled_caught)
+        return SLOW
+
     answers = iter([LOST])
 
     async def wire(call: Call) -> Result:
         for answer in answers:
             return answer
+        scope.cancel()
         return await hang(call)
 
+    breaker = CircuitBreaker(min_calls=3, window=3)
+    retry = Retry(safe=["*"], wait_for=0)
+    chain = linked(Around(times, times=True), retry, breaker).chain("tools/call", "outbound")
     assert (await chain(tool_call(), wire)).outcome is Outcome.TIMEOUT
     assert _counted(breaker) == (2, 2)
 
@@ -212,8 +225,10 @@ async def test_a_cancellation_by_anybody_else_opens_nothing_where_calls_are_time
         try:
             return await hang(call)
         finally:
+            began = anyio.current_time()
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(2 * SOON)
+                while anyio.current_time() < began + 2 * SOON:
+                    await anyio.lowlevel.checkpoint()
 
     for _ in range(20):
         async with anyio.create_task_group() as tasks:
