@@ -6,7 +6,7 @@ in `seams`; what a policy file may say in `config`.
 
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mcp import Client, ClientSession
 
     from mcpguard.config.policy import Built, Policy
+    from mcpguard.interceptors.credentials import Credentials
     from mcpguard.seams.http_auth import HTTPAuth
 
 __all__ = ["Guard"]
@@ -378,21 +379,17 @@ class Guard:
 
         Raises:
             GuardBuildError: If several `Credentials` put headers on requests to this server.
+            ValueError: If the auth object of this name was given another origin before.
         """
-        from mcpguard.interceptors.credentials import Credentials
-        from mcpguard.seams.http_auth import http_auth
+        from mcpguard.seams.http_auth import giver_of, http_auth
 
         with self._lock:
             known = self._http_auths.get(name)
             if known is None:
-                givers = [
-                    one
-                    for one in self._interceptors
-                    if isinstance(one, Credentials) and one.has_headers(name)
-                ]
-                if len(givers) > 1:
-                    raise GuardBuildError(f"one Credentials puts headers on requests to {name}, not several")
-                known = self._http_auths[name] = http_auth(name, givers[0] if givers else None, url)
+                giver = giver_of(name, self._interceptors)
+                known = self._http_auths[name] = http_auth(name, giver, url)
+            elif url is not None:
+                known.settle(url)
         return known
 
     async def environment(self, *, name: str, run: Run | None = None) -> dict[str, str]:
@@ -547,14 +544,29 @@ class Guard:
             kept=renewed.kept,
         )
         take_over(renewed.changed)
+        with self._lock:
+            followers = self._followers(built.interceptors)
+            self._interceptors = built.interceptors
+            for auth, giver in followers:
+                auth.follow(giver)
         for interceptor in renewed.kept:
             interceptor.host = linked.host
         self._dropped += [(weakref.ref(self._emitter), sink) for sink in renewed.dropped]
         self._handle.swap(linked, on_deny=policy.on_deny, anonymous=policy.anonymous == "allow")
-        self._interceptors, self._emitter = built.interceptors, emitter
+        self._emitter = emitter
         self._servers, self._limits = policy.servers, policy.options.connection
         self._origin = _Origin(origin.path, policy, built, origin.sinks)
         emitter.about_policy()
+
+    def _followers(
+        self, interceptors: Sequence[Interceptor]
+    ) -> list[tuple["HTTPAuth", "Credentials | None"]]:
+        """Every auth object that was asked for, and what it goes by once these are linked."""
+        if not self._http_auths:
+            return []
+        from mcpguard.seams.http_auth import giver_of
+
+        return [(auth, giver_of(name, interceptors)) for name, auth in self._http_auths.items()]
 
     async def _reload_quietly(self) -> None:
         """Reload, and close the sinks that nothing writes to any more."""
