@@ -4,10 +4,11 @@ Nothing is decided here. What a guard does to a message stands in `core.chain`; 
 in `seams`; what a policy file may say in `config`.
 """
 
+import logging
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from mcpguard.seams.http_auth import HTTPAuth
 
 __all__ = ["Guard"]
+
+_log = logging.getLogger("mcpguard")
 
 _Session = TypeVar("_Session", bound="ClientSession")
 
@@ -127,7 +130,8 @@ class Guard:
         self._http_auths: dict[str, HTTPAuth] = {}
         self._lock = threading.Lock()
         self._origin: _Origin | None = None
-        self._dropped: list[tuple[weakref.ref[Emitter], Sink]] = []
+        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet((self._emitter,))
+        self._dropped: list[Sink] = []
         self._reloading = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -476,20 +480,24 @@ class Guard:
             self._emitter.about_run("stopped", run, reason="tenant stopped")
 
     async def aclose(self) -> None:
-        """Flush and close the sinks, and the store that the policy file named.
+        """Flush and close the sinks, and the store that the policy file named; all of them, whatever fails.
 
         Sessions stay open. What they do afterwards is no longer recorded; where limits need that store, it is
-        denied.
+        denied. Leaving the guard as a context does the same, and logs what fails: the work is done by then.
+
+        Raises:
+            Exception: What closing one of them failed with. A sink's failure is logged, and counted in
+                `status()`.
         """
         with self._reloading:
             dropped, self._dropped = self._dropped, []
-        try:
-            for _, sink in dropped:
-                await sink.aclose()
-            await self._emitter.aclose()
-        finally:
+        async with AsyncExitStack() as closing:
             if self._own_store is not None:
-                await self._own_store.aclose()
+                closing.push_async_callback(self._own_store.aclose)
+            closing.push_async_callback(self._emitter.aclose)
+            failure = await self._emitter.close(dropped)
+            if failure is not None:
+                raise failure
 
     async def __aenter__(self) -> Self:
         return self
@@ -500,7 +508,10 @@ class Guard:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        try:
+            await self.aclose()
+        except Exception as error:  # noqa: BLE001 - what ran inside has ended already, and not for this
+            _log.error("the guard was not closed whole: %s", type(error).__name__)
 
     def __repr__(self) -> str:
         labels = ", ".join(one.label for one in self._interceptors)
@@ -551,7 +562,8 @@ class Guard:
                 auth.follow(giver)
         for interceptor in renewed.kept:
             interceptor.host = linked.host
-        self._dropped += [(weakref.ref(self._emitter), sink) for sink in renewed.dropped]
+        self._emitters.add(emitter)
+        self._dropped += renewed.dropped
         self._handle.swap(linked, on_deny=policy.on_deny, anonymous=policy.anonymous == "allow")
         self._emitter = emitter
         self._servers, self._limits = policy.servers, policy.options.connection
@@ -574,10 +586,10 @@ class Guard:
 
         await quietly(self.reload)
         with self._reloading:
-            unused = [sink for emitter, sink in self._dropped if emitter() is None]
-            self._dropped = [entry for entry in self._dropped if entry[0]() is not None]
-        for sink in unused:
-            await sink.aclose()
+            in_use = {id(sink) for emitter in self._emitters for sink in emitter.sinks}
+            unused = [sink for sink in self._dropped if id(sink) not in in_use]
+            self._dropped = [sink for sink in self._dropped if id(sink) in in_use]
+        await self._emitter.close(unused)
 
     def _register(self, connection: Connection) -> None:
         with self._lock:

@@ -8,7 +8,8 @@ import logging
 import secrets
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import Final, Literal, Protocol, TypeAlias, TypedDict, Unpack, cast
@@ -385,14 +386,25 @@ class Emitter:
         if self._closed.is_set():
             return
         self._closed.set()
-        first: Exception | None = None
-        for sink in self.sinks:
+        failure = await self.close(self.sinks)
+        if failure is not None:
+            raise failure
+
+    async def close(self, sinks: Iterable[Sink]) -> Exception | None:
+        """Close `sinks`, each of them whatever becomes of the others; the first failure, if there is one."""
+        failures: list[Exception] = []
+
+        async def close(sink: Sink) -> None:
             try:
                 await sink.aclose()
-            except Exception as error:  # noqa: BLE001 - every sink gets its chance to flush
-                first = first or error
-        if first is not None:
-            raise first
+            except Exception as error:  # noqa: BLE001 - counted, and for the caller to raise
+                self._failed(sink, error)
+                failures.append(error)
+
+        async with AsyncExitStack() as closing:
+            for sink in reversed(tuple(sinks)):
+                closing.push_async_callback(close, sink)
+        return failures[0] if failures else None
 
     def _of_call(self, kind: Kind, call: Call, details: _Details, number: int | None = None) -> bool:
         members: dict[str, object] = {

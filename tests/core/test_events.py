@@ -5,6 +5,7 @@ import threading
 from hashlib import sha256
 from typing import Any
 
+import anyio
 import pytest
 from chains import ADA, FAILED, OK, Wire, allowing, denying, linked, tool_call
 from hypothesis import given
@@ -222,6 +223,21 @@ async def test_every_sink_is_closed_and_once_even_if_one_fails() -> None:
         await emitter.aclose()
     assert (first.is_closed, second.is_closed, third.is_closed) == (True, True, True)
     await emitter.aclose()
+
+
+async def test_a_closing_that_is_cancelled_reaches_every_sink() -> None:
+    """Whoever gives up waiting loses what has not been flushed, and nothing else."""
+
+    class Endless(RecordingSink):
+        async def aclose(self) -> None:
+            await super().aclose()
+            await anyio.sleep_forever()
+
+    sinks = [Endless(), Endless(), RecordingSink()]
+    with anyio.move_on_after(0.01) as scope:
+        await Emitter(sinks, clock=FakeClock()).aclose()
+    assert scope.cancelled_caught
+    assert [sink.is_closed for sink in sinks] == [True] * 3
 
 
 async def test_without_sinks_nothing_is_made() -> None:
