@@ -26,7 +26,7 @@ from mcpguard.core.order import arrange
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import STOPPED, Run, Stops, bound, current_run
 from mcpguard.core.servers import ServerOptions
-from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained
+from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained, statuses
 from mcpguard.core.wire import JSON
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import Connection
@@ -441,12 +441,15 @@ class Guard:
         return explained(call, self._handle.linked.steps, self._handle.clock, refused)
 
     def status(self) -> dict[str, JSON]:
-        """Runs, interceptors' state, connections and sink failures as of now; JSON-shaped, no values."""
+        """Runs, interceptors' state, connections and sink failures as of now; JSON-shaped, no values.
+
+        Interceptors are named as in `coverage()`; one that fails over its status has `failed` in its place.
+        """
         with self._lock:
             runs = [run for run in self._runs if run.ended is None]
         return {
             "runs": [{"id": run.id, "depth": len(run.lineage) - 1} for run in runs],
-            "interceptors": {one.label: dict(one.status()) for one in self._interceptors},
+            "interceptors": statuses(self._interceptors),
             "connections": [{"server": one.name, "seam": one.seam} for one in self._open()],
             "sinks": {"failures": dict(self._emitter.failures)},
             "stopped_tenants": sorted(self._handle.stops.tenants),
