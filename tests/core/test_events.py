@@ -7,12 +7,13 @@ from typing import Any
 
 import anyio
 import pytest
-from chains import ADA, FAILED, OK, Wire, allowing, denying, linked, tool_call
+from chains import ADA, FAILED, OK, Around, Wire, allowing, denying, linked, tool_call
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpguard import JSON, Call, Event, Fate, Outcome, Result, Run, ToolFacts
 from mcpguard.core.events import MAX_NAME, Emitter
+from mcpguard.core.interceptor import CallNext
 from mcpguard.core.wire import canonical, digest
 from mcpguard.testing import FakeClock, RecordingSink
 
@@ -304,6 +305,36 @@ async def test_an_outcome_names_its_intent() -> None:
     done, refused = sink.of("completed")
     assert done.intent == sink.last("dispatched").seq
     assert refused.intent is None
+
+
+async def test_what_a_strict_sink_has_not_recorded_is_nobodys_intent() -> None:
+    """Of a call that is sent again, the outcome names the attempt that went out."""
+    strict = RecordingSink(strict=True)
+    wire = Wire()
+
+    async def twice(call: Call, call_next: CallNext) -> Result:
+        await call_next(call)
+        strict.fails_with, strict.fails_on = OSError("full"), frozenset({"dispatched"})
+        return await call_next(call)
+
+    other = RecordingSink()
+    layer = Around(twice, repeats=True)
+    chain = linked(layer, sinks=[strict, other]).chain("tools/call", "outbound")
+    await chain(tool_call(), wire)
+    assert len(wire.calls) == 1
+    assert other.last("completed").intent == strict.last("dispatched").seq
+    await linked(sinks=[strict, other]).chain("tools/call", "outbound")(tool_call(), wire)
+    assert other.last("completed").code == "audit_unavailable"
+    assert other.last("completed").intent is None
+
+
+async def test_what_was_not_settled_is_nobodys_intent() -> None:
+    """The event may be there, and the call has not gone out all the same."""
+    sink = RecordingSink()
+    sinks = [Slow(strict=True, fails=True, order=[]), sink]
+    await linked(sinks=sinks).chain("tools/call", "outbound")(tool_call(), Wire())
+    assert sink.kinds.count("dispatched") == 1
+    assert sink.last("completed").intent is None
 
 
 async def test_an_intent_names_policy_and_tool_definition() -> None:
