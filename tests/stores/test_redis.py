@@ -13,6 +13,7 @@ import anyio
 import pytest
 from guarded import answer
 from servers import Server, running
+from spenders import counted, spend_from_server
 
 from mcpguard import Budget, Guard, RateLimit
 from mcpguard.core.errors import StoreError, StoreFull
@@ -74,33 +75,13 @@ def charged(url: str, key: str) -> int:
     return anyio.run(main)
 
 
-def spend(url: str, key: str, report: str, limit: int) -> None:
-    """Reserve until it is refused, writing down each grant before the next; in a process of its own."""
-
-    async def main() -> None:
-        store = RedisStore(url, timeout=30.0)
-        with Path(report).open("ab", buffering=0) as granted:  # noqa: ASYNC230
-            for number in range(limit + 1):
-                answered = await store.reserve([account(key, limit)], Amounts(calls=1, cost=7))
-                if isinstance(answered, Refusal):
-                    break
-                granted.write(b"x")
-                if number % 3 == 0:
-                    await store.settle(answered, Amounts(calls=1, cost=2))
-        await store.aclose()
-
-    anyio.run(main)
-
-
-def counted(reports: list[Path]) -> int:
-    """Grants that were written down."""
-    return sum(report.stat().st_size for report in reports if report.exists())
-
-
 def test_eight_processes_never_overspend(server: Server, tmp_path: Path) -> None:
     """10,000 grants between them, each counted once."""
     reports = [tmp_path / f"granted-{number}" for number in range(8)]
-    processes = [SPAWN.Process(target=spend, args=(server.url, "eight", str(one), GRANTS)) for one in reports]
+    processes = [
+        SPAWN.Process(target=spend_from_server, args=(server.url, "eight", str(one), GRANTS))
+        for one in reports
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -115,7 +96,9 @@ def test_processes_that_are_killed_overspend_nothing(server: Server, tmp_path: P
     alive: list[multiprocessing.process.BaseProcess] = []
     for number in range(20):
         reports.append(tmp_path / f"granted-{number}")
-        process = SPAWN.Process(target=spend, args=(server.url, "killed", str(reports[-1]), GRANTS))
+        process = SPAWN.Process(
+            target=spend_from_server, args=(server.url, "killed", str(reports[-1]), GRANTS)
+        )
         process.start()
         alive.append(process)
         if len(alive) == 8:

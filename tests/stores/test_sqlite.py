@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 import pytest
 from guarded import answer
+from spenders import counted, spend_from_file
 
 from mcpguard import Budget, Guard, RateLimit
 from mcpguard.core.errors import StoreError, StoreFormatError, StoreFull
@@ -26,7 +27,7 @@ from mcpguard.testing import FakeClock, FakeServer, RecordingSink
 pytestmark = pytest.mark.anyio
 
 ONE = Amounts(calls=1)
-FORK = multiprocessing.get_context("spawn")
+SPAWN = multiprocessing.get_context("spawn")
 GRANTS = 10_000
 
 
@@ -54,33 +55,10 @@ def charged(path: Path | str, key: str) -> int:
     return anyio.run(main)
 
 
-def spend(path: str, report: str, limit: int, tries: int) -> None:
-    """Reserve until it is refused, writing down each grant before the next; in a process of its own."""
-
-    async def main() -> None:
-        store = SQLiteStore(path, patience=60.0)
-        with Path(report).open("ab", buffering=0) as granted:  # noqa: ASYNC230
-            for number in range(tries):
-                answer = await store.reserve([account("shared", limit)], Amounts(calls=1, cost=7))
-                if isinstance(answer, Refusal):
-                    break
-                granted.write(b"x")
-                if number % 3 == 0:
-                    await store.settle(answer, Amounts(calls=1, cost=2))
-        await store.aclose()
-
-    anyio.run(main)
-
-
-def counted(reports: list[Path]) -> int:
-    """Grants that were written down."""
-    return sum(report.stat().st_size for report in reports if report.exists())
-
-
 def test_eight_processes_never_overspend(tmp_path: Path) -> None:
     """10,000 grants between them, each counted once."""
     path, reports = str(tmp_path / "s.db"), [tmp_path / f"granted-{number}" for number in range(8)]
-    processes = [FORK.Process(target=spend, args=(path, str(one), GRANTS, GRANTS)) for one in reports]
+    processes = [SPAWN.Process(target=spend_from_file, args=(path, str(one), GRANTS)) for one in reports]
     for process in processes:
         process.start()
     for process in processes:
@@ -96,7 +74,7 @@ def test_processes_that_are_killed_overspend_nothing_and_break_nothing(tmp_path:
     running: list[multiprocessing.process.BaseProcess] = []
     for number in range(24):
         reports.append(tmp_path / f"granted-{number}")
-        process = FORK.Process(target=spend, args=(path, str(reports[-1]), GRANTS, GRANTS))
+        process = SPAWN.Process(target=spend_from_file, args=(path, str(reports[-1]), GRANTS))
         process.start()
         running.append(process)
         if len(running) == 8:
