@@ -155,7 +155,8 @@ class Guard:
 
         Args:
             interceptors: Further ones, outermost first; the standard ones are put at their places among
-                them. One of a standard class takes the place of the standard one.
+                them. One of a standard class takes the place of the standard one, everywhere: one
+                narrowed to some servers leaves the others without.
             sinks: Further sinks. A `Logging` takes the place of the standard one.
             scrubber: As for `Guard`.
             clock: As for `Guard`.
