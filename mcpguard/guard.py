@@ -138,6 +138,63 @@ class Guard:
         self._emitter.about_policy()
 
     @classmethod
+    def standard(
+        cls,
+        *,
+        interceptors: Iterable[Interceptor] = (),
+        sinks: Iterable[Sink] = (),
+        scrubber: Scrubber | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        store: Store | None = None,
+        servers: Mapping[str, ServerOptions] | None = None,
+        on_deny: OnDeny = "result",
+        anonymous: Literal["deny", "allow"] = "deny",
+        digest_key: bytes | None = None,
+        connection: ConnectionLimits | None = None,
+    ) -> Self:
+        """Build a guard that no honest agent notices, in one line.
+
+        Hidden text is removed (`TextHygiene`), answers too long for a model are cut (`ResultLimit`), the
+        model is told of loops (`LoopDetector`, which refuses nothing here), what servers ask is refused
+        and not advertised (`InboundRequests`), connections have limits, events go to `logging` (`Logging`).
+
+        Args:
+            interceptors: Further ones, outermost first; the standard ones are put at their places among
+                them. One of a standard class takes the place of the standard one, everywhere: one
+                narrowed to some servers leaves the others without.
+            sinks: Further sinks. A `Logging` takes the place of the standard one.
+            scrubber: As for `Guard`.
+            clock: As for `Guard`.
+            store: As for `Guard`.
+            servers: As for `Guard`.
+            on_deny: As for `Guard`.
+            anonymous: As for `Guard`.
+            digest_key: As for `Guard`.
+            connection: Other limits. None: the defaults of `ConnectionLimits`.
+
+        Raises:
+            GuardBuildError: If the interceptors cannot be linked.
+        """
+        from mcpguard.config.standard import standard_interceptors, standard_sinks
+
+        if isinstance(interceptors, Interceptor):
+            raise GuardBuildError(
+                f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
+            )
+        return cls(
+            standard_interceptors(interceptors),
+            sinks=standard_sinks(sinks),
+            scrubber=scrubber,
+            clock=clock,
+            store=store,
+            servers=servers,
+            on_deny=on_deny,
+            anonymous=anonymous,
+            digest_key=digest_key,
+            connection=ConnectionLimits() if connection is None else connection,
+        )
+
+    @classmethod
     def from_policy(
         cls,
         path: str | Path,
