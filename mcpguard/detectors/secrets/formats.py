@@ -98,7 +98,7 @@ FORMATS: Final = (
     ),
     _f("google_api_key", "AIza", rf"AIza{_W}{{35}}"),
     _f("google_client_secret", "GOCSPX-", rf"GOCSPX-{_W}{{28}}"),
-    _f("google_oauth_token", "ya29.", r"ya29\.[A-Za-z0-9._-]{20,}+"),
+    _f("google_oauth_token", "ya29.", rf"ya29\.(?:c\.)?{_W}{{20,}}+(?:\.{_W}++)*+"),
     _f("google_refresh_token", "1//0", rf"1//0{_W}{{40,}}+"),
     _f(
         "grafana_token", "glsa_ glc_", rf"(?:glsa_{_A}{{32}}_[0-9A-Fa-f]{{8}}|glc_eyJ[A-Za-z0-9+/]{{80,}}+=*)"
