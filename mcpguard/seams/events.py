@@ -107,9 +107,7 @@ class Events:
                 if scope.cancelled_caught:
                     limit = "answer_seconds"
                     break
-                if chunk is None:
-                    break
-                for piece in inflater.pieces(chunk):
+                for piece in self._last_piece() if chunk is None else inflater.pieces(chunk):
                     for event in self._cut(piece):
                         passed = self._passed(event)
                         if passed is not None:
@@ -117,6 +115,8 @@ class Events:
                     if len(self._buffer) > self._watch.limits.message_bytes:
                         limit = "message_bytes"
                         break
+                if chunk is None:
+                    break
         except TooLarge:
             limit = "message_bytes"
         except Exception as error:  # noqa: BLE001 - a broken stream is one that has ended
@@ -130,11 +130,16 @@ class Events:
         """Let go of the stream."""
         await self._response.aclose()
 
+    def _last_piece(self) -> tuple[bytes, ...]:
+        """What the end of the stream says: that a line's end was whole."""
+        return (b"\n",) if self._buffer.endswith(b"\r") else ()
+
     def _cut(self, piece: bytes) -> list[bytes]:
         """The events that `piece` completes."""
         begun = max(0, len(self._buffer) - 2)
+        is_open = self._buffer.endswith(b"\r")
         self._buffer += piece
-        if b"\r" in piece:
+        if is_open or b"\r" in piece:
             held = b"\r" if self._buffer.endswith(b"\r") else b""  # half of a line's end, perhaps
             whole = self._buffer.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             self._buffer = whole + held

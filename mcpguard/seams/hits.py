@@ -1,6 +1,7 @@
 """How limits that are hit become events: the first of each at once, the following ones counted.
 
-A server that floods must not flood the record. Above: the seams, which make one for every connection.
+A server that floods must not flood the record. The names of limits are ours, so there are never many. Above:
+the seams, which make one for every connection.
 """
 
 from typing import Final
@@ -11,9 +12,6 @@ __all__ = ["Hits"]
 
 PAUSE: Final = 1.0
 """Seconds between two events about the same limit."""
-
-MAX_LIMITS: Final = 100
-"""Limits that are counted apart; their names are ours, so there are never as many."""
 
 
 class Hits:
@@ -35,8 +33,6 @@ class Hits:
 
     def tell(self, limit: str, reason: str, now: float) -> None:
         """The limit called `limit` was hit, at `now`, in seconds of any steady clock."""
-        if limit not in self.counts and len(self.counts) >= MAX_LIMITS:
-            return
         self.counts[limit] = self.counts.get(limit, 0) + 1
         last, held = self._held.get(limit, (-PAUSE, 0))
         if now - last < PAUSE and limit in self._held:

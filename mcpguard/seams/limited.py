@@ -70,8 +70,7 @@ class LimitedTransport:
         try:
             yielded: Any = await transport.__aenter__()
         except BaseException as error:
-            if scope.__exit__(type(error), error, error.__traceback__):
-                raise TimeoutError("the transport was not opened in time") from error
+            scope.__exit__(type(error), error, error.__traceback__)
             raise
         self._entered = transport, watch, scope
         if not isinstance(yielded, tuple | list) or len(yielded) < 2:

@@ -11,6 +11,7 @@ Above: `limited`. Below: the transports; `memoir`, what a new connection must be
 import logging
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Final
@@ -67,13 +68,10 @@ class SupervisedTransport:
         Raises:
             Exception: What the transport raises.
         """
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        try:
+        async with AsyncExitStack() as stack:
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
             await self._tasks.start(self._keep)
-        except BaseException as error:
-            await self._tasks.__aexit__(type(error), error, error.__traceback__)
-            raise
+            stack.pop_all()
         self._watch.on_loss = self._lose
         return (_Reading(self), _Writing(self), *self._more)
 
@@ -119,7 +117,7 @@ class SupervisedTransport:
         """Keep a connection open until the client leaves or there is none to be had."""
         failures = 0
         is_first = True
-        while not self._is_leaving:
+        while True:
             began = anyio.current_time()
             try:
                 async with self._open_it(self._watch) as yielded:
@@ -154,6 +152,8 @@ class SupervisedTransport:
             pause = min(MAX_PAUSE, FIRST_PAUSE * 2**failures)
             with anyio.move_on_after(random.uniform(pause / 4, pause)):  # noqa: S311 - jitter
                 await self._down_again()
+            if self._is_leaving:
+                return
         self._watch.hit("reconnects", "the connection did not come back")
         self._watch.on_loss = None
         self._watch.end("reconnects")

@@ -1,0 +1,369 @@
+"""HTTP within limits, exchange by exchange: what a call, a notification and a stream become of any answer."""
+
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import import_module
+from inspect import isawaitable
+from typing import Any
+
+import anyio
+import pytest
+from harness import V1
+
+from mcpguard import ConnectionLimits, Fate, Outcome
+from mcpguard.core.result import WireError
+from mcpguard.seams.events import MAX_TOKENS, Resumptions
+from mcpguard.seams.http import limited_client
+from mcpguard.seams.http_wire import asked_in, closed, error_in, seconds
+from mcpguard.seams.inflate import Inflater, TooLarge
+from mcpguard.seams.messages import body_of, request
+from mcpguard.seams.reports import MARK, Report, reported
+from mcpguard.seams.watch import Watch
+
+pytestmark = [
+    pytest.mark.anyio,
+    # What is not read to its end is the HTTP library's to collect.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+http: Any = import_module("httpx" if V1 else "httpx2")
+URL = "http://files.example/mcp"
+EVENTS = {"content-type": "text/event-stream"}
+JSON = {"content-type": "application/json"}
+Answer = Callable[[Any], Any] | Callable[[Any], Awaitable[Any]]
+
+
+class Site:
+    """A server that is a function, behind a client within limits."""
+
+    def __init__(self, answer: Answer, *, elsewhere: bool = False, **limits: Any) -> None:
+        self.told: list[str] = []
+        self.watch = Watch(
+            ConnectionLimits(**limits),
+            lambda limit, _why, _now: self.told.append(limit),
+            anyio.current_time,
+            is_parsed_here=True,
+        )
+        self._answer = answer
+        bare = http.AsyncClient(transport=http.MockTransport(self._handle))
+        self.client = limited_client(bare, self.watch, answers_elsewhere=elsewhere)
+
+    async def _handle(self, request: Any) -> Any:
+        """The server's answer, as it comes from a socket: unread."""
+        response = self._answer(request)
+        if isawaitable(response):
+            response = await response
+        if not hasattr(response, "_content"):
+            return response
+        body = response.content
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield body
+
+        headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+        return http.Response(response.status_code, headers=headers, content=parts())
+
+    async def says(self, method: str, id: int | None = 1, **headers: str) -> Any:
+        """Send a request, or a notification where there is no id."""
+        body: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if id is not None:
+            body["id"] = id
+            self.watch.asked(body_of(request(id, method, None)))
+        response = await self.client.post(URL, json=body, headers=headers)
+        await response.aread()
+        return response
+
+    async def asks(self, method: str = "tools/call", **headers: str) -> dict[str, Any]:
+        """Send a request; the message that is read as the answer."""
+        return message(await self.says(method, **headers))
+
+    @property
+    def own(self) -> list[Any]:
+        """What the guard itself answers."""
+        return [body_of(item).error.data for item in self.watch.own]
+
+
+def message(response: Any) -> dict[str, Any]:
+    """The last message of an answer, of whichever form."""
+    assert response.status_code == 200
+    text: str = response.text
+    if response.headers["content-type"] == "text/event-stream":
+        text = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")][-1]
+    read: dict[str, Any] = json.loads(text)
+    return read
+
+
+def why(answer: dict[str, Any]) -> str:
+    """Which report an error is."""
+    reason: str = answer["error"]["data"]["why"]
+    return reason
+
+
+def result(id: int = 1) -> bytes:
+    """An answer."""
+    return json.dumps({"jsonrpc": "2.0", "id": id, "result": {}}).encode()
+
+
+def event(data: bytes, **fields: str) -> bytes:
+    """One event of a stream."""
+    lines = [f"{name}: {value}".encode() for name, value in fields.items()]
+    return b"\n".join([*lines, b"data: " + data]) + b"\n\n"
+
+
+def streams(*parts: bytes | Exception, **headers: str) -> Callable[[Any], Any]:
+    """A server that answers with a stream in these parts."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for part in parts:
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+    return lambda _: http.Response(200, headers={**EVENTS, **headers}, content=body())
+
+
+async def test_an_error_in_a_refused_body_is_the_servers_own_answer() -> None:
+    """Servers answer 400 with a JSON-RPC error: that is what the caller should see."""
+    told = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32602, "message": "no such tool"}}
+    site = Site(lambda _: http.Response(400, json=told))
+    assert await site.asks() == told
+
+
+async def test_a_refused_handshake_keeps_its_status() -> None:
+    """The client negotiates by it."""
+    site = Site(lambda _: http.Response(405, text="no"))
+    assert (await site.says("initialize")).status_code == 405
+
+
+@pytest.mark.parametrize("body", [b"x" * 2**21, b"[1]", b"null", b'{"error": {"code": "x"}}', b""])
+async def test_a_status_is_told_whatever_its_body_is(body: bytes) -> None:
+    """Of a body with a status only an error is read, and of that a bounded part."""
+    site = Site(lambda _: http.Response(418, content=body))
+    answer = await site.asks()
+    assert (why(answer), answer["error"]["data"]["status"]) == ("http_status", 418)
+
+
+async def test_a_status_whose_body_breaks_is_told_all_the_same() -> None:
+    """What matters has been read."""
+    answer = await Site(
+        lambda _: http.Response(503, content=breaking(), headers={"retry-after": "soon"})
+    ).asks()
+    assert answer["error"]["data"]["status"] == 503
+    assert "retryAfter" not in answer["error"]["data"]
+
+
+async def breaking() -> AsyncIterator[bytes]:
+    """A body that ends in the middle."""
+    yield b"{"
+    raise http.ReadError("gone")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_redirect_is_the_clients_business(elsewhere: bool) -> None:
+    """It is passed on as it is, of a request and of a notification."""
+    site = Site(lambda _: http.Response(307, headers={"location": "/there"}), elsewhere=elsewhere)
+    for id in (1, None):
+        response = await site.says("tools/call" if id else "notifications/initialized", id)
+        assert (response.status_code, response.next_request is not None) == (307, True)
+    assert site.own == []
+
+
+async def test_a_notification_that_is_not_taken_costs_nothing() -> None:
+    """It concerns no call, and must not end the connection."""
+
+    def fail(_: Any) -> Any:
+        raise http.ConnectError("canary")
+
+    for answer in (fail, lambda _: http.Response(500)):
+        site = Site(answer)
+        assert (await site.says("notifications/initialized", None)).status_code == 202
+        assert site.told == []
+
+
+async def test_a_request_whose_answer_comes_elsewhere_is_answered_where_it_was_not_taken() -> None:
+    """HTTP with SSE: the stream would never say so."""
+
+    def fail(_: Any) -> Any:
+        raise http.ConnectError("canary")
+
+    for answer, taken in (
+        (lambda _: http.Response(202), True),
+        (lambda _: http.Response(500), False),
+        (fail, False),
+    ):
+        site = Site(answer, elsewhere=True)
+        assert (await site.says("tools/call")).status_code == 202
+        assert [one["why"] for one in site.own] == ([] if taken else ["connection_lost"])
+        assert site.told == ([] if taken else ["http"])
+        site.watch.lose(7, "nobody waits for it")
+        assert len(site.own) == (0 if taken else 1)
+
+
+async def test_a_request_that_nobody_takes_in_time_is_answered() -> None:
+    """The time is the call's."""
+
+    async def hang(_: Any) -> Any:
+        await anyio.sleep_forever()
+
+    site = Site(hang, elsewhere=True, answer_seconds=0.01)
+    assert (await site.says("tools/call")).status_code == 202
+    assert [one["why"] for one in site.own] == ["connection_lost"]
+    direct = Site(hang, answer_seconds=0.01)
+    assert why(await direct.asks()) == "answer_timeout"
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+async def test_events_end_as_the_standard_says(line_end: bytes) -> None:
+    """In any of three ways, cut anywhere."""
+    whole = event(result(), id="1").replace(b"\n", line_end)
+    for cut in range(1, len(whole)):
+        assert await Site(streams(whole[:cut], whole[cut:])).asks() == json.loads(result())
+
+
+async def test_nothing_after_the_answer_is_passed_on() -> None:
+    """The call is over: what follows belongs to nobody."""
+    more = event(b'{"jsonrpc": "2.0", "method": "notifications/message", "params": {}}')
+    response = await Site(streams(event(result()) + more)).says("tools/call")
+    assert message(response) == json.loads(result())
+    assert "notifications/message" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "limit"),
+    [
+        (streams(b": hello\n\n", OSError("canary")), "connection_lost", "http"),
+        (streams(b": hello\n\n"), "connection_lost", None),
+        (streams(event(result()), **{"content-encoding": "br"}), "refused_answer", "message_bytes"),
+        (streams(b"data: " + b"x" * 5000), "refused_answer", "message_bytes"),
+        (streams(event(b'{"jsonrpc": "2.0", "id": 1, "result": 7}')), "refused_answer", "malformed"),
+    ],
+)
+async def test_a_stream_without_a_good_answer_ends_with_an_error(
+    answer: Any, reason: str, limit: str | None
+) -> None:
+    """And with one only, that says what became of the call."""
+    site = Site(answer, message_bytes=1024)
+    assert why(await site.asks()) == reason
+    assert site.told == ([] if limit is None else [limit])
+
+
+async def test_an_answer_to_another_request_is_not_passed_on() -> None:
+    """Its place in the stream is kept, so that the client resumes after it."""
+    site = Site(streams(event(result(2), id="a"), event(result(2)), event(result())))
+    assert await site.asks() == json.loads(result())
+    assert site.told == ["id", "id"]
+
+
+async def test_a_broken_message_of_the_servers_own_stream_is_dropped() -> None:
+    """An answer that waits is answered; the stream goes on."""
+    broken = b'{"jsonrpc": "2.0", "id": 1, "result": 7}'
+    site = Site(streams(event(broken, id="a"), event(broken), event(result(1), id="b")))
+    site.watch.asked(body_of(request(1, "tools/call", None)))
+    response = await site.client.get(URL)
+    await response.aread()
+    assert [line for line in response.text.split("\n") if line] == [
+        "id: a",
+        "id: b",
+        f"data: {result().decode()}",
+    ]
+    assert [one["why"] for one in site.own] == ["refused_answer"]
+    assert site.told == ["malformed", "malformed"]
+
+
+async def test_a_pause_before_a_resumption_is_bounded() -> None:
+    """Whatever a server asks for."""
+    site = Site(streams(b"retry: 99999999999999\nid: a\n\n", b"retry: soon\n\n", b"retry: 1\nid: b\n\n"))
+    response = await site.says("tools/call")
+    asked = [line for line in response.text.split("\n") if line.startswith("retry")]
+    assert asked == ["retry: 30000", "retry: 1000", "retry: 500"]
+
+
+def test_resumptions_are_counted_for_a_bounded_number_of_answers() -> None:
+    """A server that makes up event ids takes no memory."""
+    resumptions = Resumptions(1)
+    for number in range(MAX_TOKENS + 1):
+        resumptions.seen(f"token-{number}", number)
+        assert resumptions.begin(f"token-{number}") == number
+        assert not resumptions.is_exhausted(number)
+    assert resumptions.begin("token-0") is None
+    assert resumptions.begin(None) is None
+    assert not resumptions.is_exhausted(None)
+    resumptions.begin(f"token-{MAX_TOKENS}")
+    assert resumptions.is_exhausted(MAX_TOKENS)
+    assert not resumptions.is_exhausted(0)
+
+
+async def test_an_answer_that_cannot_be_closed_is_thrown_away() -> None:
+    """That it failed concerns nobody."""
+
+    class Stuck:
+        async def aclose(self) -> None:
+            raise RuntimeError("canary")
+
+    await closed(Stuck())
+
+
+def test_the_request_in_a_body_is_found_however_large_it_is() -> None:
+    """A large one is not parsed for it."""
+    large = {"method": "tools/call", "params": {"text": "x" * 2**17}, "jsonrpc": "2.0", "id": 7}
+    assert asked_in(json.dumps(large).encode()) == ("unknown", 7)
+    assert asked_in(b"x" * 2**17) == (None, None)
+    assert asked_in(b'{"method": "tools/call", "id": 7}') == ("tools/call", 7)
+    for body in (b"", b"[1]", b'{"method": 1}'):
+        assert asked_in(body) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"error": 1}', b'{"error": {"code": true, "message": "x"}}', b"[" * 100_000]
+)
+def test_what_is_no_error_is_none(body: bytes) -> None:
+    """Bodies with a status are pages as often."""
+    assert error_in(body) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, None),
+        ("7", 7.0),
+        ("soon", None),
+        ("9" * 65, None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("", None),
+    ],
+)
+def test_when_to_try_again_is_read_in_both_forms(given: str | None, found: float | None) -> None:
+    """RFC 9110, 10.2.3."""
+    assert seconds(given) == found
+
+
+def test_a_body_is_inflated_to_its_end_and_no_further() -> None:
+    """What stands after the end of the compressed data is not part of it."""
+    whole = gzip.compress(b"hello")
+    assert b"".join(Inflater("gzip").pieces(whole + b"rest")) == b"hello"
+    assert list(Inflater("gzip").pieces(b"")) == []
+    raw = zlib.compress(b"hello")[2:-4]
+    assert b"".join(Inflater("deflate").pieces(raw)) == b"hello"
+    with pytest.raises(zlib.error):
+        list(Inflater("gzip").pieces(b"plain"))
+    with pytest.raises(TooLarge):
+        Inflater("br")
+
+
+def test_a_report_is_known_by_its_mark_and_a_server_has_none() -> None:
+    """Only this process can write one."""
+    report = Report.of("http_status", fate=Fate.SENT, status=503)
+    assert report.code == -32603
+    assert Report.of("http_status", status=404).code == -32600
+    taken = Report.taken(report.marked)
+    assert isinstance(taken, Report)
+    assert taken == report
+    assert Report.taken({**report, MARK: "guessed"}) == dict(report)
+    assert not isinstance(Report.taken({**report, MARK: "guessed"}), Report)
+    found = reported(report.error("It failed."))
+    assert found is not None
+    assert (found.outcome, found.fate) == (Outcome.TRANSPORT_ERROR, Fate.SENT)
+    assert reported(WireError(-32603, "It failed.", dict(report))) is None
