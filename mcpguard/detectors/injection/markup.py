@@ -87,9 +87,10 @@ def phrase_signals(text: str, words: Set[str]) -> Iterator[Signal]:
             for match in pattern.finditer(text):
                 yield Signal(name, weight, match.start(), match.end())
     if not text.isascii() and UNSPACED.search(text) is not None:
-        for name, weight, pattern in BEYOND_WORDS:
-            for match in pattern.finditer(text):
-                yield Signal(name, weight, match.start(), match.end())
+        for name, weight, marks, pattern in BEYOND_WORDS:
+            if any(map(text.__contains__, marks)):
+                for match in pattern.finditer(text):
+                    yield Signal(name, weight, match.start(), match.end())
 
 
 def tool_signals(text: str, words: Set[str], tools: ToolNames) -> Iterator[Signal]:

@@ -103,7 +103,7 @@ _RULES: Final = (
     _Rule("to_model", 0.15, (Kind.MODEL,), 1),
 )
 
-_WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
+_WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _END: Final = re.compile(r"[.!?;:|\n](?:(?<=\n)\s*\n|(?<!\n))")
 """Where a clause ends: it begins with what is quickly found."""
 
@@ -167,13 +167,12 @@ class _Token:
 
 
 def _tokens(text: str, known: Mapping[str, int], anchors: Sequence[str]) -> list[_Token]:
-    """The words of the lexicon in every clause that has an anchor; `anchors` are all in ASCII text."""
+    """The words of the lexicon in every clause that has one of `anchors`."""
     found: list[_Token] = []
     begin = 0
-    is_ascii = text.isascii()
     for clause, end in enumerate(chain(_END.finditer(text), (None,))):
         stop = len(text) if end is None else end.start()
-        if not is_ascii or any(text.find(word, begin, stop) >= 0 for word in anchors):
+        if any(text.find(word, begin, stop) >= 0 for word in anchors):
             _add_clause(found, text, (begin, stop), clause, known)
         begin = stop if end is None else end.end()
     return found
@@ -185,8 +184,7 @@ def _add_clause(
     begins = True
     for at, match in enumerate(_WORD.finditer(text, *span)):
         word = match.group()
-        if "'" in word or "\u2019" in word:
-            word = word.replace("\u2019", "'").removesuffix("'s")
+        word = word.removesuffix("'s")
         its = known.get(word, 0)
         if not its and "'" in word:
             its = known.get(word.rpartition("'")[2], 0)
