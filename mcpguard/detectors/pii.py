@@ -36,11 +36,16 @@ def _shape_of(byte: int) -> int:
 
 
 _SHAPE: Final = bytes(_shape_of(byte) for byte in range(256))
-_COLONS: Final = re.compile(rb":[0Aa-f]{0,4}:")
+_DOTS: Final = re.compile(rb"0\.0{1,3}\.0{1,3}\.0")
+_COLONS: Final = re.compile(rb"::|:(?:[0Aa-f]{1,4}:){6}")
+"""What an address has in it: two colons side by side, or seven; times of day have neither."""
+
+REACH: Final = 48
+"""Characters from there to the end of an address, at most."""
 
 
 def _may_be_ip(shape: bytes) -> bool:
-    return b"0.0" in shape or _COLONS.search(shape) is not None
+    return _DOTS.search(shape) is not None or _COLONS.search(shape) is not None
 
 
 _MAY_BE: Final[Mapping[Kind, Callable[[bytes], bool]]] = {
@@ -139,16 +144,28 @@ def _ssns(text: str) -> Iterator[Finding]:
 
 
 def _ips(text: str) -> Iterator[Finding]:
-    for pattern in (
-        (_IPV4, _IPV6) if _COLONS.search(text.encode("ascii", "replace").translate(_SHAPE)) else (_IPV4,)
-    ):
-        for found in pattern.finditer(text):
-            try:
-                address = ipaddress.ip_address(found[0])
-            except ValueError:
-                continue
-            if address.is_global:
-                yield Finding(*found.span(), "ip")
+    shape = text.encode("ascii", "replace").translate(_SHAPE)
+    for mark, pattern in ((_DOTS, _IPV4), (_COLONS, _IPV6)):
+        for start, end in _around(mark, shape):
+            for found in pattern.finditer(text, start, end):
+                try:
+                    address = ipaddress.ip_address(found[0])
+                except ValueError:
+                    continue
+                if address.is_global:
+                    yield Finding(*found.span(), "ip")
+
+
+def _around(mark: re.Pattern[bytes], shape: bytes) -> Iterator[tuple[int, int]]:
+    """The stretches of a text in which an address may be."""
+    start = end = 0
+    for found in mark.finditer(shape):
+        if found.start() - REACH > end:
+            yield start, end
+            start = found.start() - REACH
+        end = found.end() + REACH
+    if end:
+        yield start, end
 
 
 def _phones(text: str) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import binascii
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -184,6 +185,13 @@ def test_what_fails_its_rules_is_not_personal_data(text: str) -> None:
     assert list(personal(text, list(KINDS))) == []
 
 
+@given(st.ip_addresses(), st.booleans(), st.sampled_from(["", "from ", "at 12:30:20, ", "x::y ", "日本 "]))
+def test_every_public_address_is_found(address: Any, is_long: bool, before: str) -> None:
+    """However it is written, and whatever with colons stands before it."""
+    written = address.exploded if is_long else str(address)
+    assert found(f"{before}{written}, and so on") == ([written] if address.is_global else [])
+
+
 def test_findings_that_overlap_become_one() -> None:
     """So that no part of either is left."""
     assert merged([Finding(5, 9, "b"), Finding(0, 6, "a"), Finding(2, 3, "c"), Finding(9, 10, "d")]) == [
@@ -255,6 +263,7 @@ HOSTILE = [
         "+1",
     ),
     *("sk-" + "a" * 20, "secret_" * 3, "password\n", "key=" + "a" * 50),
+    *("::", "1::1 ", "1:2:3:4:5:6:7:", "1.1.1.1 ", "9.9.9.9."),
 ]
 
 
