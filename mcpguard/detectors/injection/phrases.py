@@ -48,37 +48,29 @@ def phrase(name: str, weight: float, needs: list[str], pattern: str, *marks: str
     )
 
 
-_ROLES: Final = (
-    "system", "assistant", "human", "instruction", "important", "information", "admin", "tool_", "function_", "user_",
-)  # fmt: skip
-
-MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], tuple[str, ...], re.Pattern[str]], ...]] = (
-    ("chat_tokens", 0.8, ("<", "["), ("<|", "inst]", "sys>>", "_of_turn>"),
+MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], re.Pattern[str]], ...]] = (
+    ("chat_tokens", 0.8, ("<|", "inst]", "sys>>", "_of_turn>"),
      re.compile(r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id|end_header_id)[^>\n]{0,30}"
                 r"|\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>")),
     ("forged_role", 0.7, ("<", "["),
-     tuple(f"<{lead}{role}" for role in _ROLES for lead in ("", "/"))
-     + tuple(f"[{lead}{role}" for role in ("system", "assistant", "admin", "developer") for lead in ("", "/")),
      re.compile(r"<(/?)(?:system|assistant|human|system[_-]?(?:prompt|message|instruction|override)|instructions?|important|"
                 r"information|admin|tool_(?:result|response|call)s?|function_(?:results?|calls?)|user_(?:query|message))(?:\s[^<>\n]{0,80})?>"
                 r"(?=[^<>]{0,400}?\b(?:you|your|must|please|do not|don't|never|ignore|before|du|sie|vous|usted|tu)\b)"
                 r"|\[/?(?:system|assistant|admin(?:istrator)?|developer)(?: (?:message|prompt|override|instruction|note|notice|alert)s?)?\]")),
-    ("forged_role", 0.3, ("<",), tuple(f"<{lead}{role}" for role in _ROLES for lead in ("", "/")),
-     re.compile(r"</?(?:system|assistant|human|instructions?|important|information)>")),
-    ("forged_role", 0.5, ("##", "==", "--", "system", "admin"),
-     tuple(f"{who} {what}" for who in ("system", "new", "updated", "admin")
-           for what in ("instruction", "prompt", "override", "message", "note")),
-     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:system|new|updated|admin) (?:instructions?|prompt|override|message|note)\b"
-                r"|\bsystem (?:override|prompt override|instruction override)\b")),
-    ("forged_role", 0.3, ("##", "===", "---"), ("instruction", "prompt", "override", "system"),
-     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:instructions?|prompt|override|system)\b[^\n]{0,20}")),
-    ("forged_role", 0.3, ("system", "assistant", "human"),
-     tuple(f"{what}:" for what in ("system", "assistant", "human", "message", "prompt", "note", "override")),
-     re.compile(r"(?:^|\n)[ \t]*(?:system|assistant|human)(?: (?:message|prompt|note|override))?:[ \t]*\S")),
+    ("forged_role", 0.3, ("<",), re.compile(r"</?(?:system|assistant|human|instructions?|important|information)>")),
 )  # fmt: skip
-"""Name, weight, what a cheap search finds, of which one and one is in every match, pattern."""
+"""Name, weight, what a cheap search finds, pattern."""
 
 PHRASES: Final = (
+    phrase("forged_role", 0.5, ["system new updated admin", "instruction instructions prompt override message note"],
+           r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:system|new|updated|admin) (?:instructions?|prompt|override|message|note)\b"
+           r"|\bsystem (?:override|prompt override|instruction override)\b",
+           "system|new|updated|admin ~ instruction|prompt|override|message|note"),
+    phrase("forged_role", 0.3, ["instruction instructions prompt override system"],
+           r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:instructions?|prompt|override|system)\b[^\n]{0,20}", "##", "===", "---"),
+    phrase("forged_role", 0.3, ["system assistant human"],
+           r"(?:^|\n)[ \t]*(?:system|assistant|human)(?: (?:message|prompt|note|override))?:[ \t]*\S",
+           "system:", "assistant:", "human:", "message:", "prompt:", "note:", "override:"),
     phrase("new_identity", 0.6, ["now", "you"],
            r"\byou(?:'re| are) now (?:a|an|the|in|going|my|called|named|[a-z]+bot|dan|[a-z]+,)\b"
            r"|\bnow,? you are (?!(?:ready|able|done|set|in|on|at|good|finished|free|connected|logged|all|asked|using|left|here|"
@@ -158,8 +150,9 @@ PHRASES: Final = (
     phrase("override", 0.6, ["alma"], r"\btalimat\w*\b[^.!?\n]{0,30}\bdikkate alma"),
     phrase("concealment", 0.55, ["let", "user users human humans operator operators"],
            r"\b(?:do not|don't|never) let (?:the |your )?(?:user|human|operator)s? (?:know|see|notice|find out|suspect|learn)", "let ~ the|your|user|human|operator"),
-    phrase("concealment", 0.55, ["user users human humans operator operators", "never not t"],
-           r"\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))", "user|human|operator|users|humans|operators ~ must|should|does|do|will|may|can|is|never|not|n't|doesn't"),
+    phrase("concealment", 0.55, ["user users human humans operator operators", "never not t",
+                              "find finds know knows notice notices see sees learn learns told informed aware notified"],
+           r"\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))"),
     phrase("concealment", 0.55, ["say", "nothing"], r"\bsay nothing\b[^.!?\n]{0,30}\b(?:user|human|operator)", "say nothing"),
     phrase("to_model", 0.55, ["assistant ai agent chatbot llm claude chatgpt gpt",
                               "please you kindly now run execute ignore send call use open read write delete forward follow "
