@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from seeds import FORMATS, password, token
 
@@ -187,8 +187,9 @@ def test_what_fails_its_rules_is_not_personal_data(text: str) -> None:
 
 @given(st.ip_addresses(), st.booleans(), st.sampled_from(["", "from ", "at 12:30:20, ", "x::y ", "日本 "]))
 def test_every_public_address_is_found(address: Any, is_long: bool, before: str) -> None:
-    """However it is written, and whatever with colons stands before it."""
+    """However it is written, and whatever with colons stands before it; `add::` is a word of programs."""
     written = address.exploded if is_long else str(address)
+    assume(not written.endswith("::"))
     assert found(f"{before}{written}, and so on") == ([written] if address.is_global else [])
 
 
