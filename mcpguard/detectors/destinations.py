@@ -32,7 +32,7 @@ _ACCOUNT: Final = re.compile(
     r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"  # IBAN, ISO 13616
     r"|\b0x[0-9a-fA-F]{40}\b|\bbc1[0-9a-z]{25,59}\b"
 )
-_ACCOUNT_HEAD: Final = re.compile(r"[A-Z]{2}[0-9]{2}|0x|bc1")
+_IBAN_HEAD: Final = re.compile(r"[A-Z][A-Z][0-9][0-9]")
 _DOTTED: Final = re.compile(r"\.[a-zA-Z]{2}")
 """What accounts and hosts do not go without: most text has none, and it is cheap to see that."""
 
@@ -63,7 +63,7 @@ def destinations(text: str) -> Iterator[Destination]:
     if ":/" in text or ":\\" in text:
         for match in _AUTHORITY.finditer(text):
             yield Destination("url", _host(match[1]), match.group())
-    if any(map(text.__contains__, "0123456789")) and _ACCOUNT_HEAD.search(text) is not None:
+    if "0x" in text or "bc1" in text or _IBAN_HEAD.search(text) is not None:
         for match in _ACCOUNT.finditer(text):
             yield Destination("account", match.group().replace(" ", "").casefold(), match.group())
     if len(text) <= MAX_LENGTH:
@@ -148,10 +148,9 @@ def _named(text: str) -> Iterator[str]:
         if one.kind == "address":
             yield one.value.rpartition("@")[2]
     if _DOTTED.search(text) is not None:
-        for word in text.split():
-            if "." in word:
-                for match in _NAME.finditer(word):
-                    yield _host(match.group())
+        for word in {word for word in text.split() if "." in word}:
+            for match in _NAME.finditer(word):
+                yield _host(match.group())
 
 
 def _address(text: str) -> str:
@@ -165,7 +164,9 @@ def _host(authority: str) -> str:
     host = authority.rpartition("@")[2]
     if "%" in host:
         host = unquote(host)
-    host = unicodedata.normalize("NFKC", host).translate(_STOPS).casefold()
+    if not host.isascii():
+        host = unicodedata.normalize("NFKC", host).translate(_STOPS)
+    host = host.casefold()
     if not host.startswith("["):
         host = host.partition(":")[0]
     return host.removeprefix("www.").strip(".,;:!?)]}*_")

@@ -7,6 +7,7 @@ for IBANs (ISO 13616), the areas the SSA gives out. Names and addresses have no 
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import chain
 from typing import Final, Literal, TypeAlias
 
 from mcpguard.detectors.findings import Finding
@@ -36,11 +37,17 @@ def _shape_of(byte: int) -> int:
 
 
 _SHAPE: Final = bytes(_shape_of(byte) for byte in range(256))
-_COLONS: Final = re.compile(rb":[0Aa-f]{0,4}:")
+_DOTS: Final = re.compile(rb"0\.0{1,3}\.0{1,3}\.0")
+_DIGITS: Final = re.compile(rb"0(?:[ -]?+0){12}+")
+_COLONS: Final = re.compile(rb"::|:(?:[0Aa-f]{1,4}:){6}")
+"""What an address has in it: two colons side by side, or seven; times of day have neither."""
+
+REACH: Final = 48
+"""Characters from there to the end of an address or card number, at most."""
 
 
 def _may_be_ip(shape: bytes) -> bool:
-    return b"0.0" in shape or _COLONS.search(shape) is not None
+    return _DOTS.search(shape) is not None or _COLONS.search(shape) is not None
 
 
 _MAY_BE: Final[Mapping[Kind, Callable[[bytes], bool]]] = {
@@ -100,7 +107,9 @@ def _emails(text: str) -> Iterator[Finding]:
 
 
 def _cards(text: str) -> Iterator[Finding]:
-    for found in _CARD.finditer(text):
+    shape = text.encode("ascii", "replace").translate(_SHAPE)
+    spans = (_CARD.finditer(text, start, end) for start, end in _around(_DIGITS, shape))
+    for found in chain.from_iterable(spans):
         digits = found[0].replace(" ", "").replace("-", "")
         if digits[0] in "23456" and len(set(digits)) > 1 and _luhn(digits):
             yield Finding(*found.span(), "card")
@@ -139,16 +148,28 @@ def _ssns(text: str) -> Iterator[Finding]:
 
 
 def _ips(text: str) -> Iterator[Finding]:
-    for pattern in (
-        (_IPV4, _IPV6) if _COLONS.search(text.encode("ascii", "replace").translate(_SHAPE)) else (_IPV4,)
-    ):
-        for found in pattern.finditer(text):
-            try:
-                address = ipaddress.ip_address(found[0])
-            except ValueError:
-                continue
-            if address.is_global:
-                yield Finding(*found.span(), "ip")
+    shape = text.encode("ascii", "replace").translate(_SHAPE)
+    for mark, pattern in ((_DOTS, _IPV4), (_COLONS, _IPV6)):
+        for start, end in _around(mark, shape):
+            for found in pattern.finditer(text, start, end):
+                try:
+                    address = ipaddress.ip_address(found[0])
+                except ValueError:
+                    continue
+                if address.is_global:
+                    yield Finding(*found.span(), "ip")
+
+
+def _around(mark: re.Pattern[bytes], shape: bytes) -> Iterator[tuple[int, int]]:
+    """The stretches of a text in which there is a mark, with what may belong to it."""
+    start = end = 0
+    for found in mark.finditer(shape):
+        if found.start() - REACH > end:
+            yield start, end
+            start = found.start() - REACH
+        end = found.end() + REACH
+    if end:
+        yield start, end
 
 
 def _phones(text: str) -> Iterator[Finding]:

@@ -146,8 +146,10 @@ class Redactor:
         """An answer with what there is in it replaced; the same object where there is nothing."""
         blocks = _text_blocks(result)
         value: JSON = [result.value, None if result.error is None else result.error.data]
-        joined = [*texts_of(result), "".join(text for _, text in blocks)]
-        if not self._may_hold(joined, value):
+        strings = texts_of(result)
+        if len(blocks) > 1:
+            strings.append("".join(text for _, text in blocks))
+        if not self._may_hold(strings, value):
             return result
         return rewritten_result(result, self._treatment(list(passages_of(result)), blocks, replace))
 

@@ -2,9 +2,10 @@
 
 import binascii
 import time
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from seeds import FORMATS, password, token
 
@@ -184,6 +185,14 @@ def test_what_fails_its_rules_is_not_personal_data(text: str) -> None:
     assert list(personal(text, list(KINDS))) == []
 
 
+@given(st.ip_addresses(), st.booleans(), st.sampled_from(["", "from ", "at 12:30:20, ", "x::y ", "日本 "]))
+def test_every_public_address_is_found(address: Any, is_long: bool, before: str) -> None:
+    """However it is written, and whatever with colons stands before it; `add::` is a word of programs."""
+    written = address.exploded if is_long else str(address)
+    assume(not written.endswith("::"))
+    assert found(f"{before}{written}, and so on") == ([written] if address.is_global else [])
+
+
 def test_findings_that_overlap_become_one() -> None:
     """So that no part of either is left."""
     assert merged([Finding(5, 9, "b"), Finding(0, 6, "a"), Finding(2, 3, "c"), Finding(9, 10, "d")]) == [
@@ -255,6 +264,7 @@ HOSTILE = [
         "+1",
     ),
     *("sk-" + "a" * 20, "secret_" * 3, "password\n", "key=" + "a" * 50),
+    *("::", "1::1 ", "1:2:3:4:5:6:7:", "1.1.1.1 ", "9.9.9.9."),
 ]
 
 

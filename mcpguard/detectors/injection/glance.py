@@ -33,12 +33,13 @@ _BASE64_SHAPE: Final = bytes(
     0x61 if byte in _LETTER + _LETTER.upper() + b"0123456789+/_-" else 0x3D if byte == 0x3D else 0x20
     for byte in range(256)
 )
+_OTHER_MARKS: Final = re.compile(r"[^\w\x00-\x7f]+")
 _RUN: Final = b"a" * MIN_BASE64
 _NOT_BASE64: Final = re.compile(rb"[^a]")
 
 
 def words_of(text: str) -> set[str]:
-    """The words of a text in lower case: what stands between blanks, digits and ASCII punctuation."""
+    """The words of a text in lower case: what stands between blanks, digits and punctuation."""
     return _split(text, _BLANKED)
 
 
@@ -52,8 +53,7 @@ def _split(text: str, table: bytes) -> set[str]:
     """The bytes apart: a table of bytes is applied many times faster than one of characters."""
     if text.isascii():
         return set(text.encode().translate(table).decode().split())
-    plain = text.replace("\u3002", " ").replace("\uff0c", " ")
-    read = plain.encode("utf-8", "surrogatepass").translate(table)
+    read = _OTHER_MARKS.sub(" ", text).encode("utf-8", "surrogatepass").translate(table)
     return set(read.decode("utf-8", "surrogatepass").split())
 
 

@@ -67,8 +67,8 @@ def hidden_signals(text: str) -> Iterator[Signal]:
 
 def markup_signals(text: str) -> Iterator[Signal]:
     """Forged roles, and links that carry data, in lower case."""
-    for name, weight, heads, marks, pattern in MARKUP:
-        if any(map(text.__contains__, heads)) and any(map(text.__contains__, marks)):
+    for name, weight, marks, pattern in MARKUP:
+        if any(map(text.__contains__, marks)):
             for match in pattern.finditer(text):
                 yield Signal(name, weight, match.start(), match.end())
     if "//" in text and ("](" in text or "]:" in text or "<img" in text):
@@ -77,19 +77,28 @@ def markup_signals(text: str) -> Iterator[Signal]:
                 yield Signal("exfiltrating_link", 0.55, match.start(), match.end())
 
 
-def phrase_signals(text: str, words: Set[str]) -> Iterator[Signal]:
-    """Phrases that name the model, give it an order, or bid it be silent; `words` are all there are."""
+def phrase_signals(text: str, words: Set[str], whole: str = "", at: int = 0) -> Iterator[Signal]:
+    """Phrases that name the model, give it an order, or bid it be silent.
+
+    Args:
+        text: What is read.
+        words: All its words.
+        whole: What it is a part of, so that its beginning is not taken for a line's.
+        at: Where in `whole` it begins.
+    """
+    whole, stop = whole or text, at + len(text)
     present = 0
     for word in _BITS.keys() & words:
         present |= _BITS[word]
     for needed, (name, weight, _, marks, pattern) in _NEEDS:
         if present & needed == needed and (not marks or any(map(text.__contains__, marks))):
-            for match in pattern.finditer(text):
-                yield Signal(name, weight, match.start(), match.end())
+            for match in pattern.finditer(whole, at, stop):
+                yield Signal(name, weight, match.start() - at, match.end() - at)
     if not text.isascii() and UNSPACED.search(text) is not None:
-        for name, weight, pattern in BEYOND_WORDS:
-            for match in pattern.finditer(text):
-                yield Signal(name, weight, match.start(), match.end())
+        for name, weight, marks, pattern in BEYOND_WORDS:
+            if any(map(text.__contains__, marks)):
+                for match in pattern.finditer(text):
+                    yield Signal(name, weight, match.start(), match.end())
 
 
 def tool_signals(text: str, words: Set[str], tools: ToolNames) -> Iterator[Signal]:

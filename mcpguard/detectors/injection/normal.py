@@ -153,7 +153,11 @@ def _read(one: str) -> str:
     code = ord(one)
     if 0xE0020 <= code <= 0xE007E:
         return chr(code - 0xE0000).lower()
+    if one == "\u2019":
+        return "'"
     category = unicodedata.category(one)
+    if category == "Nd":
+        return str(unicodedata.decimal(one))
     if category == "Cf" or category[0] == "Z" or (category == "Cc" and one not in "\n\t\r"):
         return "" if category != "Zs" and category[0] != "Z" else " "
     if category == "Mn" and (code < 0x0900 or 0xFE00 <= code <= 0xFE0F):

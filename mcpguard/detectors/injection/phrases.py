@@ -48,37 +48,29 @@ def phrase(name: str, weight: float, needs: list[str], pattern: str, *marks: str
     )
 
 
-_ROLES: Final = (
-    "system", "assistant", "human", "instruction", "important", "information", "admin", "tool_", "function_", "user_",
-)  # fmt: skip
-
-MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], tuple[str, ...], re.Pattern[str]], ...]] = (
-    ("chat_tokens", 0.8, ("<", "["), ("<|", "inst]", "sys>>", "_of_turn>"),
+MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], re.Pattern[str]], ...]] = (
+    ("chat_tokens", 0.8, ("<|", "inst]", "sys>>", "_of_turn>"),
      re.compile(r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id|end_header_id)[^>\n]{0,30}"
                 r"|\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>")),
     ("forged_role", 0.7, ("<", "["),
-     tuple(f"<{lead}{role}" for role in _ROLES for lead in ("", "/"))
-     + tuple(f"[{lead}{role}" for role in ("system", "assistant", "admin", "developer") for lead in ("", "/")),
      re.compile(r"<(/?)(?:system|assistant|human|system[_-]?(?:prompt|message|instruction|override)|instructions?|important|"
                 r"information|admin|tool_(?:result|response|call)s?|function_(?:results?|calls?)|user_(?:query|message))(?:\s[^<>\n]{0,80})?>"
                 r"(?=[^<>]{0,400}?\b(?:you|your|must|please|do not|don't|never|ignore|before|du|sie|vous|usted|tu)\b)"
                 r"|\[/?(?:system|assistant|admin(?:istrator)?|developer)(?: (?:message|prompt|override|instruction|note|notice|alert)s?)?\]")),
-    ("forged_role", 0.3, ("<",), tuple(f"<{lead}{role}" for role in _ROLES for lead in ("", "/")),
-     re.compile(r"</?(?:system|assistant|human|instructions?|important|information)>")),
-    ("forged_role", 0.5, ("##", "==", "--", "system", "admin"),
-     tuple(f"{who} {what}" for who in ("system", "new", "updated", "admin")
-           for what in ("instruction", "prompt", "override", "message", "note")),
-     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:system|new|updated|admin) (?:instructions?|prompt|override|message|note)\b"
-                r"|\bsystem (?:override|prompt override|instruction override)\b")),
-    ("forged_role", 0.3, ("##", "===", "---"), ("instruction", "prompt", "override", "system"),
-     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:instructions?|prompt|override|system)\b[^\n]{0,20}")),
-    ("forged_role", 0.3, ("system", "assistant", "human"),
-     tuple(f"{what}:" for what in ("system", "assistant", "human", "message", "prompt", "note", "override")),
-     re.compile(r"(?:^|\n)[ \t]*(?:system|assistant|human)(?: (?:message|prompt|note|override))?:[ \t]*\S")),
+    ("forged_role", 0.3, ("<",), re.compile(r"</?(?:system|assistant|human|instructions?|important|information)>")),
 )  # fmt: skip
-"""Name, weight, what a cheap search finds, of which one and one is in every match, pattern."""
+"""Name, weight, what a cheap search finds, pattern."""
 
 PHRASES: Final = (
+    phrase("forged_role", 0.5, ["system new updated admin", "instruction instructions prompt override message note"],
+           r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:system|new|updated|admin) (?:instructions?|prompt|override|message|note)\b"
+           r"|\bsystem (?:override|prompt override|instruction override)\b",
+           "system|new|updated|admin ~ instruction|prompt|override|message|note"),
+    phrase("forged_role", 0.3, ["instruction instructions prompt override system"],
+           r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:instructions?|prompt|override|system)\b[^\n]{0,20}", "##", "===", "---"),
+    phrase("forged_role", 0.3, ["system assistant human"],
+           r"(?:^|\n)[ \t]*(?:system|assistant|human)(?: (?:message|prompt|note|override))?:[ \t]*\S",
+           "system:", "assistant:", "human:", "message:", "prompt:", "note:", "override:"),
     phrase("new_identity", 0.6, ["now", "you"],
            r"\byou(?:'re| are) now (?:a|an|the|in|going|my|called|named|[a-z]+bot|dan|[a-z]+,)\b"
            r"|\bnow,? you are (?!(?:ready|able|done|set|in|on|at|good|finished|free|connected|logged|all|asked|using|left|here|"
@@ -117,7 +109,7 @@ PHRASES: Final = (
            r"purpose|mission|role|order|directive)s?\b", "your ~ new|real|actual|true|only|next|updated|main|primary"),
     phrase("directive", 0.55, ["new additional updated revised further extra special",
                                "instruction instructions directive directives order orders"],
-           r"\b(?:new|additional|updated|revised|further|extra|special) (?:system )?(?:instruction|directive|order)s?\s?(?::|-|from)", "new|additional|updated|revised|further|extra|special ~ system|instruction|directive|order"),
+           r"\b(?:new|additional|updated|revised|further|extra|special) (?:system )?(?:instruction|directive|order)s?(?:\s?[:-]|\sfrom)", "new|additional|updated|revised|further|extra|special ~ system|instruction|directive|order"),
     phrase("directive", 0.55, ["instead"],
            r"\binstead,? (?:you (?:must|should|will|need)|please|do|say|write|tell|output|print|respond|send|reply|answer|act)\b"),
     phrase("directive", 0.55, ["not", "answer respond reply", "question query user request"],
@@ -129,7 +121,7 @@ PHRASES: Final = (
            r"|\b(?:no longer|not) bound by\b|\bfree from (?:all|any|the|your) (?:restriction|rule|limit|constraint|filter)s?"
            r"|\bwithout any (?:restriction|filter|limit|censorship|moral|ethical)\w*\b", "developer mode", "jail", "do anything now", "bound by", "free from", "without any"),
     phrase("concealment", 0.55, ["keep hide", "from"],
-           r"\b(?:keep|hide) (?:this|it|that) (?:a )?(?:secret|hidden|confidential)?\s?from (?:the |your )?"
+           r"\b(?:keep|hide) (?:this|it|that) (?:a )?(?:(?:secret|hidden|confidential)\s)?from (?:the |your )?"
            r"(?:user|human|person|operator|customer|owner)", "keep|hide ~ this|it|that"),
     phrase("concealment", 0.55, ["without", "user human person operator owner"],
            r"\bwithout (?:the |your )?(?:user|human|person|operator|owner)(?:'s)? (?:knowledge|knowing|noticing|consent|approval|being)", "without ~ the|your|user|human|person|operator|owner"),
@@ -158,8 +150,9 @@ PHRASES: Final = (
     phrase("override", 0.6, ["alma"], r"\btalimat\w*\b[^.!?\n]{0,30}\bdikkate alma"),
     phrase("concealment", 0.55, ["let", "user users human humans operator operators"],
            r"\b(?:do not|don't|never) let (?:the |your )?(?:user|human|operator)s? (?:know|see|notice|find out|suspect|learn)", "let ~ the|your|user|human|operator"),
-    phrase("concealment", 0.55, ["user users human humans operator operators", "never not t"],
-           r"\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))", "user|human|operator|users|humans|operators ~ must|should|does|do|will|may|can|is|never|not|n't|doesn't"),
+    phrase("concealment", 0.55, ["user users human humans operator operators", "never not t",
+                              "find finds know knows notice notices see sees learn learns told informed aware notified"],
+           r"\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))"),
     phrase("concealment", 0.55, ["say", "nothing"], r"\bsay nothing\b[^.!?\n]{0,30}\b(?:user|human|operator)", "say nothing"),
     phrase("to_model", 0.55, ["assistant ai agent chatbot llm claude chatgpt gpt",
                               "please you kindly now run execute ignore send call use open read write delete forward follow "
@@ -173,16 +166,18 @@ PHRASES: Final = (
                               "first must please fetch call open send visit click"],
            r"\bbefore (?:answering|responding|replying|proceeding|continuing|doing anything|you (?:answer|respond|reply|continue|proceed|can (?:solve|answer|help|complete)))\b"
            r"[^.!?\n]{0,60}\b(?:first|you must|please|fetch|call|open|send|visit|click)\b", "before ~ answering|responding|replying|proceeding|continuing|doing anything|you"),
-    phrase("answer", 0.55, ["in", "your", "response answer reply output responses answers replies"],
-           r"(?:^|[.!?\n|])[ \t]*in your (?:\w+ )?(?:response|answer|reply|output|summary)s?,? (?:\w+ly )?[a-z]{3,}", "in your"),
+    phrase("answer", 0.55, ["in", "your", "response answer reply output summary responses answers replies outputs summaries"],
+           r"(?:^|[.!?\n|])[ \t]*in your (?:\w+ )?(?:responses?|answers?|reply|replies|outputs?|summary|summaries),? (?:\w+ly )?[a-z]{3,}", "in your"),
     phrase("read_secrets", 0.5, ["ssh rsa mcp passwd shadow aws env",
                                  "read open cat include pass attach get fetch load access copy send upload"],
            r"\b(?:read|open|cat|include|pass|attach|get|fetch|load|access|copy|send|upload)\b[^\n:{}]{0,60}"
-           r"(?:~/\.\w+|\bid_rsa\b|\.ssh\b|\bmcp\.json\b|/etc/(?:passwd|shadow)|\.aws/credentials|(?<!\w)\.env\b)"),
+           r"(?:~/\.(?:ssh|aws|env|mcp)\b|\bid_rsa\b|\.ssh\b|\bmcp\.json\b|/etc/(?:passwd|shadow)|\.aws/credentials|(?<!\w)\.env\b)"),
 )  # fmt: skip
 
-BEYOND_WORDS: Final[tuple[tuple[str, float, re.Pattern[str]], ...]] = (
-    ("override", 0.8, re.compile(
+BEYOND_WORDS: Final[tuple[tuple[str, float, tuple[str, ...], re.Pattern[str]], ...]] = (
+    ("override", 0.8,
+     ("忽略", "无视", "忘", "理会", "別理", "忽视", "無視", "従わな", "무시", "잊", "تجاهل", "انس", "अनदेखा", "नज़रअंदाज़", "भूल",
+      "התעלמ", "התעלם", "שכח", "ละเว้น", "เพิกเฉย", "ลืม"), re.compile(
         r"(?:忽略|无视|忘记|忘掉|不要理会|別理|忽视|無視|忘れ)[^。！？\n]{0,16}(?:指令|指示|提示|规则|規則|命令|要求|内容|说明|プロンプト|ルール|設定)"
         r"|(?:指示|命令|ルール|プロンプト|指令)[^。！？\n]{0,8}(?:無視|忘れ|従わな)"
         r"|(?:지시|명령|규칙|프롬프트|지침)[^.!?\n]{0,12}(?:무시|잊)|(?:무시|잊)[^.!?\n]{0,12}(?:지시|명령|규칙|프롬프트)"
@@ -190,10 +185,10 @@ BEYOND_WORDS: Final[tuple[tuple[str, float, re.Pattern[str]], ...]] = (
         r"|(?:अनदेखा|नज़रअंदाज़|भूल)[^।\n]{0,20}(?:निर्देश|आदेश|नियम)|(?:निर्देश|आदेश|नियम)[^।\n]{0,20}(?:अनदेखा|नज़रअंदाज़|भूल)"
         r"|(?:התעלם|התעלמו|שכח)[^.!?\n]{0,24}(?:הוראות|ההוראות|הנחיות)"
         r"|(?:ละเว้น|เพิกเฉย|ลืม)[^\n]{0,16}(?:คำสั่ง|คำแนะนำ|กฎ)")),
-    ("concealment", 0.6, re.compile(
+    ("concealment", 0.6, ("告诉", "告知", "提及", "通知", "ユーザー"), re.compile(
         r"(?:不要|别|請勿|请勿)[^。！？\n]{0,4}(?:告诉|告知|提及|通知)[^。！？\n]{0,4}(?:用户|使用者|用戶)"
         r"|ユーザー[^。！？\n]{0,6}(?:言わない|伝えない|知らせない|教えない)")),
-    ("new_identity", 0.6, re.compile(r"(?:你现在是|从现在开始[,，]?你|假装你是|あなたは今から|今からあなたは|너는 이제|이제부터 너는)")),
+    ("new_identity", 0.6, ("你现在是", "从现在开始", "假装你是", "今から", "너는"), re.compile(r"(?:你现在是|从现在开始[,，]?你|假装你是|あなたは今から|今からあなたは|너는 이제|이제부터 너는)")),
 )  # fmt: skip
 UNSPACED: Final = re.compile(
     r"[\u0590-\u06ff\u0900-\u097f\u0e00-\u0e7f\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"

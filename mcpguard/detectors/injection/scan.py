@@ -110,7 +110,7 @@ def _of(view: View, tools: ToolNames) -> Iterator[Signal]:
     for start in range(0, max(1, len(text)), CHUNK):
         chunk = text[start : start + CHUNK + OVERLAP]
         words = _words(chunk)
-        yield from _placed(view, start, _of_words(chunk, words, tools))
+        yield from _placed(view, start, _of_words(chunk, words, tools, text, start))
         if len(_LETTERS & words) >= MIN_APART and looks_apart(chunk):
             other = joined(View(chunk))
             if _has_more(words_of(other.text), words):
@@ -126,8 +126,10 @@ def _words(chunk: str) -> set[str]:
     return words
 
 
-def _of_words(chunk: str, words: Set[str], tools: ToolNames) -> Iterator[Signal]:
-    yield from phrase_signals(chunk, words)
+def _of_words(
+    chunk: str, words: Set[str], tools: ToolNames, whole: str = "", at: int = 0
+) -> Iterator[Signal]:
+    yield from phrase_signals(chunk, words, whole, at)
     yield from tool_signals(chunk, words, tools)
     yield from word_signals(chunk, words)
 

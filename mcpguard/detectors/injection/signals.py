@@ -103,7 +103,7 @@ _RULES: Final = (
     _Rule("to_model", 0.15, (Kind.MODEL,), 1),
 )
 
-_WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
+_WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _END: Final = re.compile(r"[.!?;:|\n](?:(?<=\n)\s*\n|(?<!\n))")
 """Where a clause ends: it begins with what is quickly found."""
 
@@ -148,8 +148,7 @@ def word_signals(text: str, words: Set[str]) -> Iterator[Signal]:
     rules = [rule for rule in _RULES if present & rule.mask == rule.mask and rule.may_hold(present)]
     if not rules:
         return
-    anchors = reduce(or_, (rule.needs[0] for rule in rules))
-    tokens = _tokens(text, known, [word for word, kinds in here.items() if kinds & anchors])
+    tokens = _tokens(text, known, [_spellings(rule, here) for rule in rules])
     for rule in rules:
         yield from _hits(rule, tokens)
 
@@ -166,14 +165,19 @@ class _Token:
     end: int
 
 
-def _tokens(text: str, known: Mapping[str, int], anchors: Sequence[str]) -> list[_Token]:
-    """The words of the lexicon in every clause that has an anchor; `anchors` are all in ASCII text."""
+def _spellings(rule: _Rule, here: Mapping[str, int]) -> list[list[str]]:
+    """The words of a text that are of each kind a rule needs, the fewest first."""
+    return sorted(([word for word, its in here.items() if its & need] for need in rule.needs), key=len)
+
+
+def _tokens(text: str, known: Mapping[str, int], wanted: Sequence[list[list[str]]]) -> list[_Token]:
+    """The words of the lexicon in every clause that has, for one rule, a word of each kind it needs."""
     found: list[_Token] = []
     begin = 0
-    is_ascii = text.isascii()
     for clause, end in enumerate(chain(_END.finditer(text), (None,))):
         stop = len(text) if end is None else end.start()
-        if not is_ascii or any(text.find(word, begin, stop) >= 0 for word in anchors):
+        part = text[begin:stop]
+        if any(all(any(map(part.__contains__, words)) for words in kinds) for kinds in wanted):
             _add_clause(found, text, (begin, stop), clause, known)
         begin = stop if end is None else end.end()
     return found
@@ -185,8 +189,7 @@ def _add_clause(
     begins = True
     for at, match in enumerate(_WORD.finditer(text, *span)):
         word = match.group()
-        if "'" in word or "\u2019" in word:
-            word = word.replace("\u2019", "'").removesuffix("'s")
+        word = word.removesuffix("'s")
         its = known.get(word, 0)
         if not its and "'" in word:
             its = known.get(word.rpartition("'")[2], 0)

@@ -23,6 +23,8 @@ _BETWEEN: Final = frozenset(b".:/~+=,")
 _SHAPE: Final = bytes(97 if byte in _INSIDE else 98 if byte in _BETWEEN else 32 for byte in range(256))
 _RUN: Final = b"a" * SHORTEST
 _HEX: Final = "0123456789abcdef-"
+_LOWER: Final = "abcdefghijklmnopqrstuvwxyz_-./:~+=,"
+_TIME: Final = "0123456789TZ_-./:~+=,"
 
 _WORDS_OF: Final = tuple((word, one) for one in FORMATS for word in one.words)
 _LINE: Final = re.compile("\n")
@@ -30,7 +32,10 @@ _REST: Final = re.compile(r"[A-Za-z0-9_-]*")
 
 
 def long_words(text: str) -> tuple[list[int], str]:
-    """The words of `text` that are long enough to be a token: where each begins, and all, a line each."""
+    """The words of `text` that are long enough to be a token: where each begins, and all, a line each.
+
+    Digests, times, and what is written in small letters alone, paths above all, are none.
+    """
     shape = text.encode("ascii", "replace").translate(_SHAPE)
     starts: list[int] = []
     found: list[str] = []
@@ -41,7 +46,7 @@ def long_words(text: str) -> tuple[list[int], str]:
         if end < 0:
             end = len(shape)
         word = text[start:end]
-        if word != "structuredContent" and word.strip(_HEX):  # digests and ids are no tokens
+        if word.strip(_HEX) and word.strip(_LOWER) and word.strip(_TIME) and word != "structuredContent":
             starts.append(start)
             found.append(word)
         inside = shape.find(_RUN, end)
