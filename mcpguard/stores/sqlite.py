@@ -16,9 +16,11 @@ from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import StoreError
 from mcpguard.stores.known import Known, Sums, sums
 from mcpguard.stores.sqlite_file import SQLiteFile
+from mcpguard.stores.sqlite_quick import are_plain, correct_at_once, take_at_once
 from mcpguard.stores.sqlite_rows import (
     TABLES,
     AccountRow,
+    Taken,
     drop_ended,
     encoded,
     find_account,
@@ -63,8 +65,8 @@ class SQLiteStore:
 
     - A process that is killed at any time loses nothing that was answered and breaks nothing; what its open
       holds took stays charged. A machine that loses power may lose the last seconds.
-    - An operation never waits in the event loop for another process: it waits in a worker thread, at most
-      `patience` seconds, then it raises.
+    - An operation never waits in the event loop for another process: it lets others run a few times, then it
+      waits in a worker thread, at most `patience` seconds, then it raises.
     - A file that is removed, replaced by something else, read-only, full or damaged raises `StoreError`. If
       another process has made it anew, that one is used.
     - `look` and `peek` know what this process saw within the last second, and last.
@@ -108,7 +110,7 @@ class SQLiteStore:
         """Take `amounts` from every account, or from none."""
         taken = counted(amounts)
 
-        def work(connection: sqlite3.Connection) -> _Taken | Refusal:
+        def work(connection: sqlite3.Connection) -> Taken | Refusal:
             time = self._clock.time()
             rows: dict[str, AccountRow] = {}
             for account in accounts:
@@ -118,7 +120,7 @@ class SQLiteStore:
                     row.touch(connection)
                     return self._refusal(account, row.total, taken, short, time)
                 rows[account.key] = row
-            hold = _Taken(accounts, taken)
+            hold = Taken(accounts, taken)
             for key, row in rows.items():
                 row.total.add(taken)
                 row.write(connection)
@@ -126,7 +128,10 @@ class SQLiteStore:
                 hold.seen.append(row.total.sums())
             return hold
 
-        answer = await self._run(work)
+        def at_once(connection: sqlite3.Connection) -> Taken | None:
+            return take_at_once(connection, accounts, taken, self._clock.time() + self._retention)
+
+        answer = await self._run(work, at_once=at_once if are_plain(accounts) else None)
         if isinstance(answer, Refusal):
             self._known.note(answer.account.key, sums(answer.used), answer.refills_in)
             return answer
@@ -136,7 +141,7 @@ class SQLiteStore:
 
     async def settle(self, hold: Hold, amounts: Amounts) -> None:
         """Replace what `hold` took by what was really used."""
-        if not isinstance(hold, _Taken):
+        if not isinstance(hold, Taken):
             raise StoreError("this hold is another store's")
         used = counted(amounts)
         if used == hold.amounts or not hold.is_open:
@@ -160,8 +165,15 @@ class SQLiteStore:
                     seen.append((key, row.total.sums()))
             return seen
 
+        def at_once(connection: sqlite3.Connection) -> list[tuple[str, Sums]] | None:
+            nonlocal is_mine
+            if not hold.is_open and not is_mine:
+                return []
+            hold.is_open, is_mine = False, True
+            return correct_at_once(connection, hold, used)
+
         try:
-            seen = await self._run(work, finish=True)
+            seen = await self._run(work, at_once=at_once if are_plain(hold.accounts) else None, finish=True)
         except BaseException:
             hold.is_open = hold.is_open or is_mine
             raise
@@ -243,11 +255,17 @@ class SQLiteStore:
     def __repr__(self) -> str:
         return f"SQLiteStore({self._file.path.name!r})"
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T], *, finish: bool = False) -> T:
+    async def _run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        at_once: Callable[[sqlite3.Connection], T | None] | None = None,
+        finish: bool = False,
+    ) -> T:
         """Do `work`, and now and then drop what has ended, in one transaction."""
         if not self._forgotten and self._until_sweep:
             self._until_sweep -= 1
-            return await self._file.run(work, finish=finish)
+            return await self._file.run(work, at_once=at_once, finish=finish)
 
         def swept(connection: sqlite3.Connection) -> T:
             value = work(connection)
@@ -287,17 +305,3 @@ class SQLiteStore:
         if refills_in is None and account.ends_at is not None:
             refills_in = max(0.0, account.ends_at - time)
         return Refusal(account, total.amounts(), short, refills_in)
-
-
-class _Taken(Hold):
-    """A hold that knows the rows it was counted in, and the slices."""
-
-    __slots__ = ("rows", "seen")
-
-    def __init__(self, accounts: Sequence[Account], amounts: Amounts) -> None:
-        self.accounts = accounts
-        self.amounts = amounts
-        self.id = ""
-        self.is_open = True
-        self.rows: list[tuple[str, int | None, int]] = []
-        self.seen: list[Sums] = []

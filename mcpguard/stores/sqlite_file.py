@@ -35,6 +35,10 @@ PAGE: Final = 4096
 CHECKPOINT: Final = 1000
 """Transactions after which a process moves what is in the log to the file, in a worker thread."""
 
+ATTEMPTS: Final = 8
+"""Attempts in the event loop, between which other processes are let run: all of them together take no longer
+than handing the transaction to a worker thread."""
+
 WORKERS: Final = 4
 """Threads of an event loop that wait for the file; who comes later waits for one of them."""
 
@@ -42,6 +46,8 @@ PAUSE: Final = 0.002
 """Seconds between two attempts at most; a transaction takes a twentieth of it."""
 
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+_let_others_run: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)
 
 _workers: Final = RunVar[anyio.CapacityLimiter]("mcpguard_sqlite_workers")
 
@@ -69,6 +75,7 @@ class SQLiteFile:
 
     def __init__(self, path: Path, *, tables: str, max_bytes: int, patience: float) -> None:
         self.path = path
+        self._place = os.fspath(path)
         self._tables = tables
         self._pages = max(1, max_bytes // PAGE)
         self._patience = patience
@@ -81,11 +88,19 @@ class SQLiteFile:
             raise self._told(error) from error
         self._patiently(lambda _: None)
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], *, finish: bool = False) -> T:
+    async def run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        at_once: Callable[[sqlite3.Connection], T | None] | None = None,
+        finish: bool = False,
+    ) -> T:
         """Do `work` in one transaction, all of it or nothing.
 
         Args:
             work: Is done again if it could not be committed.
+            at_once: One statement, read to its end, that is tried before: a transaction of its own, which
+                does as much as `work` or, giving None, nothing.
             finish: Whether it is done even if the caller has been cancelled.
 
         Raises:
@@ -95,13 +110,15 @@ class SQLiteFile:
             self._begin_anew()
         if self._since_checkpoint < CHECKPOINT and self._lock.acquire(blocking=False):
             try:
-                return self._attempt(work)
-            except _Busy:
-                pass
+                for _ in range(ATTEMPTS):
+                    try:
+                        return self._attempt(work, at_once)
+                    except _Busy:
+                        _let_others_run()
             finally:
                 self._lock.release()
         with anyio.move_on_after(2 * self._patience if finish else None, shield=finish):
-            return await anyio.to_thread.run_sync(self._patiently, work, limiter=_limiter())
+            return await anyio.to_thread.run_sync(self._patiently, work, at_once, limiter=_limiter())
         raise StoreError(f"{self._name} has too many callers waiting")
 
     async def aclose(self) -> None:
@@ -109,12 +126,16 @@ class SQLiteFile:
         self._is_closed = True
         await anyio.to_thread.run_sync(self._close, limiter=_limiter())
 
-    def _patiently(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _patiently(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        at_once: Callable[[sqlite3.Connection], T | None] | None = None,
+    ) -> T:
         until, pause = time.monotonic() + self._patience, PAUSE / 64
         while True:
             try:
                 with self._lock:
-                    value = self._attempt(work)
+                    value = self._attempt(work, at_once)
                 break
             except _Busy:
                 if time.monotonic() >= until:
@@ -125,17 +146,16 @@ class SQLiteFile:
             self._checkpoint()
         return value
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _attempt(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        at_once: Callable[[sqlite3.Connection], T | None] | None,
+    ) -> T:
         try:
             connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                value = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            value = None if at_once is None else at_once(connection)
+            if value is None:
+                value = _transacted(connection, work)
         except (sqlite3.Error, OSError) as error:
             raise self._told(error) from error
         self._since_checkpoint += 1
@@ -146,7 +166,7 @@ class SQLiteFile:
         if self._is_closed:
             raise StoreError(f"{self._name} is closed")
         try:
-            there = os.stat(self.path)  # noqa: PTH116 - on every operation
+            there = os.stat(self._place)  # noqa: PTH116 - on every operation
         except FileNotFoundError:
             raise StoreError(f"{self._name} is gone") from None
         if self._open is None or (there.st_dev, there.st_ino) != self._identity:
@@ -255,6 +275,18 @@ class SQLiteFile:
             return StoreFormatError(f"{self._name} is not an SQLite database")
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return StoreError(f"{self._name} cannot be used ({name})")
+
+
+def _transacted(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        value = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return value
 
 
 def _make(path: Path) -> None:

@@ -4,13 +4,25 @@ What a step of a limit is stands in `sqlite`; transactions and the file in `sqli
 """
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from mcpguard.core.errors import StoreError
-from mcpguard.stores.store import MAX_AMOUNT, Record
+from mcpguard.stores.known import Sums
+from mcpguard.stores.store import MAX_AMOUNT, Account, Amounts, Hold, Record
 from mcpguard.stores.total import Total
 
-__all__ = ["TABLES", "AccountRow", "Spot", "drop_ended", "encoded", "find_account", "put", "read_record"]
+__all__ = [
+    "TABLES",
+    "AccountRow",
+    "Spot",
+    "Taken",
+    "drop_ended",
+    "encoded",
+    "find_account",
+    "put",
+    "read_record",
+]
 
 Spot: TypeAlias = tuple[bytes, bytes]
 """Group and key of a rate, a value or a lease."""
@@ -100,6 +112,20 @@ class AccountRow:
             connection.execute(_UPDATE, (*values, self.id))
         else:
             connection.execute(_UPDATE_KEPT, (*values, self.expires, self.id))
+
+
+class Taken(Hold):
+    """A hold that knows the rows it was counted in, and the slices."""
+
+    __slots__ = ("rows", "seen")
+
+    def __init__(self, accounts: Sequence[Account], amounts: Amounts) -> None:
+        self.accounts = accounts
+        self.amounts = amounts
+        self.id = ""
+        self.is_open = True
+        self.rows: list[tuple[str, int | None, int]] = []
+        self.seen: list[Sums] = []
 
 
 def find_account(connection: sqlite3.Connection, column: str, value: object) -> AccountRow | None:

@@ -141,6 +141,58 @@ async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
     await second.aclose()
 
 
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+async def test_an_account_that_has_got_a_window_gives_nothing_back_early(tmp_path: Path, count: int) -> None:
+    """Between a reserve and its settlement; the others of the same hold are settled as ever."""
+    store, keys = SQLiteStore(tmp_path / "s.db"), [f"key-{number}" for number in range(count)]
+    for calls in (0, 5):
+        hold = await store.reserve([account(key, 9) for key in keys], Amounts(calls=calls))
+        assert isinstance(hold, Hold)
+    assert isinstance(await store.reserve([account(keys[0], 9, 60.0)], ONE), Hold)
+    await store.settle(hold, Amounts(calls=2))
+    await store.settle(hold, Amounts(calls=1))
+    refused = await store.reserve([account(keys[0], 0, 60.0)], ONE)
+    assert isinstance(refused, Refusal)
+    assert refused.used.calls == 6
+    assert [(await used(store, key)).calls for key in keys[1:]] == [2] * (count - 1)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("count", [2, 4, 5])
+async def test_an_account_that_is_gone_does_not_keep_the_others_from_being_settled(
+    tmp_path: Path, count: int
+) -> None:
+    """And it is not made anew."""
+    store, keys = SQLiteStore(tmp_path / "s.db"), [f"key-{number}" for number in range(count)]
+    for calls in (0, 5):
+        hold = await store.reserve([account(key, 9) for key in keys], Amounts(calls=calls))
+        assert isinstance(hold, Hold)
+    store.forget(account(keys[0], 9))
+    await store.read("anything")
+    await store.settle(hold, Amounts(calls=2))
+    assert [(await used(store, key)).calls for key in keys] == [0] + [2] * (count - 1)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+async def test_one_account_that_is_used_up_keeps_the_others_from_being_charged(
+    tmp_path: Path, count: int
+) -> None:
+    """Whichever it is, and whichever of its limits."""
+    store, keys = SQLiteStore(tmp_path / "s.db"), [f"key-{number}" for number in range(count)]
+    accounts = [account(key, 9) for key in keys]
+    assert isinstance(await store.reserve(accounts, Amounts(calls=1, bytes=7)), Hold)
+    for place, key in enumerate(keys):
+        short = Account(key, label=key, limits=Limits(calls=9, bytes=7))
+        refused = await store.reserve([*accounts[:place], short, *accounts[place + 1 :]], Amounts(bytes=1))
+        assert isinstance(refused, Refusal)
+        assert (refused.account, refused.what) == (short, "bytes")
+    assert isinstance(await store.reserve(accounts, ONE), Hold)
+    answers = [await used(store, key) for key in keys]
+    assert answers == [Amounts(calls=2, bytes=7)] * count
+    await store.aclose()
+
+
 async def test_a_clock_that_is_put_back_gives_nothing_back_early_and_stalls_for_a_window(
     tmp_path: Path,
 ) -> None:
