@@ -16,24 +16,44 @@ DIST = HERE / ".nox" / "dist"
 SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
 """Lowest supported and newest of each major, and the 2.x that strands-agents resolves to."""
 
-NEWEST = ("1.30.*", "2.*")
-"""With these everything is tested; with the others what an SDK can make a difference to."""
-
 SDK_FREE = [
     "tests/audit",
     "tests/cli",
     "tests/config",
     "tests/detectors",
+    "tests/examples",
+    "tests/sinks",
     "tests/stores",
     "tests/test_docs.py",
 ]
-"""Tests in which no SDK takes part, or that look at more than a seam."""
+"""Tests in which no SDK takes part, or that look at more than a seam: with the newest only."""
+
+SEAMS = ["tests/seams", "tests/testing", "tests/test_guard.py"]
+"""What releases between the lowest and the newest can make a difference to."""
 
 EXTRAS = "approvals,audit,jwt,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
 
 CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]
 """The tests whose reach into core and seams is measured."""
+FRAMEWORKS = {
+    "langchain_mcp_adapters": ("langchain-mcp-adapters", "0.3.0", ["langgraph", "mcp<2"]),
+    "openai_agents": ("openai-agents", "0.20.0", []),
+    "pydantic_ai": ("pydantic-ai-slim[mcp]", "2.68.0", []),
+    "fastmcp": ("fastmcp", "3.0.0", []),
+    "google_adk": ("google-adk", "2.13.0", []),
+    "strands": ("strands-agents", "1.62.0", []),
+    "agno": ("agno[mcp]", "3.1.10", ["openai"]),
+    "llama_index": ("llama-index-tools-mcp", "0.6.0", []),
+    "anthropic": ("anthropic[mcp]", "2.11.0", []),
+    "autogen": ("autogen-ext[mcp]", "0.7.5", ["mcp<2"]),
+    "haystack": ("mcp-haystack", "2.1.1", []),
+    "dspy": ("dspy", "3.4.1", []),
+    "agent_framework": ("agent-framework-core", "1.23.0", []),
+    "langchain": ("langchain[mcp]", "1.4.7", []),
+}
+"""Module of `mcpguard.integrations` -> what installs its framework, its lowest supported release, and what
+else its tests need."""
 
 
 def wheel(session: nox.Session) -> str:
@@ -66,8 +86,11 @@ def tests(session: nox.Session, sdk: str) -> None:
     demo = "" if sdk == "2.1.*" else ",demo"  # no release of mcp-server-git runs on 2.1
     session.install(f"{wheel(session)}[{EXTRAS}{demo}]", f"mcp=={sdk}", *dependencies("test"))
     command = ["-m", "pytest", "--numprocesses=auto", "--dist=loadscope"]
-    if sdk not in NEWEST:
-        command += [f"--ignore={tests}" for tests in SDK_FREE]
+    command += ["--ignore=tests/hostile", "--ignore=tests/integrations"]
+    if sdk == "1.30.*":
+        command += [f"--ignore={path}" for path in SDK_FREE]
+    elif sdk != "2.*":
+        command += SEAMS
     session.run("python", *command, *session.posargs, env=installed(session))
 
 
@@ -75,9 +98,10 @@ def tests(session: nox.Session, sdk: str) -> None:
 @nox.parametrize(("sdk", "release"), [("1.30.*", "3.*"), ("2.*", "4.*")], ids=["1.30", "2.x"])
 def coverage(session: nox.Session, sdk: str, release: str) -> None:
     """What the tests of core and seams reach, on one major of the SDK; `uncovered` says what they do not."""
-    packages = (f"mcp=={sdk}", f"fastmcp=={release}", *dependencies("test"), "coverage[toml]>=7.6")
+    packages = (f"mcp=={sdk}", f"fastmcp=={release}", *dependencies("test"), "pytest-cov>=6")
     session.install(f"{wheel(session)}[{EXTRAS}]", *packages)
-    session.run("coverage", "run", "-m", "pytest", *CORE_AND_SEAMS, env=installed(session))
+    measured = ("--cov=mcpguard", "--cov-branch", "--cov-report=", "--numprocesses=auto", "--dist=loadscope")
+    session.run("python", "-m", "pytest", *CORE_AND_SEAMS, *measured, env=installed(session))
 
 
 @nox.session
@@ -125,6 +149,29 @@ def fastmcp(session: nox.Session, release: str) -> None:
 
 
 @nox.session
+@nox.parametrize("sdk", ["1.30.*", "2.*"], ids=["1.30", "2.x"])
+def hostile(session: nox.Session, sdk: str) -> None:
+    """Servers that misbehave in every way known, one process each, bare and guarded."""
+    session.install(f"{wheel(session)}[{EXTRAS}]", f"mcp=={sdk}", *dependencies("test"))
+    command = ("-m", "pytest", "tests/hostile", "--numprocesses=auto")
+    session.run("python", *command, *session.posargs, env=installed(session))
+
+
+@nox.session
+@nox.parametrize("release", ["lowest", "newest"])
+@nox.parametrize("name", list(FRAMEWORKS))
+def integrations(session: nox.Session, name: str, release: str) -> None:
+    """One framework's integration and its page, in an environment of its own."""
+    requirement, lowest, more = FRAMEWORKS[name]
+    pinned = f"{requirement}=={lowest}" if release == "lowest" else requirement
+    session.install(wheel(session), pinned, *more, *dependencies("test"))
+    tests = (f"tests/integrations/test_{name}.py", "tests/test_docs.py")
+    chosen = f"test_{name} or integrations/{name}.md"
+    # what a framework warns of is its own business, and it may leave sockets to the garbage collector
+    session.run("pytest", *tests, "-k", chosen, "-W", "default", *session.posargs, env=installed(session))
+
+
+@nox.session
 @nox.parametrize("sdk", ["2", "1.30.0"], ids=["2.x", "1.30"])
 def sdk_suite(session: nox.Session, sdk: str) -> None:
     """The SDK's own tests, bare and through the guard: none may newly fail. Fetches the SDK's sources."""
@@ -137,3 +184,19 @@ def benchmarks(session: nox.Session) -> None:
     """Print the overhead of a guard beside a bare control, in one process."""
     session.install(wheel(session), "mcp==2.*")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+    session.run("python", "benchmarks/connection.py", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Half an hour of random misbehaviour over five servers; `nox -s soak -- --seconds 60` for less."""
+    session.install(wheel(session), "mcp==2.*")
+    session.run("python", "tests/hostile/soak.py", *session.posargs)
+
+
+@nox.session
+def hostile_table(session: nox.Session) -> None:
+    """Write the table of docs/hostile-servers.md: every behaviour, bare and guarded."""
+    session.install(wheel(session), "mcp==2.*")
+    page = ("--write", "docs/hostile-servers.md")
+    session.run("python", "tests/hostile/table.py", *(session.posargs or page))

@@ -95,6 +95,8 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.rate_limit import RateLimit as RateLimit
     from mcpguard.interceptors.redaction import Redaction as Redaction
     from mcpguard.interceptors.result_cache import ResultCache as ResultCache
+    from mcpguard.interceptors.result_limit import ResultCap as ResultCap
+    from mcpguard.interceptors.result_limit import ResultLimit as ResultLimit
     from mcpguard.interceptors.retry import Retry as Retry
     from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
     from mcpguard.interceptors.tool_pinning import ToolPinning as ToolPinning
@@ -169,6 +171,7 @@ _HOMES = {
     "interceptors.rate_limit": ("RateLimit",),
     "interceptors.redaction": ("Redaction",),
     "interceptors.result_cache": ("ResultCache",),
+    "interceptors.result_limit": ("ResultCap", "ResultLimit"),
     "interceptors.retry": ("Retry",),
     "interceptors.tool_pinning": ("ToolPinning",),
     "interceptors.view": ("PromptView", "ResourceView", "ToolView", "View"),

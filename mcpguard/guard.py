@@ -103,6 +103,10 @@ class Guard:
             )
         if connection is not None and not isinstance(connection, ConnectionLimits):
             raise TypeError(f"connection= takes ConnectionLimits, not {type(connection).__name__}")
+        sinks = tuple(sinks)
+        for sink in sinks:
+            if not callable(getattr(sink, "emit", None)):
+                raise TypeError(f"sinks= takes sinks, such as JsonLines(path); {type(sink).__name__} is none")
         self._interceptors = tuple(interceptors)
         self._limits = connection
         self._emitter = Emitter(
@@ -451,22 +455,28 @@ class Guard:
         """Refuse every further call of a run and those below it, or of a tenant: the kill switch.
 
         Args:
-            target: A run, or a tenant's name, whose runs are those made on its behalf and all below them.
+            target: A run, the id of runs that `run` has opened, or a tenant's name, whose runs are those made
+                on its behalf and all below them. An id that no open run has is taken for a tenant's name.
                 Calls already sent are not called back.
         """
         if isinstance(target, Run):
             target.stop()
             self._emitter.about_run("stopped", target, reason="run stopped")
-        elif isinstance(target, str):
-            self._handle.stops.tenants.add(target)
-            with self._lock:
-                runs = [run for run in self._runs if run.ended is None]
-            for run in runs:
-                if target in run.tenants:
-                    run.stop()
-                    self._emitter.about_run("stopped", run, reason="tenant stopped")
-        else:
-            raise TypeError(f"stop takes a Run or a tenant's name, not {type(target).__name__}")
+            return
+        if not isinstance(target, str):
+            raise TypeError(f"stop takes a Run, a run's id or a tenant's name, not {type(target).__name__}")
+        with self._lock:
+            runs = [run for run in self._runs if run.ended is None]
+        named = [run for run in runs if run.id == target]
+        for run in named:
+            self.stop(run)
+        owned = [run for run in runs if target in run.tenants]
+        if named and not owned:
+            return
+        self._handle.stops.tenants.add(target)
+        for run in owned:
+            run.stop()
+            self._emitter.about_run("stopped", run, reason="tenant stopped")
 
     async def aclose(self) -> None:
         """Flush and close the sinks, and the store that the policy file named.

@@ -40,6 +40,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
         "redaction": "mcpguard.interceptors.redaction:Redaction",
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
+        "result_limit": "mcpguard.interceptors.result_limit:ResultLimit",
         "retry": "mcpguard.interceptors.retry:Retry",
         "tool_pinning": "mcpguard.interceptors.tool_pinning:ToolPinning",
         "view": "mcpguard.interceptors.view:View",

@@ -40,6 +40,7 @@ class Run:
         parent: The run this one is part of.
 
     Raises:
+        TypeError: If `id` or `principal` is something else.
         ValueError: If the parent has ended, runs nest deeper than 32, or `id` is empty.
     """
 
@@ -48,6 +49,10 @@ class Run:
     def __init__(
         self, *, id: str | None = None, principal: Principal | None = None, parent: "Run | None" = None
     ) -> None:
+        if not isinstance(id, str | None):
+            raise TypeError(f"a run's id is text, not {type(id).__name__}")
+        if not isinstance(principal, Principal | None):
+            raise TypeError(f"principal is a Principal(user=...), not {type(principal).__name__}")
         if id == "":
             raise ValueError("a run's id must not be empty; leave it out for a random one")
         if parent is not None and parent.ended:

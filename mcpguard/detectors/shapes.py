@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.wire import JSON
 
-__all__ = ["Broken", "find_id", "is_answer", "shape_fault", "value_fault"]
+__all__ = ["Broken", "content_fault", "find_id", "is_answer", "shape_fault", "value_fault"]
 
 Broken: TypeAlias = Literal["message_bytes", "depth", "values", "containers", "integer_digits"]
 """Names of limits that the shape of a message can break."""
@@ -70,6 +70,17 @@ def value_fault(value: JSON, limits: ConnectionLimits) -> Broken | None:
             return None
         level = below
     return "depth"
+
+
+def content_fault(content: JSON, most: int) -> Literal["malformed", "content_blocks"] | None:
+    """What speaks against the content of an answer, before anybody looks at every block of it."""
+    if not isinstance(content, list):
+        return "malformed"
+    if len(content) > most:
+        return "content_blocks"
+    if all(type(block) is dict and type(block.get("text", "")) is str for block in content):
+        return None
+    return "malformed"
 
 
 def find_id(text: bytes | bytearray) -> int | str | None:

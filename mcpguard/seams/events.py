@@ -121,6 +121,8 @@ class Events:
             limit = "message_bytes"
         except Exception as error:  # noqa: BLE001 - a broken stream is one that has ended
             self._watch.hit("http", f"an event stream broke with {type(error).__name__}")
+        if limit is not None:
+            self._watch.hit(limit, f"an event stream was ended: {sentence(limit)}")
         if self._id is not None and not self._is_answered and (limit is not None or not self._can_resume):
             yield self._lost(self._id, limit)
 

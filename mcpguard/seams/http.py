@@ -9,22 +9,20 @@ Above: `sources`. Below: `events`, event streams; `frames`, what is in a message
 """
 
 import copy
-import json
 import logging
-from collections.abc import AsyncIterator, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
 from importlib import import_module
 from math import inf
-from time import time
 from typing import Any, Final
 
 import anyio
 
 from mcpguard.core.result import Fate
 from mcpguard.core.wire import LIFECYCLE
-from mcpguard.detectors.shapes import find_id, shape_fault
+from mcpguard.detectors.shapes import shape_fault
 from mcpguard.seams.events import Events, Resumptions, answer_fault
 from mcpguard.seams.frames import sentence
+from mcpguard.seams.http_wire import asked_in, closed, cut, error_in, error_text, seconds, stream_class
 from mcpguard.seams.inflate import Inflater, TooLarge
 from mcpguard.seams.messages import Key
 from mcpguard.seams.reports import Report
@@ -37,9 +35,6 @@ _log = logging.getLogger("mcpguard")
 
 ERROR_BYTES: Final = 2**20
 """Size of a body that comes with a status of 400 or more, of which only an error is read."""
-
-MAX_HEADER: Final = 4096
-"""Characters of `WWW-Authenticate` that are kept."""
 
 _NOT_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}
@@ -76,7 +71,7 @@ class _Sender:
         """Send a request; what is returned is bounded, and for a call always an answer to it."""
         request.headers["accept-encoding"] = "gzip, deflate"
         if request.method == "POST":
-            method, asked = _asked(request.content)
+            method, asked = asked_in(request.content)
             if asked is not None and self._answers_elsewhere:
                 return await self._hand_in(request, options, asked)
             if method is not None and asked is not None:
@@ -116,7 +111,7 @@ class _Sender:
             answer = self._lost(request, id, name, was_sent=was_sent)
         finally:
             if response is not None:
-                await _close(response)
+                await closed(response)
         if scope.cancelled_caught:
             report = Report.of("answer_timeout", limit="answer_seconds")
             said = f"No answer came within {self._watch.limits.answer_seconds:g} s."
@@ -144,7 +139,7 @@ class _Sender:
             body = b""
         if method in LIFECYCLE:  # the client negotiates by it
             return self._plain(response, body)
-        said = None if shape_fault(body, self._watch.limits) else _error_in(body)
+        said = None if shape_fault(body, self._watch.limits) else error_in(body)
         told = f"The server answered with HTTP status {status}."
         fate = Fate.SENT if status >= 500 and status != 503 else Fate.ANSWERED
         had_session = "mcp-session-id" in request.headers
@@ -157,8 +152,8 @@ class _Sender:
             "http_status",
             fate=fate,
             status=status,
-            retryAfter=_seconds(response.headers.get("retry-after")),
-            wwwAuthenticate=_cut(response.headers.get("www-authenticate")),
+            retryAfter=seconds(response.headers.get("retry-after")),
+            wwwAuthenticate=cut(response.headers.get("www-authenticate")),
             data=None if said is None else said.get("data"),
             limit="session" if status == 404 and had_session else None,
         )
@@ -179,7 +174,7 @@ class _Sender:
             _log.debug("a notification was not taken: %s", type(error).__name__)
         finally:
             if response is not None:
-                await _close(response)
+                await closed(response)
         return self._http.Response(202, request=request)
 
     async def _hand_in(self, request: Any, options: Mapping[str, Any], id: Key) -> Any:
@@ -197,7 +192,7 @@ class _Sender:
             failed = f"the HTTP exchange failed with {type(error).__name__}"
         finally:
             if response is not None:
-                await _close(response)
+                await closed(response)
         if failed:
             self._watch.lose(id, failed)
         return self._http.Response(202, request=request)
@@ -211,7 +206,7 @@ class _Sender:
                 return self._plain(response, b"")
         finally:
             if response is not None:
-                await _close(response)
+                await closed(response)
             if scope.cancelled_caught:
                 self._watch.hit("close_seconds", "the server did not end the session in time")
         return self._http.Response(204, request=request)
@@ -222,7 +217,7 @@ class _Sender:
         if origin is not None and self._resumptions.is_exhausted(origin):
             self._watch.hit("resumptions", "an answer's stream was resumed too often")
             report = Report.of("connection_lost", limit="resumptions")
-            text = _error_text(origin, report, "The stream of the answer ends again and again.")
+            text = error_text(origin, report, "The stream of the answer ends again and again.")
             return self._http.Response(
                 200,
                 headers={"content-type": "text/event-stream"},
@@ -231,7 +226,7 @@ class _Sender:
             )
         response = await self._client.send(request, **{**options, "stream": True})
         if response.status_code >= 400 or response.next_request is not None:
-            await _close(response)
+            await closed(response)
             return self._plain(response, b"")
         events = Events(response, self._watch, self._resumptions, id=origin, until=inf)
         return self._streamed(response, events)
@@ -268,7 +263,7 @@ class _Sender:
         """The same answer, with a body that is read as the client reads it."""
         made = self._plain(response, b"")
         made = self._http.Response(
-            200, headers=made.headers, stream=_stream_class(self._http)(events), request=response.request
+            200, headers=made.headers, stream=stream_class(self._http)(events), request=response.request
         )
         made.headers.pop("content-length", None)
         return made
@@ -287,78 +282,6 @@ class _Sender:
         return self._http.Response(
             200,
             headers={"content-type": "application/json"},
-            content=_error_text(id, report, said),
+            content=error_text(id, report, said),
             request=request,
         )
-
-
-def _stream_class(http: Any) -> Any:
-    """A stream that httpx takes, over events."""
-
-    class _Stream(http.AsyncByteStream):  # type: ignore[misc]  # the library is known at run time only
-        def __init__(self, events: Events) -> None:
-            self._events = events
-
-        def __aiter__(self) -> AsyncIterator[bytes]:
-            return self._events.__aiter__()
-
-        async def aclose(self) -> None:
-            await self._events.aclose()
-
-    return _Stream
-
-
-async def _close(response: Any) -> None:
-    try:
-        with anyio.move_on_after(1, shield=True):
-            await response.aclose()
-    except Exception as error:  # noqa: BLE001 - it was to be thrown away
-        _log.debug("closing an HTTP answer failed with %s", type(error).__name__)
-
-
-def _asked(content: bytes) -> tuple[str | None, Key | None]:
-    """Method and id of the request in a body of the SDK's own making; its params come last."""
-    if len(content) > 2**16:
-        return ("unknown" if b'"method"' in content[:512] else None), find_id(content)
-    try:
-        body = json.loads(content)
-    except ValueError:
-        return None, None
-    if not isinstance(body, dict) or not isinstance(body.get("method"), str):
-        return None, None
-    return body["method"], body.get("id")
-
-
-def _error_in(body: bytes) -> dict[str, Any] | None:
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    is_error = (
-        isinstance(error, dict) and type(error.get("code")) is int and isinstance(error.get("message"), str)
-    )
-    return error if is_error else None
-
-
-def _error_text(id: Key, report: Report, said: str) -> bytes:
-    told = report.error(said)
-    error = {"code": told.code, "message": told.message, "data": report.marked}
-    return json.dumps({"jsonrpc": "2.0", "id": id, "error": error}).encode()
-
-
-def _seconds(given: str | None) -> float | None:
-    """What `Retry-After` says, in seconds (RFC 9110, 10.2.3)."""
-    if given is None or len(given) > 64:
-        return None
-    try:
-        found = (
-            float(given) if given.strip().isdecimal() else parsedate_to_datetime(given).timestamp() - time()
-        )
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(0.0, found)
-
-
-def _cut(text: str | None) -> str | None:
-    return None if text is None else text[:MAX_HEADER]

@@ -28,6 +28,9 @@ CANCEL_SECONDS: Final = 1.0
 """How long telling the server that a request is given up may hold whoever gives it up."""
 
 
+_OVER: Final = "the connection is closed; this was not sent"
+
+
 class LimitedTransport:
     """A transport with its streams under limits; entering it enters the transport.
 
@@ -206,7 +209,7 @@ class LimitedWrite:
         kind = type(body)
         if watch.ended is not None:
             if watch.is_over or kind is not Request:
-                raise anyio.BrokenResourceError
+                raise anyio.BrokenResourceError(_OVER)
             watch.not_sent(body.id)
             await checkpoint()
             return

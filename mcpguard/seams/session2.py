@@ -149,7 +149,7 @@ class Session2:
 
         A plain function: where the SDK has all it needs, nothing stands in between.
         """
-        if self._is_limited:
+        if self._is_limited and self.session._tool_output_schemas.get(name, True) is not None:
             return self._validate_safely(name, result)
         if name in self.session._tool_output_schemas or self.connection.is_transparent:
             return self._validate(name, result)

@@ -31,7 +31,7 @@ POLL_SECONDS: Final = 0.1
 LAST_WORDS_SECONDS: Final = 0.5
 """How long what a dead server wrote is still read."""
 
-GRACE_SECONDS: Final = 2.0
+GRACE_SECONDS: Final = 1.5
 """How long a server is given to end by itself, and again after SIGTERM (MCP 2025-11-25, lifecycle)."""
 
 _UNSAID: Final = "exclude_none" if sdk_major() < 2 else "exclude_unset"

@@ -18,7 +18,7 @@ from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.result import WireError
 from mcpguard.core.wire import EMPTY, LISTINGS, JSONObject
 from mcpguard.detectors.listings import Pages, Trail
-from mcpguard.detectors.shapes import value_fault
+from mcpguard.detectors.shapes import content_fault, value_fault
 from mcpguard.detectors.storms import Storms, kind_of
 from mcpguard.seams import messages
 from mcpguard.seams.exchanges import MAX_UNDER_WAY
@@ -37,6 +37,9 @@ Tell = Callable[[str, str, float], None]
 
 LISTENING: Final = "subscriptions/listen"
 """The request that stays open for as long as the client wants (MCP 2026-07-28): it has no deadline."""
+
+LATE_SECONDS: Final = 1.0
+"""When the last of too many changes is passed on: what was listed before it must not be believed for long."""
 
 _TOO_MANY: Final = WireError(-32000, "Too many requests of this kind")
 _MADE_UP: Final = "SSE stream"
@@ -108,6 +111,8 @@ class Watch:
         self._pages = Pages(limits, self._judged)
         self._structured = Structured(limits.definitions)
         self._waiting: OrderedDict[Key | None, _Waiting] = OrderedDict()
+        self._late: dict[str, Any] = {}
+        self._late_until = inf
 
     def hit(self, limit: str, reason: str) -> None:
         """Report that a limit was hit."""
@@ -115,8 +120,9 @@ class Watch:
 
     @property
     def deadline(self) -> float:
-        """When the request that has waited longest has waited too long. All are given the same time."""
-        return next((one.until for one in self._waiting.values() if one.until < inf), inf)
+        """When `expire` has something to do. All requests are given the same time."""
+        first = next((one.until for one in self._waiting.values() if one.until < inf), inf)
+        return min(first, self._late_until) if self._late else first
 
     def asked(self, body: Any) -> None:
         """A request is about to be sent."""
@@ -168,8 +174,11 @@ class Watch:
             self.reading.cancel()
 
     def expire(self) -> None:
-        """Answer the requests that have waited too long."""
+        """Answer the requests that have waited too long, and pass on a change that came too often."""
         now = self._now()
+        if self._late and self._late_until <= now:
+            self.own.extend(self._late.values())
+            self._late.clear()
         for key, one in list(self._waiting.items()):
             if one.until <= now:
                 del self._waiting[key]
@@ -222,7 +231,7 @@ class Watch:
         limit: str | None = None if self._is_parsed_here else value_fault(body.result, self.limits)
         listed = _CONTENT.get(one.method)
         if limit is None and listed is not None and listed in body.result:
-            limit = self._content_fault(body.result[listed])
+            limit = content_fault(body.result[listed], self.limits.content_blocks)
         if limit is not None:
             self.hit(limit, f"the answer to {one.method} was refused: {sentence(limit)}")
             return fault_answer(Fault(limit, one.id, is_answer=True), one.id)
@@ -240,16 +249,6 @@ class Watch:
                 self.hit("structured_content", "a result is not what the tool's output schema promises")
                 return messages.response(body.id, checked)
         return item
-
-    def _content_fault(self, content: Any) -> str | None:
-        """What speaks against the content of an answer, before the SDK looks at every block."""
-        if not isinstance(content, list):
-            return "malformed"
-        if len(content) > self.limits.content_blocks:
-            return "content_blocks"
-        if all(type(block) is dict and type(block.get("text", "")) is str for block in content):
-            return None
-        return "malformed"
 
     def _judged(self, method: str, definition: JSONObject) -> JSONObject | str:
         """A definition as it may be shown; what the SDK cannot read would cost the whole listing."""
@@ -288,6 +287,9 @@ class Watch:
             self.hit(limit, f"too many {kind}: one was {'refused' if is_request else 'dropped'}")
             if is_request:
                 self.refusals.append(messages.error(body.id, _TOO_MANY))
+            elif kind == "changes":
+                self._late_until = self._late_until if self._late else self._now() + LATE_SECONDS
+                self._late[method] = item
             return None
         params = body.params
         broken = None if self._is_parsed_here or params is None else value_fault(params, self.limits)

@@ -330,7 +330,9 @@ def test_a_key_that_nobody_knows_is_refused(key: str) -> None:
     """A guardrail that is silently left out is worse than none; so are keys of later versions."""
     found = only_problem(f"version: 1\n{key}: {{}}\n")
     assert found.startswith(f"2: unknown key '{key}'; ")
-    assert found.endswith("accepted here: anonymous, audit, interceptors, on_deny, servers, store, version")
+    assert found.endswith(
+        "accepted here: anonymous, audit, connection, interceptors, on_deny, servers, store, version"
+    )
 
 
 def test_an_unknown_key_comes_with_the_nearest_valid_one() -> None:

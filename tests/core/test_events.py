@@ -299,7 +299,7 @@ async def test_an_intent_names_policy_and_tool_definition() -> None:
     emitter.dispatched(tool_call().with_tool(facts))
     emitter.about("decision", tool_call(), verdict="deny")
     assert [event.policy for event in sink.events] == ["a" * 64] * 3
-    assert sink.last("dispatched").tool_digest == sha256(canonical(facts.definition)).hexdigest()
+    assert sink.last("dispatched").tool_digest == f"sha256:{sha256(canonical(facts.definition)).hexdigest()}"
     Emitter([sink], clock=FakeClock()).about_policy()
     assert len(sink.of("policy_loaded")) == 1
 

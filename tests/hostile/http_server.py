@@ -40,8 +40,8 @@ class Exchange(socketserver.StreamRequestHandler):
         body = self.rfile.read(int(headers.get("content-length", 0)))
         try:
             self.answer(first[0].decode(), headers, body)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        except OSError:
+            pass  # the client has gone
 
     def answer(self, verb: str, headers: dict[str, str], body: bytes) -> None:
         """Answer a request."""

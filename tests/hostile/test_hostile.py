@@ -88,11 +88,12 @@ async def test_an_http_status_reaches_the_caller_with_its_headers(
 @pytest.mark.parametrize(
     ("kind", "behaviour", "limit"),
     [
-        ("stdio", "deep nesting", "depth"),
+        ("stdio", "moderately deep nesting", "depth"),
+        ("stdio", "deep nesting", "containers"),
         ("stdio", "two million values", "values"),
         ("stdio", "64 MB of text", "message_bytes"),
         ("stdio", "endless line", "message_bytes"),
-        ("stdio", "100,000 content blocks", "containers"),
+        ("stdio", "100,000 content blocks", "values"),
         ("stdio", "5,000 content blocks", "content_blocks"),
         ("stdio", "huge progress", "integer_digits"),
         ("stdio", "10,000 log messages", "notifications_per_second"),
