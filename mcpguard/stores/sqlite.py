@@ -21,6 +21,7 @@ from mcpguard.stores.sqlite_rows import (
     TABLES,
     AccountRow,
     Taken,
+    correct,
     drop_ended,
     encoded,
     find_account,
@@ -65,8 +66,8 @@ class SQLiteStore:
 
     - A process that is killed at any time loses nothing that was answered and breaks nothing; what its open
       holds took stays charged. A machine that loses power may lose the last seconds.
-    - An operation never waits in the event loop for another process: it lets others run a few times, then it
-      waits in a worker thread, at most `patience` seconds, then it raises.
+    - An operation never holds up its event loop for another process: its task sleeps and tries again, at most
+      for `patience` seconds, then it raises.
     - A file that is removed, replaced by something else, read-only, full or damaged raises `StoreError`. If
       another process has made it anew, that one is used.
     - `look` and `peek` know what this process saw within the last second, and last.
@@ -150,31 +151,21 @@ class SQLiteStore:
 
         is_mine = False
 
-        def work(connection: sqlite3.Connection) -> list[tuple[str, Sums]]:
+        def claim() -> bool:
             nonlocal is_mine
-            if not hold.is_open and not is_mine:
-                return []
-            hold.is_open, is_mine = False, True
-            time, seen = self._clock.time(), list[tuple[str, Sums]]()
-            for key, place, taken_in in hold.rows:
-                row = find_account(connection, "id", place)
-                if row is not None:
-                    row.total.slide(time)
-                    row.total.correct(hold.amounts, used, taken_in)
-                    row.write(connection)
-                    seen.append((key, row.total.sums()))
-            return seen
+            is_mine = is_mine or hold.is_open
+            hold.is_open = False
+            return is_mine
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, Sums]]:
+            return correct(connection, hold, used, self._clock.time()) if claim() else []
 
         def at_once(connection: sqlite3.Connection) -> list[tuple[str, Sums]] | None:
-            nonlocal is_mine
-            if not hold.is_open and not is_mine:
-                return []
-            hold.is_open, is_mine = False, True
-            return correct_at_once(connection, hold, used)
+            return correct_at_once(connection, hold, used) if claim() else []
 
         try:
             seen = await self._run(work, at_once=at_once if are_plain(hold.accounts) else None, finish=True)
-        except BaseException:
+        except Exception:
             hold.is_open = hold.is_open or is_mine
             raise
         for key, total in seen:

@@ -22,7 +22,7 @@ MOST: Final = 4
 """Accounts that one statement takes from. There are rarely more, and each number is a statement."""
 
 _ADD: Final = ", ".join(
-    f"{column} = min({column} + ?, {MAX_AMOUNT})" for column in ("calls", "cost", "tokens", "bytes")
+    f"{column} = max(0, min({column} + ?, {MAX_AMOUNT}))" for column in ("calls", "cost", "tokens", "bytes")
 )
 _FITS: Final = (
     "key = ? AND window IS NULL AND expires >= ? AND calls <= ? AND cost <= ? AND tokens <= ? AND bytes <= ?"

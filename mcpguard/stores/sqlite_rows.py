@@ -17,6 +17,7 @@ __all__ = [
     "AccountRow",
     "Spot",
     "Taken",
+    "correct",
     "drop_ended",
     "encoded",
     "find_account",
@@ -103,7 +104,8 @@ class AccountRow:
     def write(self, connection: sqlite3.Connection) -> None:
         """Write it back, or for the first time."""
         total = self.total
-        sums = [min(one, MAX_AMOUNT) for one in (total.calls, total.cost, total.tokens, total.bytes)]
+        sums = [max(0, min(one, MAX_AMOUNT)) for one in total.sums()]
+        total.calls, total.cost, total.tokens, total.bytes = sums
         values = (total.window, *sums, total.latest, total.ahead, total.dump())
         if self.id is None:
             made = connection.execute(_INSERT, (encoded(self.key), self.expires, *values))
@@ -132,6 +134,21 @@ def find_account(connection: sqlite3.Connection, column: str, value: object) -> 
     """The row of an account, by its `id` or `key`."""
     found = connection.execute(_SELECT[column], (value,)).fetchone()
     return None if found is None else AccountRow(*found)
+
+
+def correct(
+    connection: sqlite3.Connection, hold: Taken, used: Amounts, time: float
+) -> list[tuple[str, Sums]]:
+    """Count `used` in place of what `hold` took, and say what has been used, by account."""
+    seen: list[tuple[str, Sums]] = []
+    for key, place, taken_in in hold.rows:
+        row = find_account(connection, "id", place)
+        if row is not None:
+            row.total.slide(time)
+            row.total.correct(hold.amounts, used, taken_in)
+            row.write(connection)
+            seen.append((key, row.total.sums()))
+    return seen
 
 
 def read_record(connection: sqlite3.Connection, place: Spot, now: float) -> Record:

@@ -1,5 +1,6 @@
 """The SQLite store: several processes, any of which may be killed; and files that are not as they should be."""
 
+import asyncio
 import multiprocessing
 import os
 import random
@@ -21,7 +22,7 @@ from spenders import counted, spend_from_file
 from mcpguard import Budget, Guard, RateLimit
 from mcpguard.core.errors import StoreError, StoreFormatError, StoreFull
 from mcpguard.stores.sqlite import SQLiteStore
-from mcpguard.stores.store import Account, Amounts, Hold, Limits, Refusal
+from mcpguard.stores.store import MAX_AMOUNT, Account, Amounts, Hold, Limits, Refusal
 from mcpguard.testing import FakeClock, FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -250,6 +251,43 @@ async def test_a_file_that_is_locked_blocks_no_event_loop(tmp_path: Path) -> Non
     await store.aclose()
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_settlement_that_asyncio_cancels_is_finished(tmp_path: Path) -> None:
+    """`Task.cancel` passes shields: while the file is locked, and what was cancelled still is."""
+    path = tmp_path / "s.db"
+    store = SQLiteStore(path, patience=30.0)
+    hold = await store.reserve([account("a", 9)], Amounts(calls=5))
+    assert isinstance(hold, Hold)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    settling = asyncio.create_task(store.settle(hold, Amounts(calls=2)))
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()
+    settling.cancel()
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()
+    assert not settling.done()
+    other.close()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    assert (await used(store, "a")).calls == 2
+    assert not hold.is_open
+    await store.aclose()
+
+
+async def test_giving_back_more_than_could_be_counted_leaves_nothing_and_not_less(tmp_path: Path) -> None:
+    """Two holds of the most that is counted are counted as one."""
+    store, most = SQLiteStore(tmp_path / "s.db"), Amounts(cost=MAX_AMOUNT)
+    for window in (None, 60.0):
+        one = Account(f"a-{window}", label="a", limits=Limits(), window=window)
+        holds = [await store.reserve([one], most) for _ in range(3)]
+        for hold in holds:
+            assert isinstance(hold, Hold)
+            await store.release(hold)
+        assert store.peek(one) == Amounts()
+    await store.aclose()
+
+
 async def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     """Keys name tenants and runs."""
     store = SQLiteStore(tmp_path / "s.db")
@@ -332,7 +370,7 @@ ABROAD = """
 import os, resource, sys, anyio
 from mcpguard.core.errors import StoreError
 from mcpguard.stores.sqlite import SQLiteStore
-from mcpguard.stores.store import Account, Amounts, Limits
+from mcpguard.stores.store import MAX_AMOUNT, Account, Amounts, Limits
 
 async def main():
     try:
@@ -423,7 +461,7 @@ def test_a_store_goes_on_in_a_forked_process(tmp_path: Path) -> None:
     code = """
 import os, sys, anyio
 from mcpguard.stores.sqlite import SQLiteStore
-from mcpguard.stores.store import Account, Amounts, Hold, Limits
+from mcpguard.stores.store import MAX_AMOUNT, Account, Amounts, Hold, Limits
 
 store = SQLiteStore(sys.argv[1])
 account = Account("a", label="a", limits=Limits(calls=40))
