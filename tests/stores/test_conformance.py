@@ -35,17 +35,27 @@ async def test_the_sqlite_store_keeps_its_promises(tmp_path: Path) -> None:
     await check_store(lambda: SQLiteStore(path, clock=clock), advance=advance, unit=60.0)
 
 
-@pytest.fixture(params=["alone", "cluster"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=["alone", "cluster"])
+def kept_running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A server, and one that holds every script to the keys of one slot, as a cluster does."""
     options = ("--cluster-enabled", "yes") if request.param == "cluster" else ()
-    with running(tmp_path, *options) as one:
+    with running(tmp_path_factory.mktemp("redis"), *options) as one:
         if options:
             with one.client() as client:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
                 while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-                    pass
+                    client.wait(1, 50)
         yield one
+
+
+@pytest.fixture
+def server(kept_running: Server) -> Server:
+    """A server that has nothing."""
+    with kept_running.client() as client:
+        client.flushall()
+    return kept_running
 
 
 async def test_the_redis_store_keeps_its_promises(server: Server) -> None:

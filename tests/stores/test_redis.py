@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import random
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import anyio
@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 from guarded import answer
 from servers import Server, running
-from spenders import counted, spend_from_server
+from spenders import PROCESSES, counted, spend_from_server
 
 from mcpguard import Budget, Guard, RateLimit
 from mcpguard.core.errors import StoreError, StoreFull
@@ -27,7 +27,6 @@ from mcpguard.testing import FakeServer, RecordingSink
 pytestmark = pytest.mark.anyio
 
 ONE = Amounts(calls=1)
-SPAWN = multiprocessing.get_context("spawn")
 GRANTS = 10_000
 PASSWORD = "hun" + "ter2"
 
@@ -82,7 +81,7 @@ def test_eight_processes_never_overspend(server: Server, tmp_path: Path) -> None
     """10,000 grants between them, each counted once."""
     reports = [tmp_path / f"granted-{number}" for number in range(8)]
     processes = [
-        SPAWN.Process(target=spend_from_server, args=(server.url, "eight", str(one), GRANTS))
+        PROCESSES.Process(target=spend_from_server, args=(server.url, "eight", str(one), GRANTS))
         for one in reports
     ]
     for process in processes:
@@ -96,10 +95,10 @@ def test_eight_processes_never_overspend(server: Server, tmp_path: Path) -> None
 def test_processes_that_are_killed_overspend_nothing(server: Server, tmp_path: Path) -> None:
     """By kill -9 at random points: every grant that was seen is charged; at most one more for each kill."""
     rng, reports, kills = random.Random(11), list[Path](), 0  # noqa: S311
-    alive: list[multiprocessing.process.BaseProcess] = []
+    alive: list[BaseProcess] = []
     for number in range(20):
         reports.append(tmp_path / f"granted-{number}")
-        process = SPAWN.Process(
+        process = PROCESSES.Process(
             target=spend_from_server, args=(server.url, "killed", str(reports[-1]), GRANTS)
         )
         process.start()

@@ -1,7 +1,6 @@
 """The SQLite store: several processes, any of which may be killed; and files that are not as they should be."""
 
 import asyncio
-import multiprocessing
 import os
 import random
 import resource
@@ -12,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import anyio
 import pytest
 from guarded import answer
-from spenders import counted, spend_from_file
+from spenders import PROCESSES, counted, spend_from_file
 
 from mcpguard import Budget, Guard, RateLimit
 from mcpguard.core.errors import StoreError, StoreFormatError, StoreFull
@@ -28,7 +28,6 @@ from mcpguard.testing import FakeClock, FakeServer, RecordingSink
 pytestmark = pytest.mark.anyio
 
 ONE = Amounts(calls=1)
-SPAWN = multiprocessing.get_context("spawn")
 GRANTS = 10_000
 
 
@@ -59,7 +58,7 @@ def charged(path: Path | str, key: str) -> int:
 def test_eight_processes_never_overspend(tmp_path: Path) -> None:
     """10,000 grants between them, each counted once."""
     path, reports = str(tmp_path / "s.db"), [tmp_path / f"granted-{number}" for number in range(8)]
-    processes = [SPAWN.Process(target=spend_from_file, args=(path, str(one), GRANTS)) for one in reports]
+    processes = [PROCESSES.Process(target=spend_from_file, args=(path, str(one), GRANTS)) for one in reports]
     for process in processes:
         process.start()
     for process in processes:
@@ -72,10 +71,10 @@ def test_eight_processes_never_overspend(tmp_path: Path) -> None:
 def test_processes_that_are_killed_overspend_nothing_and_break_nothing(tmp_path: Path) -> None:
     """By kill -9 at random points: every grant that was seen is charged; at most one more for each kill."""
     path, rng, reports, kills = str(tmp_path / "s.db"), random.Random(7), list[Path](), 0  # noqa: S311
-    running: list[multiprocessing.process.BaseProcess] = []
+    running: list[BaseProcess] = []
     for number in range(24):
         reports.append(tmp_path / f"granted-{number}")
-        process = SPAWN.Process(target=spend_from_file, args=(path, str(reports[-1]), GRANTS))
+        process = PROCESSES.Process(target=spend_from_file, args=(path, str(reports[-1]), GRANTS))
         process.start()
         running.append(process)
         if len(running) == 8:
