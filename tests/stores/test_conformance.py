@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import Server, running
+from servers import BINARIES, Server, running
 
 from mcpguard.stores.memory import MemoryStore
 from mcpguard.stores.redis import RedisStore
@@ -36,12 +36,18 @@ async def test_the_sqlite_store_keeps_its_promises(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=["alone", "cluster"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """How a server runs: a cluster holds every script to the keys of one slot."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=BINARIES)
 def kept_running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, mode: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server, and one that holds every script to the keys of one slot, as a cluster does."""
-    options = ("--cluster-enabled", "yes") if request.param == "cluster" else ()
-    with running(tmp_path_factory.mktemp("redis"), *options) as one:
+    """A server of each kind that is here."""
+    options = ("--cluster-enabled", "yes") if mode == "cluster" else ()
+    with running(tmp_path_factory.mktemp("server"), *options, binaries=[request.param]) as one:
         if options:
             with one.client() as client:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
