@@ -34,6 +34,9 @@ SEAMS = ["tests/seams", "tests/testing", "tests/test_guard.py"]
 EXTRAS = "approvals,audit,jwt,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
 
+PARALLEL = ("--numprocesses=auto", "--dist=loadscope", "--max-worker-restart=0", "--timeout=300")
+"""One module to a process at a time; one that dies or hangs ends the run, and is not waited for."""
+
 CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]
 """The tests whose reach into core and seams is measured."""
 FRAMEWORKS = {
@@ -85,7 +88,7 @@ def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
     demo = "" if sdk == "2.1.*" else ",demo"  # no release of mcp-server-git runs on 2.1
     session.install(f"{wheel(session)}[{EXTRAS}{demo}]", f"mcp=={sdk}", *dependencies("test"))
-    command = ["-m", "pytest", "--numprocesses=auto", "--dist=loadscope"]
+    command = ["-m", "pytest", *PARALLEL]
     command += ["--ignore=tests/hostile", "--ignore=tests/integrations"]
     if sdk == "1.30.*":
         command += [f"--ignore={path}" for path in SDK_FREE]
@@ -100,7 +103,7 @@ def coverage(session: nox.Session, sdk: str, release: str) -> None:
     """What the tests of core and seams reach, on one major of the SDK; `uncovered` says what they do not."""
     packages = (f"mcp=={sdk}", f"fastmcp=={release}", *dependencies("test"), "pytest-cov>=6")
     session.install(f"{wheel(session)}[{EXTRAS}]", *packages)
-    measured = ("--cov=mcpguard", "--cov-branch", "--cov-report=", "--numprocesses=auto", "--dist=loadscope")
+    measured = ("--cov=mcpguard", "--cov-branch", "--cov-report=", *PARALLEL)
     session.run("python", "-m", "pytest", *CORE_AND_SEAMS, *measured, env=installed(session))
 
 
@@ -153,7 +156,7 @@ def fastmcp(session: nox.Session, release: str) -> None:
 def hostile(session: nox.Session, sdk: str) -> None:
     """Servers that misbehave in every way known, one process each, bare and guarded."""
     session.install(f"{wheel(session)}[{EXTRAS}]", f"mcp=={sdk}", *dependencies("test"))
-    command = ("-m", "pytest", "tests/hostile", "--numprocesses=auto")
+    command = ("-m", "pytest", "tests/hostile", *PARALLEL)
     session.run("python", *command, *session.posargs, env=installed(session))
 
 

@@ -23,15 +23,21 @@ if TYPE_CHECKING:
     from mcpguard.core.errors import OrderError as OrderError
     from mcpguard.core.errors import PluginError as PluginError
     from mcpguard.core.errors import PolicyError as PolicyError
+    from mcpguard.core.errors import Problem as Problem
     from mcpguard.core.errors import SeamError as SeamError
     from mcpguard.core.errors import StoreError as StoreError
+    from mcpguard.core.errors import StoreFormatError as StoreFormatError
+    from mcpguard.core.errors import StoreFull as StoreFull
     from mcpguard.core.errors import TokenRefused as TokenRefused
     from mcpguard.core.events import Event as Event
     from mcpguard.core.events import Scrubber as Scrubber
     from mcpguard.core.events import Sink as Sink
+    from mcpguard.core.host import Host as Host
     from mcpguard.core.interceptor import CallNext as CallNext
     from mcpguard.core.interceptor import Common as Common
+    from mcpguard.core.interceptor import Handles as Handles
     from mcpguard.core.interceptor import Interceptor as Interceptor
+    from mcpguard.core.interceptor import Mode as Mode
     from mcpguard.core.interceptor import Place as Place
     from mcpguard.core.principal import Principal as Principal
     from mcpguard.core.result import Denial as Denial
@@ -52,9 +58,13 @@ if TYPE_CHECKING:
     from mcpguard.core.verdict import Deny as Deny
     from mcpguard.core.verdict import Rewrite as Rewrite
     from mcpguard.core.verdict import Verdict as Verdict
+    from mcpguard.core.views import ConnectionView as ConnectionView
     from mcpguard.core.views import Coverage as Coverage
     from mcpguard.core.views import Explanation as Explanation
+    from mcpguard.core.views import HookView as HookView
+    from mcpguard.core.views import StepView as StepView
     from mcpguard.core.wire import JSON as JSON
+    from mcpguard.core.wire import Direction as Direction
     from mcpguard.core.wire import JSONObject as JSONObject
     from mcpguard.detectors.findings import Finding as Finding
     from mcpguard.detectors.redactor import Redactor as Redactor
@@ -110,6 +120,13 @@ if TYPE_CHECKING:
     from mcpguard.sinks.sqlite import SQLite as SQLite
     from mcpguard.sinks.webhook import Webhook as Webhook
     from mcpguard.stores.opening import open_store as open_store
+    from mcpguard.stores.store import Account as Account
+    from mcpguard.stores.store import Amounts as Amounts
+    from mcpguard.stores.store import Hold as Hold
+    from mcpguard.stores.store import Limits as Limits
+    from mcpguard.stores.store import Pace as Pace
+    from mcpguard.stores.store import Record as Record
+    from mcpguard.stores.store import Refusal as Refusal
     from mcpguard.stores.store import Store as Store
     from mcpguard.tokens.oauth import ClientCredentials as ClientCredentials
     from mcpguard.tokens.oauth import TokenExchange as TokenExchange
@@ -132,20 +149,24 @@ _HOMES = {
         "OrderError",
         "PluginError",
         "PolicyError",
+        "Problem",
         "SeamError",
         "StoreError",
+        "StoreFormatError",
+        "StoreFull",
         "TokenRefused",
     ),
     "core.events": ("Event", "Scrubber", "Sink"),
-    "core.interceptor": ("CallNext", "Common", "Interceptor", "Place"),
+    "core.host": ("Host",),
+    "core.interceptor": ("CallNext", "Common", "Handles", "Interceptor", "Mode", "Place"),
     "core.principal": ("Principal",),
     "core.result": ("Denial", "Fate", "Outcome", "Result", "WireError"),
     "core.run": ("Run", "current_run"),
     "core.scope": ("Match", "Scope"),
     "core.servers": ("Labelled", "ServerOptions", "ToolOptions"),
     "core.verdict": ("ALLOW", "Allow", "Ask", "Deny", "Rewrite", "Verdict"),
-    "core.views": ("Coverage", "Explanation"),
-    "core.wire": ("JSON", "JSONObject"),
+    "core.views": ("ConnectionView", "Coverage", "Explanation", "HookView", "StepView"),
+    "core.wire": ("JSON", "Direction", "JSONObject"),
     "detectors.findings": ("Finding",),
     "detectors.redactor": ("Redactor",),
     "guard": ("Guard",),
@@ -180,9 +201,9 @@ _HOMES = {
     "sinks.logging": ("Logging",),
     "sinks.otel": ("OpenTelemetryLogs",),
     "sinks.sqlite": ("SQLite",),
-    "stores.opening": ("open_store",),
-    "stores.store": ("Store",),
     "sinks.webhook": ("Webhook",),
+    "stores.opening": ("open_store",),
+    "stores.store": ("Account", "Amounts", "Hold", "Limits", "Pace", "Record", "Refusal", "Store"),
     "tokens.oauth": ("ClientCredentials", "TokenExchange"),
     "tokens.secret": ("Secret", "Token"),
     "tokens.source": ("Keyring",),

@@ -4,10 +4,11 @@ Nothing is decided here. What a guard does to a message stands in `core.chain`; 
 in `seams`; what a policy file may say in `config`.
 """
 
+import logging
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from mcpguard.core.order import arrange
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import STOPPED, Run, Stops, bound, current_run
 from mcpguard.core.servers import ServerOptions
-from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained
+from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained, statuses
 from mcpguard.core.wire import JSON
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import Connection
@@ -35,9 +36,12 @@ if TYPE_CHECKING:
     from mcp import Client, ClientSession
 
     from mcpguard.config.policy import Built, Policy
+    from mcpguard.interceptors.credentials import Credentials
     from mcpguard.seams.http_auth import HTTPAuth
 
 __all__ = ["Guard"]
+
+_log = logging.getLogger("mcpguard")
 
 _Session = TypeVar("_Session", bound="ClientSession")
 
@@ -126,11 +130,69 @@ class Guard:
         self._http_auths: dict[str, HTTPAuth] = {}
         self._lock = threading.Lock()
         self._origin: _Origin | None = None
-        self._dropped: list[tuple[weakref.ref[Emitter], Sink]] = []
+        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet((self._emitter,))
+        self._dropped: list[Sink] = []
         self._reloading = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self._emitter.about_policy()
+
+    @classmethod
+    def standard(
+        cls,
+        *,
+        interceptors: Iterable[Interceptor] = (),
+        sinks: Iterable[Sink] = (),
+        scrubber: Scrubber | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        store: Store | None = None,
+        servers: Mapping[str, ServerOptions] | None = None,
+        on_deny: OnDeny = "result",
+        anonymous: Literal["deny", "allow"] = "deny",
+        digest_key: bytes | None = None,
+        connection: ConnectionLimits | None = None,
+    ) -> Self:
+        """Build a guard that no honest agent notices, in one line.
+
+        Hidden text is removed (`TextHygiene`), answers too long for a model are cut (`ResultLimit`), the
+        model is told of loops (`LoopDetector`, which refuses nothing here), what servers ask is refused
+        and not advertised (`InboundRequests`), connections have limits, events go to `logging` (`Logging`).
+
+        Args:
+            interceptors: Further ones, outermost first; the standard ones are put at their places among
+                them. One of a standard class takes the place of the standard one, everywhere: one
+                narrowed to some servers leaves the others without.
+            sinks: Further sinks. A `Logging` takes the place of the standard one.
+            scrubber: As for `Guard`.
+            clock: As for `Guard`.
+            store: As for `Guard`.
+            servers: As for `Guard`.
+            on_deny: As for `Guard`.
+            anonymous: As for `Guard`.
+            digest_key: As for `Guard`.
+            connection: Other limits. None: the defaults of `ConnectionLimits`.
+
+        Raises:
+            GuardBuildError: If the interceptors cannot be linked.
+        """
+        from mcpguard.config.standard import standard_interceptors, standard_sinks
+
+        if isinstance(interceptors, Interceptor):
+            raise GuardBuildError(
+                f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
+            )
+        return cls(
+            standard_interceptors(interceptors),
+            sinks=standard_sinks(sinks),
+            scrubber=scrubber,
+            clock=clock,
+            store=store,
+            servers=servers,
+            on_deny=on_deny,
+            anonymous=anonymous,
+            digest_key=digest_key,
+            connection=ConnectionLimits() if connection is None else connection,
+        )
 
     @classmethod
     def from_policy(
@@ -378,21 +440,17 @@ class Guard:
 
         Raises:
             GuardBuildError: If several `Credentials` put headers on requests to this server.
+            ValueError: If the auth object of this name was given another origin before.
         """
-        from mcpguard.interceptors.credentials import Credentials
-        from mcpguard.seams.http_auth import http_auth
+        from mcpguard.seams.http_auth import giver_of, http_auth
 
         with self._lock:
             known = self._http_auths.get(name)
             if known is None:
-                givers = [
-                    one
-                    for one in self._interceptors
-                    if isinstance(one, Credentials) and one.has_headers(name)
-                ]
-                if len(givers) > 1:
-                    raise GuardBuildError(f"one Credentials puts headers on requests to {name}, not several")
-                known = self._http_auths[name] = http_auth(name, givers[0] if givers else None, url)
+                giver = giver_of(name, self._interceptors)
+                known = self._http_auths[name] = http_auth(name, giver, url)
+            elif url is not None:
+                known.settle(url)
         return known
 
     async def environment(self, *, name: str, run: Run | None = None) -> dict[str, str]:
@@ -440,12 +498,15 @@ class Guard:
         return explained(call, self._handle.linked.steps, self._handle.clock, refused)
 
     def status(self) -> dict[str, JSON]:
-        """Runs, interceptors' state, connections and sink failures as of now; JSON-shaped, no values."""
+        """Runs, interceptors' state, connections and sink failures as of now; JSON-shaped, no values.
+
+        Interceptors are named as in `coverage()`; one that fails over its status has `failed` in its place.
+        """
         with self._lock:
             runs = [run for run in self._runs if run.ended is None]
         return {
             "runs": [{"id": run.id, "depth": len(run.lineage) - 1} for run in runs],
-            "interceptors": {one.label: dict(one.status()) for one in self._interceptors},
+            "interceptors": statuses(self._interceptors),
             "connections": [{"server": one.name, "seam": one.seam} for one in self._open()],
             "sinks": {"failures": dict(self._emitter.failures)},
             "stopped_tenants": sorted(self._handle.stops.tenants),
@@ -479,20 +540,24 @@ class Guard:
             self._emitter.about_run("stopped", run, reason="tenant stopped")
 
     async def aclose(self) -> None:
-        """Flush and close the sinks, and the store that the policy file named.
+        """Flush and close the sinks, and the store that the policy file named; all of them, whatever fails.
 
         Sessions stay open. What they do afterwards is no longer recorded; where limits need that store, it is
-        denied.
+        denied. Leaving the guard as a context does the same, and logs what fails: the work is done by then.
+
+        Raises:
+            Exception: What closing one of them failed with. A sink's failure is logged, and counted in
+                `status()`.
         """
         with self._reloading:
             dropped, self._dropped = self._dropped, []
-        try:
-            for _, sink in dropped:
-                await sink.aclose()
-            await self._emitter.aclose()
-        finally:
+        async with AsyncExitStack() as closing:
             if self._own_store is not None:
-                await self._own_store.aclose()
+                closing.push_async_callback(self._own_store.aclose)
+            closing.push_async_callback(self._emitter.aclose)
+            failure = await self._emitter.close(dropped)
+            if failure is not None:
+                raise failure
 
     async def __aenter__(self) -> Self:
         return self
@@ -503,7 +568,10 @@ class Guard:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        try:
+            await self.aclose()
+        except Exception as error:  # noqa: BLE001 - what ran inside has ended already, and not for this
+            _log.error("the guard was not closed whole: %s", type(error).__name__)
 
     def __repr__(self) -> str:
         labels = ", ".join(one.label for one in self._interceptors)
@@ -547,14 +615,30 @@ class Guard:
             kept=renewed.kept,
         )
         take_over(renewed.changed)
+        with self._lock:
+            followers = self._followers(built.interceptors)
+            self._interceptors = built.interceptors
+            for auth, giver in followers:
+                auth.follow(giver)
         for interceptor in renewed.kept:
             interceptor.host = linked.host
-        self._dropped += [(weakref.ref(self._emitter), sink) for sink in renewed.dropped]
+        self._emitters.add(emitter)
+        self._dropped += renewed.dropped
         self._handle.swap(linked, on_deny=policy.on_deny, anonymous=policy.anonymous == "allow")
-        self._interceptors, self._emitter = built.interceptors, emitter
+        self._emitter = emitter
         self._servers, self._limits = policy.servers, policy.options.connection
         self._origin = _Origin(origin.path, policy, built, origin.sinks)
         emitter.about_policy()
+
+    def _followers(
+        self, interceptors: Sequence[Interceptor]
+    ) -> list[tuple["HTTPAuth", "Credentials | None"]]:
+        """Every auth object that was asked for, and what it goes by once these are linked."""
+        if not self._http_auths:
+            return []
+        from mcpguard.seams.http_auth import giver_of
+
+        return [(auth, giver_of(name, interceptors)) for name, auth in self._http_auths.items()]
 
     async def _reload_quietly(self) -> None:
         """Reload, and close the sinks that nothing writes to any more."""
@@ -562,10 +646,10 @@ class Guard:
 
         await quietly(self.reload)
         with self._reloading:
-            unused = [sink for emitter, sink in self._dropped if emitter() is None]
-            self._dropped = [entry for entry in self._dropped if entry[0]() is not None]
-        for sink in unused:
-            await sink.aclose()
+            in_use = {id(sink) for emitter in self._emitters for sink in emitter.sinks}
+            unused = [sink for sink in self._dropped if id(sink) not in in_use]
+            self._dropped = [sink for sink in self._dropped if id(sink) in in_use]
+        await self._emitter.close(unused)
 
     def _register(self, connection: Connection) -> None:
         with self._lock:

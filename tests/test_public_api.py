@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from inspect import isfunction
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -67,3 +70,26 @@ def test_importing_loads_only_what_is_needed(statement: str, absent: list[str]) 
     script = f"{statement}\nimport sys\nprint([name for name in {absent!r} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+def mentioned(hint: object) -> Iterator[type]:
+    """The classes of this package in an annotation."""
+    for inner in get_args(hint):
+        yield from mentioned(inner)
+    if isinstance(hint, type) and hint.__module__.startswith("mcpguard."):
+        yield hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Coverage", "Explanation", "Interceptor", "Store", "ConnectionView", "PolicyError", "Hold", "Account"],
+)
+def test_what_a_public_signature_mentions_is_public(name: str) -> None:
+    """Whoever writes a store or an interceptor, or annotates what a guard shows, needs these names."""
+    owner = getattr(mcpguard, name)
+    hints = list(get_type_hints(owner).values())
+    for member, function in vars(owner).items():
+        if isfunction(function) and (not member.startswith("_") or member in ("__init__", "__call__")):
+            hints += get_type_hints(function).values()
+    found = {kind.__name__ for hint in hints for kind in mentioned(hint)}
+    assert found <= set(mcpguard.__all__)

@@ -1,11 +1,14 @@
 """Reload: what a changed policy file swaps, what lives on, and what is refused."""
 
+import gc
+import importlib
 import logging
 import os
 import signal
+import sys
 import textwrap
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -402,7 +405,7 @@ async def test_a_change_before_the_watch_began_is_not_missed(file: Path) -> None
     guard = Guard.from_policy(file, sinks=[sink])
     write(file, policy(DENYING))
     async with guard.reloading(every=0.01):
-        await eventually(lambda: "policy_loaded" in sink.kinds)
+        await eventually(lambda: sink.kinds.count("policy_loaded") == 2)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
@@ -413,7 +416,7 @@ async def test_a_signal_reloads(file: Path) -> None:
     async with guard.reloading(every=None, signals=[signal.SIGHUP]):
         write(file, policy(DENYING))
         os.kill(os.getpid(), signal.SIGHUP)
-        await eventually(lambda: "policy_loaded" in sink.kinds)
+        await eventually(lambda: sink.kinds.count("policy_loaded") == 2)
 
 
 @pytest.mark.parametrize(
@@ -471,3 +474,120 @@ async def test_a_count_that_would_be_lost_refuses_the_policy(file: Path, server:
             guard.reload()
         assert code(await peer.call("read")) == "access_denied"
     assert not any("canary" in one for one in sink.texts)
+
+
+SINK = """
+made = []
+class Stubborn:
+    def __init__(self, *, name: str, fails: bool = False) -> None:
+        self.name, self.fails, self.kinds, self.is_closed = name, fails, [], False
+        made.append(self)
+    def emit(self, event):
+        if self.is_closed:
+            raise RuntimeError("closed")
+        self.kinds.append((event.target, event.kind))
+    async def aclose(self):
+        self.is_closed = True
+        if self.fails:
+            raise OSError("canary")
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """An installed plugin with a sink that may fail over closing; the sinks made so far."""
+    (tmp_path / "stubborn_plugin.py").write_text(SINK)
+    info = tmp_path / "stubborn_plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stubborn-plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[mcpguard.sinks]\nstubborn = stubborn_plugin:Stubborn\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("stubborn_plugin").made
+    del sys.modules["stubborn_plugin"]
+
+
+def audited(number: int, *sinks: str) -> str:
+    """A policy with these sinks; the number makes it another."""
+    named = ", ".join(f"{{stubborn: {{{one}}}}}" for one in sinks)
+    return policy(f"concurrency: {{id: slots, slots: {1000 + number}}}", audit=f"[{named}]")
+
+
+async def test_a_dropped_sink_is_closed_once_no_call_that_began_with_it_is_under_way(
+    file: Path, server: FakeServer, made: list[Any]
+) -> None:
+    """Of any of the chains that had it: the record of a call is whole."""
+    gate = Gate()
+    server.tool("slow").waits_for(gate).returns("late")
+    seen = RecordingSink()
+    write(file, audited(0, "name: a", "name: b"))
+    guard = Guard.from_policy(file, sinks=[seen])
+
+    async def change(number: int, *sinks: str) -> None:
+        gc.collect()
+        write(file, audited(number, *sinks))
+        await eventually(lambda: seen.kinds.count("policy_loaded") == number + 1)
+
+    async with opened(guard, server, "session") as peer, guard.reloading(every=0.01):
+        dropped = made[-2]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(peer.call, "slow")
+            await gate.reached()
+            await change(1, "name: a", "name: c")
+            await change(2, "name: c")
+            await change(3, "name: c")
+            await change(4, "name: c")
+            assert not dropped.is_closed
+            gate.open()
+        assert dropped.kinds[-1] == ("slow", "completed")
+        await change(5, "name: c")
+        await eventually(lambda: dropped.is_closed)
+        assert not made[-1].is_closed
+    assert guard.status()["sinks"] == {"failures": {}}
+
+
+async def test_a_sink_that_cannot_be_closed_stops_neither_the_others_nor_the_host(
+    file: Path, server: FakeServer, made: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Dropped by a reload in the background: the program around goes on, and the log has no value."""
+    seen = RecordingSink()
+    write(file, audited(0, "name: a, fails: true", "name: b"))
+    guard = Guard.from_policy(file, sinks=[seen])
+    first, second = made[-2:]
+    async with opened(guard, server, "session") as peer, guard.reloading(every=0.01):
+        for number in (1, 2):
+            write(file, audited(number))
+            await eventually(lambda: seen.kinds.count("policy_loaded") == number + 1)  # noqa: B023
+            gc.collect()
+        await eventually(lambda: first.is_closed and second.is_closed)
+        assert text(await peer.call("read")) == "text"
+    assert guard.status()["sinks"] == {"failures": {"Stubborn": 1}}
+    assert "sink Stubborn failed with OSError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_closing_a_guard_closes_everything_whatever_fails(
+    file: Path, made: list[Any], tmp_path: Path
+) -> None:
+    """Dropped sinks, those in use and the store."""
+    write(file, audited(0, "name: a, fails: true", "name: b") + f"\nstore: sqlite:///{tmp_path}/state.db")
+    guard = Guard.from_policy(file)
+    write(file, audited(1, "name: c, fails: true", "name: d") + f"\nstore: sqlite:///{tmp_path}/state.db")
+    guard.reload()
+    with pytest.raises(OSError, match="canary"):
+        await guard.aclose()
+    assert [one.is_closed for one in made[-4:]] == [True] * 4
+    assert guard.status()["sinks"] == {"failures": {"Stubborn": 2}}
+    await guard.aclose()
+
+
+async def test_leaving_a_guard_whose_sink_cannot_be_closed_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What ran inside is done: it neither fails for that, nor is its own error hidden."""
+    async with Guard(sinks=[RecordingSink(fails_with=OSError("canary"))]):
+        pass
+    assert "the guard was not closed whole: OSError" in caplog.text
+    with pytest.raises(ZeroDivisionError):
+        async with Guard(sinks=[RecordingSink(fails_with=OSError("canary"))]):
+            raise ZeroDivisionError
+    assert "canary" not in caplog.text

@@ -16,7 +16,7 @@ from mcpguard.core.call import Call, refusal
 from mcpguard.core.events import Emitter
 from mcpguard.core.gate import Check, Gate, report_denial, report_failure, unasked
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
-from mcpguard.core.layer import Layer, attributed, failure
+from mcpguard.core.layer import Layer, attributed, failure, unsendable
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Stops
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
@@ -102,12 +102,12 @@ class Chain:
     """The linked hooks of one (method, direction). `run` runs them around a wire."""
 
     __slots__ = (
-        "_emitter",
-        "_head",
         "_stretches",
         "_translators",
+        "emitter",
         "has_layers",
         "has_waiting_layers",
+        "head",
         "is_empty",
         "is_timed",
         "needs_tool",
@@ -120,10 +120,11 @@ class Chain:
     def __init__(
         self, head: Frame, steps: Sequence[Step], stretches: Sequence[Stretch], emitter: Emitter
     ) -> None:
-        self._head = head
+        self.head = head
+        """The hooks, without the record around them."""
         self.steps = tuple(steps)
         self._stretches = tuple(stretches)
-        self._emitter = emitter
+        self.emitter = emitter
         self.run: Frame = self._recorded if emitter.is_active else head
         """Runs a call through the hooks and, if nothing refuses it, through the wire."""
         layers = [step.interceptor for step in steps if step.hook == "layer"]
@@ -149,16 +150,21 @@ class Chain:
         """The same as `run`."""
         return self.run(call, wire)
 
-    async def _recorded(self, call: Call, wire: Wire) -> Result:
-        emitter = self._emitter
+    def run_within(self, frame: Frame, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
+        """The same as `run`, with `frame`, which goes on with `head`, inside the record."""
+        return self._recorded(call, wire, frame) if self.emitter.is_active else frame(call, wire)
+
+    async def _recorded(self, call: Call, wire: Wire, frame: Frame | None = None) -> Result:
+        emitter = self.emitter
         began = emitter.clock.now()
         inner = call
         call = self.aimed(call)
         emitter.received(call)
         try:
-            result = await self._head(inner, wire)
-        except BaseException:
-            emitter.about("cancelled", call, duration=emitter.clock.now() - began)
+            result = await (frame or self.head)(inner, wire)
+        except BaseException as error:
+            reason = unsendable(error) if isinstance(error, Exception) else None
+            emitter.about("cancelled", call, duration=emitter.clock.now() - began, reason=reason)
             raise
         emitter.completed(call, result, emitter.clock.now() - began)
         return result
@@ -210,13 +216,17 @@ class _Exit:
                 return self._refused(call, _too_late(code))
         emitter = self._emitter
         if emitter.is_active:
-            if not emitter.dispatched(call):
+            intent = emitter.dispatched(call)
+            if intent is None:
                 return settled(Result.denied(_unrecorded()))
             if emitter.waits:
-                return self._once_recorded(call, wire)
+                return self._once_recorded(call, wire, intent)
+            emitter.sent(call, intent)
+        if call.timer is not None:
+            call.timer.leaves()
         return wire(call)
 
-    async def _once_recorded(self, call: Call, wire: Wire) -> Result:
+    async def _once_recorded(self, call: Call, wire: Wire, intent: int) -> Result:
         """Go out when the sinks that are waited for hold the intent; run and tenant may end meanwhile."""
         if not await self._emitter.settled():
             return Result.denied(_unrecorded())
@@ -224,6 +234,9 @@ class _Exit:
             code = self._stops.code(call.run)
             if code is not None:
                 return await self._refused(call, _too_late(code))
+        self._emitter.sent(call, intent)
+        if call.timer is not None:
+            call.timer.leaves()
         return await wire(call)
 
     def _refused(self, call: Call, denial: Denial) -> Coroutine[None, None, Result]:

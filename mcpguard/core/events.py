@@ -8,7 +8,8 @@ import logging
 import secrets
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import Final, Literal, Protocol, TypeAlias, TypedDict, Unpack, cast
@@ -70,7 +71,8 @@ class Event:
         reason: For the operator, without values.
         error_code: JSON-RPC error code of a `protocol_error`.
         duration: Seconds from `received` to `completed`.
-        intent: Of an outcome: the `seq` of the last `dispatched` of the same call; None if nothing was sent.
+        intent: Of an outcome: the `seq` of the last `dispatched` of the same call that went out; None if
+            nothing was sent.
         trace_id: W3C trace id, where the call came in under a span.
         tool_digest: SHA-256 of the tool's definition as the server last listed it, where it is known.
         approver: Who said yes or no, of a decision that a person made.
@@ -264,8 +266,8 @@ class Emitter:
             details["trace_id"] = trace
         self._of_call("received", call, details)
 
-    def dispatched(self, call: Call) -> bool:
-        """A request is about to go on the wire. False if a strict sink could not record that."""
+    def dispatched(self, call: Call) -> int | None:
+        """A request is about to go on the wire: the number of the event; None if a strict sink refused it."""
         details: _Details = {
             "arguments_digest": call.arguments_digest(self._key),
             "arguments_bytes": len(call.canonical_arguments),
@@ -273,10 +275,13 @@ class Emitter:
         if call.tool is not None:
             details["tool_digest"] = call.tool.digest
         number = next(self._numbers)
+        return number if self._of_call("dispatched", call, details, number) else None
+
+    def sent(self, call: Call, intent: int) -> None:
+        """The request goes on the wire now; its outcome will name `intent`, what `dispatched` gave."""
         if len(self._intents) >= MAX_OPEN:
             self._intents.pop(next(iter(self._intents)), None)
-        self._intents[call.id] = number
-        return self._of_call("dispatched", call, details, number)
+        self._intents[call.id] = intent
 
     async def settled(self) -> bool:
         """Wait for the sinks that ask for it. False if a strict one cannot say that it holds everything."""
@@ -385,14 +390,25 @@ class Emitter:
         if self._closed.is_set():
             return
         self._closed.set()
-        first: Exception | None = None
-        for sink in self.sinks:
+        failure = await self.close(self.sinks)
+        if failure is not None:
+            raise failure
+
+    async def close(self, sinks: Iterable[Sink]) -> Exception | None:
+        """Close `sinks`, each of them whatever becomes of the others; the first failure, if there is one."""
+        failures: list[Exception] = []
+
+        async def close(sink: Sink) -> None:
             try:
                 await sink.aclose()
-            except Exception as error:  # noqa: BLE001 - every sink gets its chance to flush
-                first = first or error
-        if first is not None:
-            raise first
+            except Exception as error:  # noqa: BLE001 - counted, and for the caller to raise
+                self._failed(sink, error)
+                failures.append(error)
+
+        async with AsyncExitStack() as closing:
+            for sink in reversed(tuple(sinks)):
+                closing.push_async_callback(close, sink)
+        return failures[0] if failures else None
 
     def _of_call(self, kind: Kind, call: Call, details: _Details, number: int | None = None) -> bool:
         members: dict[str, object] = {

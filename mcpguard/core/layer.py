@@ -4,6 +4,7 @@ A layer may change parameters, answer questions and return any result. It may no
 else's, go on twice unless it says so, or take a decision for another interceptor.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,7 +15,9 @@ from mcpguard.core.gate import UNCHECKED, Gate, report_denial, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
 from mcpguard.core.result import Denial, Fate, Result
 
-__all__ = ["Layer", "attributed", "failure"]
+__all__ = ["Layer", "attributed", "failure", "unsendable", "unsent"]
+
+_log = logging.getLogger("mcpguard")
 
 _NOT_SENT: Final = Fate.NOT_SENT
 
@@ -48,7 +51,10 @@ class _Next:
             call = admitted
         self.was_called = True
         self.result = None
-        result = await self._layer.inner(call, self._wire)
+        try:
+            result = await self._layer.inner(call, self._wire)
+        except Exception as error:  # noqa: BLE001 - interceptors further in are held already: it is the wire's
+            result = unsent(self._layer.emitter, call, error)
         self.result = result
         if result.denial is not None:
             self.denials = (*self.denials, result.denial)
@@ -68,13 +74,13 @@ class _Next:
 class Layer:
     """One layer and what stands further in."""
 
-    __slots__ = ("_emitter", "_gate", "inner", "interceptor")
+    __slots__ = ("_gate", "emitter", "inner", "interceptor")
 
     def __init__(self, interceptor: Interceptor, gate: Gate, inner: Frame, emitter: Emitter) -> None:
         self.interceptor = interceptor
         self.inner = inner
         self._gate = gate
-        self._emitter = emitter
+        self.emitter = emitter
 
     async def __call__(self, call: Call, wire: Wire) -> Result:
         """Run the layer around what stands further in."""
@@ -90,9 +96,9 @@ class Layer:
         if not isinstance(result, Result) or not (result is step.result or result.is_whole):
             return await self._failed(call, wire, step, None)
         if result.denial is not None and not any(result.denial is known for known in step.denials):
-            return attributed(self._emitter, call, self.interceptor, result.denial, step.fate)
+            return attributed(self.emitter, call, self.interceptor, result.denial, step.fate)
         if result is not step.result:
-            self._emitter.about("decision", call, interceptor=self.interceptor.label, verdict="change")
+            self.emitter.about("decision", call, interceptor=self.interceptor.label, verdict="change")
         return result if result.fate is step.fate else result.replace(fate=step.fate)
 
     def inspect(self, before: Call, after: Call) -> Call | Denial:
@@ -109,6 +115,7 @@ class Layer:
             and after.timeout == before.timeout
             and after.tool is before.tool
             and after.enforced is before.enforced
+            and (after.timer is before.timer or self.interceptor.times)
         )
         if not same:
             raise LayerError(f"{self.interceptor.label} changed whose call it is; only params may change")
@@ -119,7 +126,7 @@ class Layer:
             return after
         if not isinstance(after.params, Mapping):
             raise LayerError(f"{self.interceptor.label} passed on parameters that are not a mapping")
-        self._emitter.about("decision", after, interceptor=self.interceptor.label, verdict="rewrite")
+        self.emitter.about("decision", after, interceptor=self.interceptor.label, verdict="rewrite")
         if self.interceptor.injects and after.target == before.target:
             return after
         if after.approved and not self.interceptor.resolves_asks:
@@ -128,7 +135,7 @@ class Layer:
 
     async def _failed(self, call: Call, wire: Wire, step: _Next, error: Exception | None) -> Result:
         interceptor = self.interceptor
-        what = report_failure(self._emitter, call, interceptor, error, "layer", "a Result")
+        what = report_failure(self.emitter, call, interceptor, error, "layer", "a Result")
         if interceptor.fail_open:
             if step.result is not None:
                 return step.result
@@ -141,6 +148,21 @@ def failure(interceptor: Interceptor, what: str, fate: Fate) -> Result:
     """The refusal with which a call ends whose interceptor failed."""
     denial = refusal(code="interceptor_failed", reason=what, message=UNCHECKED, source=interceptor.label)
     return Result.denied(denial, fate=fate)
+
+
+def unsendable(error: Exception) -> str:
+    """That the guard failed over sending a call, in a sentence without values."""
+    return f"sending the call raised {type(error).__name__}"
+
+
+def unsent(emitter: Emitter, call: Call, error: Exception) -> Result:
+    """The refusal with which a call ends over which the guard failed itself: nobody knows how far it got."""
+    what = unsendable(error)
+    if not emitter.is_active:
+        _log.error("%s", what)
+    emitter.about("interceptor_failed", call, interceptor="guard", reason=what)
+    denial = refusal(code="guard_failed", reason=what, message=UNCHECKED, source="guard")
+    return Result.denied(denial, fate=Fate.SENT)
 
 
 def attributed(emitter: Emitter, call: Call, interceptor: Interceptor, given: Denial, fate: Fate) -> Result:

@@ -12,7 +12,7 @@ from mcpguard.core.errors import LayerError
 from mcpguard.core.events import Emitter
 from mcpguard.core.gate import Check, report_denial, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
-from mcpguard.core.layer import failure
+from mcpguard.core.layer import failure, unsent
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.verdict import ALLOW, Allow, Ask, Deny, Rewrite, Verdict
 
@@ -138,7 +138,10 @@ class _ShadowNext:
         if call.params != self._call.params:
             _report(self._emitter, self._call, self._interceptor, "rewrite")
         self.was_called = True
-        self.result = await self._inner(self._call, self._wire)
+        try:
+            self.result = await self._inner(self._call, self._wire)
+        except Exception as error:  # noqa: BLE001 - interceptors further in are held already: it is the wire's
+            self.result = unsent(self._emitter, self._call, error)
         self.given = self.result.copy()
         return self.given
 

@@ -1,18 +1,28 @@
 """What a guard shows of itself: which hook runs where, and how it would decide about a call."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Hook, Step, link
 from mcpguard.core.clock import Clock
 from mcpguard.core.events import Emitter, Event
-from mcpguard.core.interceptor import Mode
+from mcpguard.core.interceptor import Interceptor, Mode
 from mcpguard.core.order import covers, handled, handles
 from mcpguard.core.result import Denial
-from mcpguard.core.wire import Direction
+from mcpguard.core.wire import JSON, Direction
 
-__all__ = ["ConnectionView", "Coverage", "Explanation", "HookView", "StepView", "covered", "explained"]
+__all__ = [
+    "ConnectionView",
+    "Coverage",
+    "Explanation",
+    "HookView",
+    "StepView",
+    "covered",
+    "explained",
+    "statuses",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +31,7 @@ class HookView:
 
     Args:
         position: From 1, outermost first.
-        interceptor: Its id, or its name where it has none.
+        interceptor: Its id, or its name where it has none; `budget#2` for the second that is called so.
         name: The policy file's name of its kind.
         hook: `check`, `filter` or `layer`.
         handles: (method, direction) pairs, sorted.
@@ -69,7 +79,7 @@ class StepView:
     """What one hook says of a call.
 
     Args:
-        interceptor: Its id or name.
+        interceptor: Its id or name, as in `HookView`.
         hook: `check`, `filter` or `layer`.
         mode: Whether it would be obeyed.
         verdict: `allow`, `deny`, `ask`, `rewrite` or `failed`; `undecided` for layers and filters, which
@@ -103,10 +113,11 @@ class Explanation:
 
 def covered(steps: Sequence[Step], connections: Sequence[ConnectionView]) -> Coverage:
     """The coverage of linked steps and open connections."""
+    names = _names(step.interceptor for step in steps)
     hooks = tuple(
         HookView(
             position=position,
-            interceptor=step.interceptor.label,
+            interceptor=names[step.interceptor],
             name=step.interceptor.name,
             hook=step.hook,
             handles=tuple(sorted(handled(step))),
@@ -128,7 +139,7 @@ def explained(call: Call, steps: Sequence[Step], clock: Clock, refused: Denial |
         clock: The guard's clock.
         refused: Why the guard itself would refuse the call, before any interceptor.
     """
-    meeting = [step for step in steps if handles(step, call.method, call.direction)]
+    meeting = [step for step in _told_apart(steps) if handles(step, call.method, call.direction)]
     heard = _Heard()
     chain = link(meeting, Emitter([heard], clock=clock))
     admitted = chain.admit(call)
@@ -147,6 +158,46 @@ def explained(call: Call, steps: Sequence[Step], clock: Clock, refused: Denial |
         return Explanation("deny", denial, tuple(views))
     asks = isinstance(admitted, Call) and bool(admitted.asks)
     return Explanation("ask" if asks else "allow", None, tuple(views))
+
+
+def statuses(interceptors: Sequence[Interceptor]) -> dict[str, JSON]:
+    """What each interceptor shows of its state, by its name; of one that fails over it, that it does."""
+    return {name: _status(one) for one, name in _names(interceptors).items()}
+
+
+def _status(interceptor: Interceptor) -> JSON:
+    try:
+        return dict(interceptor.status())
+    except Exception as error:  # noqa: BLE001 - one that is broken must not hide the others
+        return {"failed": f"status raised {type(error).__name__}"}
+
+
+def _names(interceptors: Iterable[Interceptor]) -> Mapping[Interceptor, str]:
+    """Each interceptor and what to call it: its label, and a number where another has that already."""
+    names: dict[Interceptor, str] = {}
+    given = list(dict.fromkeys(interceptors))
+    taken = {one.label for one in given}
+    for one in given:
+        name, number = one.label, 1
+        while name in names.values() or (number > 1 and name in taken):
+            number += 1
+            name = f"{one.label}#{number}"
+        names[one] = name
+    return names
+
+
+def _told_apart(steps: Sequence[Step]) -> list[Step]:
+    """The same steps; of those that share a label, all but the first are copies with names of their own.
+
+    What decides is named in what it reports, and nowhere else.
+    """
+    apart: dict[Interceptor, Interceptor] = {}
+    for one, name in _names(step.interceptor for step in steps).items():
+        apart[one] = one
+        if name != one.label:
+            apart[one] = copy.copy(one)
+            apart[one].id = name
+    return [Step(apart[step.interceptor], step.hook) for step in steps]
 
 
 class _Heard:

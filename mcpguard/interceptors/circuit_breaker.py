@@ -2,13 +2,15 @@
 
 Each tenant has breakers of its own, for each server, or each tool where that is asked for: one tenant's
 trouble is not another's. Breakers are this process's; each process of a fleet finds out for itself. A tool
-that says it failed, invalid parameters, refusals by other interceptors and cancelled calls open nothing.
+that says it failed, invalid parameters, refusals by other interceptors and cancelled calls open nothing; a
+call that was sent and that a `Deadline` gave up has failed, for all that it was cancelled.
 """
 
 import random
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from functools import partial
 from math import ceil, isinf
 from typing import Final, Literal, Self, TypeAlias, Unpack
 
@@ -54,7 +56,9 @@ class CircuitBreaker(Interceptor):
         tool_errors: Whether a tool's own errors (`isError`) count as failures; only with `per="tool"`.
         servers: Watch only these servers; names or globs. Empty: all.
         tools: Watch only calls of these tools; names or globs. Empty: all.
+        roles: Watch only calls of principals with one of these roles. Empty: all.
         tenants: Watch only calls of these tenants; names or globs. Empty: all.
+        agents: Watch only calls of these agents; names or globs. Empty: all.
 
     Raises:
         ValueError: If a number is out of range, or `tool_errors` is asked for a whole server.
@@ -81,7 +85,9 @@ class CircuitBreaker(Interceptor):
         tool_errors: bool = False,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
+        roles: Collection[str] = (),
         tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
@@ -114,10 +120,11 @@ class CircuitBreaker(Interceptor):
         self._is_per_tool = per == "tool"
         self._slow_after = slow_after
         self._tool_errors = tool_errors
-        self._scope = Scope(servers=servers, tools=tools, tenants=tenants)
-        self._watches_all = not (servers or tools or tenants)
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._breakers: OrderedDict[_Key, Breaker] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """One that its owner may take again: a call that nobody awaits any more ends while garbage is
+        collected, wherever the collecting thread then is."""
 
     def take_over(self, before: Self) -> None:
         """Go on with the same breakers, where they are those of the same things."""
@@ -126,12 +133,17 @@ class CircuitBreaker(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse the call while the breaker is open; else take note of what comes of it."""
-        if not (self._watches_all or self._scope.match(call) is Match.YES):
-            return await call_next(call)
+        if not self._scope.matches_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return await call_next(call)
+            if match is Match.NO_PRINCIPAL:
+                return call.denied(code="no_principal", reason="whose breaker it is depends on who calls")
         key = self._key(call)
         began = self.host.clock.now()
         with self._lock:
             breaker = self._breakers.get(key) or self._made(key)
+            self._breakers.move_to_end(key)
             breaker.terms = self._terms
             before = breaker.state
             ticket = breaker.admit(began)
@@ -139,22 +151,18 @@ class CircuitBreaker(Interceptor):
             return self._refused(call, None if isinf(ticket) else ticket)
         if before != "closed":
             self._report(key, breaker, "one call tries whether it is back")
-        seen: Seen = "nothing"
+        timer = call.timer
+        sent = 0 if timer is None else timer.sent
         try:
             result = await call_next(call)
-            seen = self._seen(result)
-        finally:
-            now = self.host.clock.now()
-            slow = self._slow_after is not None and now - began >= self._slow_after
-            with self._lock:
-                before, counted = breaker.state, breaker.counted
-                breaker.settle(ticket, seen, now, slow=slow)
-                is_changed = breaker.state != before
-            if is_changed:
-                calls, failures, slow_ones = counted
-                self._report(
-                    key, breaker, f"of {calls} calls before this {failures} failed, {slow_ones} were slow"
-                )
+        except BaseException:
+            if timer is None or timer.sent == sent:
+                self._settle(key, breaker, ticket, began, "nothing")
+            else:
+                settle = partial(self._settle, key, breaker, ticket, began)
+                timer.when_over(lambda is_up: settle("failure" if is_up else "nothing"))
+            raise
+        self._settle(key, breaker, ticket, began, self._seen(result))
         return result
 
     def isolate(self, server: str, *, tool: str | None = None, tenant: str | None = None) -> None:
@@ -180,6 +188,19 @@ class CircuitBreaker(Interceptor):
                 of["tool"] = tool
             breakers.append({**of, "calls": calls, "failures": failures, "slow": slow})
         return {"breakers": breakers}
+
+    def _settle(self, key: _Key, breaker: Breaker, ticket: Ticket, began: float, seen: Seen) -> None:
+        now = self.host.clock.now()
+        slow = self._slow_after is not None and now - began >= self._slow_after
+        with self._lock:
+            before, counted = breaker.state, breaker.counted
+            breaker.settle(ticket, seen, now, slow=slow)
+            is_changed = breaker.state != before
+        if is_changed:
+            calls, failures, slow_ones = counted
+            self._report(
+                key, breaker, f"of {calls} calls before this {failures} failed, {slow_ones} were slow"
+            )
 
     def _key(self, call: Call) -> _Key:
         tenant = None if call.principal is None else call.principal.tenant

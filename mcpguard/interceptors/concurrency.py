@@ -77,7 +77,6 @@ class Concurrency(Interceptor):
         self._max_wait = max_wait
         self.waits = queue > 0
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self._limits_all = not (servers or tools or self._scope.needs_principal)
         self._slots: Slots[_Key, Turn] = Slots(slots, queue)
         self._lock = threading.RLock()
         """One that its owner may take again: a call that nobody awaits any more leaves while garbage is
@@ -91,7 +90,7 @@ class Concurrency(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take a slot, or wait for one; give it to the next in line."""
-        if not self._limits_all:
+        if not self._scope.matches_all:
             match = self._scope.match(call)
             if match is Match.NO:
                 return await call_next(call)
@@ -100,9 +99,12 @@ class Concurrency(Interceptor):
         tenant = None if call.principal is None else call.principal.tenant
         key = (tenant, call.server, call.target if self._is_per_tool else None)
         with self._lock:
+            admitted = self._slots.admit(key)
             slot = self._slots.enter(key, may_wait=call.enforced)
             if slot is not None and not slot.has_slot:
                 slot.turn = Turn()
+        for one in admitted:
+            self._wake(one)
         if slot is None:
             return self._denied(call, "every slot is taken, and so is every place in the line")
         try:
@@ -131,12 +133,16 @@ class Concurrency(Interceptor):
 
     def _leave(self, slot: "Slot[_Key, Turn]") -> None:
         """Hand the slot to the next in line who is still there, or leave the line."""
-        following: Slot[_Key, Turn] | None = slot
-        while following is not None:
+        with self._lock:
+            following = self._slots.leave(slot)
+        if following is not None:
+            self._wake(following)
+
+    def _wake(self, slot: "Slot[_Key, Turn] | None") -> None:
+        """Tell one who waits of the slot it has; if nobody is there any more, the next."""
+        while slot is not None and slot.turn is not None and not slot.turn.come():
             with self._lock:
-                following = self._slots.leave(following)
-            if following is None or following.turn is None or following.turn.come():
-                return
+                slot = self._slots.leave(slot)
 
     def _denied(self, call: Call, reason: str) -> Result:
         return call.denied(

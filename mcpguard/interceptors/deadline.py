@@ -20,6 +20,7 @@ from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.run import Run
 from mcpguard.core.scope import Match, Scope
+from mcpguard.core.timer import Timer
 from mcpguard.core.wire import INPUT_METHODS, JSON
 from mcpguard.detectors.countdown import Countdown
 
@@ -78,7 +79,6 @@ class Deadline(Interceptor):
         self._run_seconds = inf if run_seconds is None else run_seconds
         self._max_pause = max_pause
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self._times_all = not (servers or tools or self._scope.needs_principal)
         self._under_way: dict[str, _Timed] = {}
         self._runs: dict[int, tuple[Countdown, weakref.ref[Run]]] = {}
         self._lock = threading.RLock()
@@ -96,7 +96,7 @@ class Deadline(Interceptor):
         if call.direction == "inbound":
             return await self._paused(call, call_next)
         allowed = inf if call.timeout is None else call.timeout
-        match = Match.YES if self._times_all else self._scope.match(call)
+        match = Match.YES if self._scope.matches_all else self._scope.match(call)
         if match is Match.NO_PRINCIPAL:
             return call.denied(code="no_principal", reason="how long this may take depends on who calls")
         if match is Match.YES:
@@ -109,8 +109,13 @@ class Deadline(Interceptor):
             return await call_next(call)
         countdown = Countdown(allowed, self._now(), max_pause=self._max_pause)
         if call.enforced:
-            with anyio.CancelScope(deadline=countdown.ends_at) as scope:
-                return await self._timed(call, call_next, _Timed(call, countdown, scope))
+            scope, timer = anyio.CancelScope(deadline=countdown.ends_at), Timer(call.timer)
+            try:
+                with scope:
+                    timed = call.with_timer(timer)
+                    return await self._timed(timed, call_next, _Timed(call, countdown, scope))
+            finally:
+                timer.over(is_up=scope.cancelled_caught)
             self._report(call, allowed)
             return Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
         result = await self._timed(call, call_next, _Timed(call, countdown, None))

@@ -18,6 +18,7 @@ from mcpguard.core.result import Result
 from mcpguard.core.scope import matcher
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
 from mcpguard.core.wire import EMPTY, JSON, LISTINGS, JSONObject
+from mcpguard.detectors.injection.markup import ToolNames
 from mcpguard.detectors.injection.scan import Finding, scan
 
 __all__ = ["InjectionDetector", "InjectionScan"]
@@ -102,7 +103,7 @@ class InjectionScan(Interceptor):
         self._is_narrow = bool(tools)
         self._detectors = tuple(detectors)
         self._owners: dict[str, str] = {}
-        self._weighed: dict[str, Mapping[str, float]] = {}
+        self._weighed: dict[str, ToolNames] = {}
         self.can_ask = action == "ask"
         self.checks = frozenset([*_ASKED, ("tools/call", "outbound")]) if self.can_ask else _ASKED
         self.filters = frozenset() if self._detectors else _ANSWERS
@@ -165,10 +166,11 @@ class InjectionScan(Interceptor):
             return scan(text[:MAX_CHARACTERS], self._weights(call.server))
         return scan(text, self._weights(call.server))
 
-    def _weights(self, server: str) -> Mapping[str, float]:
+    def _weights(self, server: str) -> ToolNames:
         weights = self._weighed.get(server)
         if weights is None:
-            weights = {name: OWN if owner == server else FOREIGN for name, owner in self._owners.items()}
+            owned = self._owners.items()
+            weights = ToolNames({name: OWN if owner == server else FOREIGN for name, owner in owned})
             self._weighed[server] = weights
         return weights
 

@@ -11,6 +11,7 @@ make in all is `Budget`'s business.
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -119,38 +120,52 @@ class LoopDetector(Interceptor):
         self._thresholds = [(matcher([name]), one) for name, one in (thresholds or {}).items()]
         self._volatile = [(matcher([name]), _pointers(given)) for name, given in (volatile or {}).items()]
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self._watches_all = not (servers or tools or self._scope.needs_principal)
         self._states: dict[int, Steps] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """One that its owner may take again: garbage is collected wherever a thread happens to be."""
+        self._given_up: deque[Steps] = deque()
+        """Runs of calls that ended without an answer, once for each; noted without a lock, because a call
+        that nobody awaits any more ends while garbage is collected."""
 
     def take_over(self, before: Self) -> None:
         """Go on with what runs have done so far."""
         self._states, self._lock = before._states, before._lock
+        self._given_up = before._given_up
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse a call that would go on with a loop; else look at what came of it."""
         run = call.run
-        if run is None or not (self._watches_all or self._scope.match(call) is Match.YES):
+        if run is None:
             return await call_next(call)
+        if not self._scope.matches_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return await call_next(call)
+            if match is Match.NO_PRINCIPAL:
+                return call.denied(code="no_principal", reason="whether it is watched depends on who calls")
         tool = call.target or ""
         limits = _first(self._thresholds, tool, self._default)
         kind = hash((call.server, tool)) >> 4
         asked = hash((kind, call.canonical_arguments)) >> 4
         with self._lock:
+            self._catch_up()
             state = self._state(run)
-            if call.round == 0:
-                found = _expected(state, asked, kind, limits)
-                if found is not None:
-                    return self._refused(call, state, found, state.answers.get(asked))
-            state.under_way += 1
+            found = _expected(state, asked, kind, limits) if call.round == 0 else None
+            if found is None:
+                state.under_way += 1
+            else:
+                state.refusals += 1
+            refusals, last = state.refusals, state.answers.get(asked)
+        if found is not None:
+            return self._refused(call, run, found, refusals, last)
         try:
             result = await call_next(call)
             told = _told(result, _first(self._volatile, tool, ()))
         except BaseException:
-            self._ended(state)
+            self._given_up.append(state)
             raise
         if result.outcome is Outcome.INPUT_REQUIRED:
-            self._ended(state)
+            self._given_up.append(state)
             return result
         found = self._ended(state, (asked, kind, result.outcome, told))
         return result if found is None or not limits.warns(found) else self._warned(call, result, found)
@@ -159,6 +174,7 @@ class LoopDetector(Interceptor):
         """Open runs in which something repeats, and how often."""
         runs: list[JSON] = []
         with self._lock:
+            self._catch_up()
             states = list(self._states.values())
         for state in reversed(states):
             run, found = state.run(), state.found
@@ -170,13 +186,20 @@ class LoopDetector(Interceptor):
             "runs": runs,
         }
 
-    def _ended(self, state: Steps, finished: _Finished | None = None) -> Finding | None:
-        """A call is no longer under way; `finished` says what it was, if it came to its end."""
+    def _ended(self, state: Steps, finished: _Finished) -> Finding | None:
+        """A call came to its end; `finished` says what it was."""
         with self._lock:
+            self._catch_up()
             state.under_way -= 1
-            if finished is not None:
-                state.take(*finished)
+            state.take(*finished)
             return state.step()
+
+    def _catch_up(self) -> None:
+        """Take note of calls that were given up. The lock is held."""
+        while self._given_up:
+            state = self._given_up.popleft()
+            state.under_way -= 1
+            state.step()
 
     def _state(self, run: Run) -> "Steps":
         """What is known of `run`, and of those it is part of."""
@@ -190,15 +213,10 @@ class LoopDetector(Interceptor):
         """A run is gone. Called while garbage is collected, so without a lock."""
         self._states.pop(key, None)
 
-    def _refused(self, call: Call, state: "Steps", found: Finding, last: str | None) -> Result:
-        state.refusals += 1
-        if call.enforced and self._stop_after is not None and state.refusals >= self._stop_after:
-            run = state.run()
-            if run is not None:
-                run.stop()
-                self.host.warn(
-                    self, call, code="loop_stopped_run", reason=f"{_what(found)}; the run is stopped"
-                )
+    def _refused(self, call: Call, run: Run, found: Finding, refusals: int, last: str | None) -> Result:
+        if call.enforced and self._stop_after is not None and refusals >= self._stop_after:
+            run.stop()
+            self.host.warn(self, call, code="loop_stopped_run", reason=f"{_what(found)}; the run is stopped")
         answer = "" if last is None else f" The answer was: {last}"
         return call.denied(
             code="loop_detected",

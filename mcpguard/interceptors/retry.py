@@ -17,7 +17,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.scope import Match, Scope, matcher
-from mcpguard.detectors.health import Health, asked_to_wait, health
+from mcpguard.detectors.health import Health, asked_to_wait, health, was_turned_away
 from mcpguard.detectors.retry_tokens import RetryTokens
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ class Retry(Interceptor):
             has it may be repeated.
         servers: Repeat only calls to these servers; names or globs. Empty: all.
         tools: Repeat only calls of these tools; names or globs. Empty: all.
+        roles: Repeat only calls of principals with one of these roles. Empty: all.
+        tenants: Repeat only calls of these tenants; names or globs. Empty: all.
+        agents: Repeat only calls of these agents; names or globs. Empty: all.
         wait: A wait strategy of tenacity in place of the two numbers; in Python only.
         sleep: Waits a number of seconds; in Python only.
 
@@ -87,6 +90,9 @@ class Retry(Interceptor):
         idempotency_argument: str | None = None,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         wait: WaitStrategy | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         **common: Unpack[Common],
@@ -104,12 +110,14 @@ class Retry(Interceptor):
         self._safe = matcher(safe)
         self._trusted = matcher(trusted)
         self._argument = idempotency_argument
-        self._scope = Scope(servers=servers, tools=tools)
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._wait = wait
         self._sleep = sleep
         self.needs_tool = bool(trusted)
         self._budgets: OrderedDict[tuple[str | None, str], RetryTokens] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """One that its owner may take again: a finalizer may make a call while garbage is collected, wherever
+        the collecting thread then is."""
 
     def take_over(self, before: Self) -> None:
         """Go on with what is left of each server's retries."""
@@ -117,8 +125,14 @@ class Retry(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Make the call, and make it again as long as that is safe and may help."""
+        if not self._scope.matches_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return await call_next(call)
+            if match is Match.NO_PRINCIPAL:
+                return call.denied(code="no_principal", reason="whether it is repeated depends on who calls")
         result = await call_next(call)
-        if not call.enforced or self._scope.match(call) is not Match.YES:
+        if not call.enforced:
             return result
         state = health(result)
         if state in ("alive", "neutral"):
@@ -133,9 +147,11 @@ class Retry(Interceptor):
             if not self._may_repeat(call, result, state):
                 return result
             seconds = self._seconds(attempt, result)
+            if seconds is None or (call.run is not None and call.run.ended):
+                return result
             with self._lock:
                 taken = self._budget(call).take(is_throttled=state == "throttled")
-            if not taken or seconds is None or (call.run is not None and call.run.ended):
+            if not taken:
                 return result
             self.host.warn(
                 self,
@@ -156,7 +172,7 @@ class Retry(Interceptor):
         """Whether another attempt may help, and does no harm."""
         if state not in ("failing", "throttled"):
             return False
-        if state == "throttled" or result.fate is Fate.NOT_SENT or call.method in READING:
+        if result.fate is Fate.NOT_SENT or was_turned_away(result) or call.method in READING:
             return True
         tool = call.target or ""
         if self._safe(tool) or (self._argument is not None and self._argument in call.arguments):
@@ -184,4 +200,5 @@ class Retry(Interceptor):
             if len(self._budgets) >= MAX_SERVERS:
                 self._budgets.popitem(last=False)
             budget = self._budgets[key] = RetryTokens()
+        self._budgets.move_to_end(key)
         return budget

@@ -1,7 +1,8 @@
 """Tool definitions as the server last listed them, for interceptors that need them.
 
 Definitions are taken from listings that pass by, before any filter. Where nobody has listed yet, the seam
-lists first: bounded, and one walk at a time however many calls wait for it.
+lists first: bounded, and one walk at a time however many calls wait for it. A walk during which the server
+says that its tools changed begins again: its pages are of two lists.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from mcpguard.core.wire import JSON, JSONObject, mutable_copy
 __all__ = ["Catalog", "Lister"]
 
 MAX_PAGES: Final = 100
-"""Pages of one walk; a server that pages for ever gives no facts."""
+"""Pages of one walk, those it began again included; a server that pages for ever gives no facts."""
 
 MAX_TOOLS: Final = 10_000
 """Definitions kept per connection."""
@@ -27,11 +28,12 @@ Lister: TypeAlias = Callable[[JSONObject | None], Awaitable[JSONObject]]
 class Catalog:
     """The definitions of one connection's tools."""
 
-    __slots__ = ("_is_complete", "_list_page", "_tools", "_walking")
+    __slots__ = ("_changes", "_is_complete", "_list_page", "_tools", "_walking")
 
     def __init__(self, list_page: Lister) -> None:
         self._list_page = list_page
         self._tools: dict[str, ToolFacts] = {}
+        self._changes = 0
         self._is_complete = False
         self._walking: anyio.Event | None = None
 
@@ -49,6 +51,7 @@ class Catalog:
 
     def forget(self) -> None:
         """The server says its tools changed."""
+        self._changes += 1
         self._tools = {}
         self._is_complete = False
 
@@ -76,11 +79,15 @@ class Catalog:
 
     async def _walk(self) -> None:
         cursor: JSON = None
+        changes = self._changes
         for _ in range(MAX_PAGES):
             page = await self._list_page(None if cursor is None else {"cursor": cursor})
+            if changes != self._changes:
+                cursor, changes = None, self._changes
+                continue
             self.record(page)
             cursor = page.get("nextCursor")
             if cursor is None:
                 self._is_complete = True
                 return
-        raise ValueError(f"the tool list has more than {MAX_PAGES} pages")
+        raise ValueError(f"the tool list does not end within {MAX_PAGES} pages")

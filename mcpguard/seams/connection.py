@@ -271,30 +271,34 @@ class Connection:
         finally:
             active.pop(call.id, None)
 
-    async def _timed(self, chain: Chain, call: Call, wire: Wire, timeout: float) -> Result:
+    def _timed(self, chain: Chain, call: Call, wire: Wire, timeout: float) -> Coroutine[None, None, Result]:
         """Run the chain; layers that hang end when the caller's time would, before and after the answer."""
         allowed = max(timeout, LEAST_LAYER_TIME)
-        sent = False
 
-        async def untimed(admitted: Call) -> Result:
-            nonlocal sent
-            sent = True
-            scope.deadline = inf
-            try:
-                return await wire(admitted)
-            finally:
-                scope.deadline = anyio.current_time() + allowed
+        async def frame(call: Call, wire: Wire) -> Result:
+            sent = False
 
-        with anyio.move_on_after(allowed) as scope:
-            return await chain.run(call, untimed)
-        denial = refusal(
-            code="interceptor_timeout",
-            reason=f"an interceptor took longer than the {allowed:g} s the caller's timeout allows",
-            message=UNCHECKED,
-            source="guard",
-        )
-        fate = Fate.SENT if sent else Fate.NOT_SENT
-        return self._refused(chain.aimed(call), denial, fate, was_received=True)
+            async def untimed(admitted: Call) -> Result:
+                nonlocal sent
+                sent = True
+                scope.deadline = inf
+                try:
+                    return await wire(admitted)
+                finally:
+                    scope.deadline = anyio.current_time() + allowed
+
+            with anyio.move_on_after(allowed) as scope:
+                return await chain.head(call, untimed)
+            denial = refusal(
+                code="interceptor_timeout",
+                reason=f"an interceptor took longer than the {allowed:g} s the caller's timeout allows",
+                message=UNCHECKED,
+                source="guard",
+            )
+            report_denial(chain.emitter, chain.aimed(call), denial)
+            return Result.denied(denial, fate=Fate.SENT if sent else Fate.NOT_SENT)
+
+        return chain.run_within(frame, call, wire)
 
     def _outgoing(
         self, method: str, params: JSONObject, run: Run | None, principal: Principal | None
@@ -324,15 +328,12 @@ class Connection:
                 source="guard",
             )
 
-    def _refused(
-        self, call: Call, denial: Denial, fate: Fate = Fate.NOT_SENT, *, was_received: bool = False
-    ) -> Result:
+    def _refused(self, call: Call, denial: Denial, fate: Fate = Fate.NOT_SENT) -> Result:
         """A refusal by the guard itself, recorded like any other."""
         emitter = self.handle.linked.emitter
         result = Result.denied(denial, fate=fate)
         if emitter.is_active:
-            if not was_received:
-                emitter.received(call)
+            emitter.received(call)
             report_denial(emitter, call, denial)
             emitter.completed(call, result, 0.0)
         return result

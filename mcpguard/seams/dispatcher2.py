@@ -279,9 +279,18 @@ def restamped(
 
 
 def guarded_intercept(
-    connection: Connection, inner: OnNotifyIntercept, rewritten: dict[int, JSONObject | None]
+    connection: Connection,
+    inner: OnNotifyIntercept,
+    rewritten: dict[int, JSONObject | None] | None = None,
 ) -> OnNotifyIntercept:
-    """The synchronous hook that sees notifications in the order they arrive; a dropped one ends here."""
+    """The synchronous hook that sees notifications in the order they arrive; a dropped one ends here.
+
+    Args:
+        connection: Judges them.
+        inner: The hook that was there.
+        rewritten: Takes the parameters that a notification goes on with, by the identity of those it came
+            with; whoever handles it takes them out. None: it is judged once more where it is handled.
+    """
 
     def intercept(method: str, params: Mapping[str, Any] | None) -> bool:
         admitted = connection.notify_in(method, params)
@@ -289,7 +298,7 @@ def guarded_intercept(
             return True
         if inner(method, admitted):
             return True
-        if admitted is not params:
+        if admitted is not params and rewritten is not None:
             rewritten[id(params)] = admitted
         return False
 

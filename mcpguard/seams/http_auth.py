@@ -11,6 +11,7 @@ Beside: `interceptors.credentials`, which decides what goes where.
 
 import json
 import logging
+import weakref
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -19,14 +20,15 @@ from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 
-from mcpguard.core.errors import SeamError
+from mcpguard.core.errors import GuardBuildError, SeamError
+from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.principal import Principal
 from mcpguard.core.wire import LIFECYCLE
 from mcpguard.interceptors.credentials import Credentials
 from mcpguard.tokens.secret import TokenError
 from mcpguard.tokens.voucher import VOUCHER_KEY, Carried, Voucher, headers_of
 
-__all__ = ["HTTPAuth", "http_auth"]
+__all__ = ["HTTPAuth", "giver_of", "http_auth"]
 
 _log = logging.getLogger("mcpguard")
 
@@ -59,10 +61,34 @@ class _Auth:
         self.is_shared = False
         """Whether several principals use what is sent with this; set when a session is wrapped."""
         self._credentials = credentials
+        self._former: tuple[weakref.ref[Credentials], ...] = ()
         self._origin = None if url is None else _origin(url)
         self._owners: LRUCache[str, tuple[Principal | None]] = LRUCache(MAX_SESSIONS)
         self._seen: set[Principal | None] = set()
         self._moved: LRUCache[str, Any] = LRUCache(MAX_MOVES)
+
+    def settle(self, url: str) -> None:
+        """Go by the address that is given now.
+
+        Raises:
+            ValueError: If it is another place than that to which credentials go already.
+        """
+        origin = _origin(url)
+        if self._origin not in (None, origin):
+            raise ValueError(
+                f"credentials of {self.name} go to one origin, which was given or used before; this url= has "
+                "another. Another server has another name"
+            )
+        self._origin = origin
+
+    def follow(self, credentials: Credentials | None) -> None:
+        """Take what is not a call's from other rules; a call under way keeps what its own have given it."""
+        if credentials is self._credentials:
+            return
+        former = [one for one in self._former if one() is not None]
+        if self._credentials is not None:
+            former.append(weakref.ref(self._credentials))
+        self._former, self._credentials = tuple(former), credentials
 
     def sync_auth_flow(self, request: Any) -> NoReturn:
         """Refuse: an MCP session is asynchronous."""
@@ -72,13 +98,15 @@ class _Auth:
         """Send a request with its headers; after a 401 once more, with others if there are any."""
         origin = _origin(str(request.url))
         self._origin = self._origin or origin
-        credentials = self._credentials
-        if credentials is None or origin != self._origin:
+        if origin != self._origin or not (self._credentials or self._former):
             yield request
             return
         body = await request.aread()
         message = _message(body) if request.method == "POST" else {}
-        voucher = self._voucher(credentials, message)
+        credentials, voucher = self._voucher(message)
+        if credentials is None:
+            yield request
+            return
         owner = self._owner(request.headers.get(_SESSION))
         carried = await self._carried(credentials, message, voucher, owner)
         who = owner if voucher is None else voucher.principal
@@ -112,15 +140,22 @@ class _Auth:
         response = yield request
         self._learn(voucher, message, response)
 
-    def _voucher(self, credentials: Credentials, message: Mapping[str, Any]) -> Voucher | None:
-        """What stands behind the number in a request's `_meta`. A reply or notification has none."""
+    def _voucher(self, message: Mapping[str, Any]) -> tuple[Credentials | None, Voucher | None]:
+        """What stands behind the number in a request's `_meta`, and which rules gave it.
+
+        After a reload a call may still be going under the rules before. A reply or notification has none.
+        """
+        current = self._credentials
         method, params = message.get("method"), message.get("params")
         meta = params.get("_meta") if isinstance(params, Mapping) else None
         number = meta.get(VOUCHER_KEY) if isinstance(meta, Mapping) else None
         if not isinstance(number, str) or not isinstance(method, str) or "id" not in message:
-            return None
-        voucher = credentials.voucher(number, method)
-        return voucher if voucher is not None and voucher.server == self.name else None
+            return current, None
+        for one in (current, *(former() for former in self._former)):
+            voucher = None if one is None else one.voucher(number, method)
+            if voucher is not None and voucher.server == self.name:
+                return one, voucher
+        return current, None
 
     async def _carried(
         self,
@@ -168,6 +203,18 @@ class _Auth:
 
 HTTPAuth = _Auth
 """The object under its public name, for annotations."""
+
+
+def giver_of(name: str, interceptors: Sequence[Interceptor]) -> Credentials | None:
+    """Which of a guard's interceptors puts headers on requests to a server.
+
+    Raises:
+        GuardBuildError: If several do: which of them would decide?
+    """
+    givers = [one for one in interceptors if isinstance(one, Credentials) and one.has_headers(name)]
+    if len(givers) > 1:
+        raise GuardBuildError(f"one Credentials puts headers on requests to {name}, not several")
+    return givers[0] if givers else None
 
 
 def http_auth(name: str, credentials: Credentials | None, url: str | None) -> Any:

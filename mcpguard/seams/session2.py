@@ -204,7 +204,7 @@ class Session2:
         intercept: Any = getattr(inner, "_on_notify_intercept", None)
         is_seen = intercept is not None
         if is_seen:
-            inner._on_notify_intercept = guarded_intercept(connection, intercept, {})
+            inner._on_notify_intercept = guarded_intercept(connection, intercept)
         log, handle = session._logging_callback, session._message_handler
 
         async def on_log(params: types.LoggingMessageNotificationParams) -> None:

@@ -233,7 +233,7 @@ class TestTheUsersRepository:
             len(line) <= 100 or line.startswith(("policy:", "audit:", "repository:")) for line in lines
         )
         assert all(line == line.rstrip() for line in done.stdout.splitlines())
-        (audit,) = tmp_path.glob("mcpguard-demo-*")
+        (audit,) = tmp_path.glob("mcpguard-demo-*.jsonl")
         assert f"audit:  {audit}" in done.stdout
 
     def test_a_clone_shares_no_file_and_is_no_deeper_than_the_review(self, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hosts import SCRIPT, Server
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from trails import kept
 
 from mcpguard.cli import main
 from mcpguard.cli.init import policy_text
@@ -89,7 +90,7 @@ async def test_a_client_that_starts_it_meets_the_policy(policy: Path, server: Se
         assert "budget_exhausted" in (await session.call_tool("echo", {"text": "on"})).content[0].text
     assert server.called() == ["echo", "count"]
     assert told == [1, 2, 3]
-    events = [json.loads(line) for line in policy.with_name("audit.jsonl").read_text().splitlines()]
+    events = kept(policy.with_name("audit.jsonl"))
     assert {event.get("user") for event in events if event.get("method") == "tools/call"} == {"ana"}
 
 

@@ -333,3 +333,20 @@ async def test_a_preview_asks_every_check_and_nothing_else() -> None:
     assert log == ["a?", "b?", "a?"]
     refused = chain(passing(), allowing(), passing(), denying()).admit(tool_call())
     assert isinstance(refused, Denial)
+
+
+async def test_a_translation_that_fails_leaves_the_record_as_the_agent_said_it() -> None:
+    """Its layer fails as well, and that denies."""
+
+    class Lost(Around):
+        def aim(self, call: Call) -> str | None:
+            raise KeyError("canary")
+
+    async def fail(call: Call, call_next: CallNext) -> Result:
+        raise KeyError("canary")
+
+    sink = RecordingSink()
+    result = await chain(Lost(fail, translates=True), sinks=[sink])(tool_call("read"), Wire())
+    assert result.denial is not None
+    assert sink.last("received").target == "read"
+    assert sink.last("completed").code == "interceptor_failed"

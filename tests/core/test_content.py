@@ -212,3 +212,17 @@ def test_depth_and_width_stop_no_look() -> None:
     assert next(p for p in passages(deep) if p.text == "bottom")
     wide = {"content": [{"type": "text", "text": str(n)} for n in range(100_000)]}
     assert len(texts(wide)) == 100_000 * 4 + 1
+
+
+def test_an_error_that_nothing_changes_is_the_same_result() -> None:
+    """No copy is made for nothing."""
+    failed = Result(
+        outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(-32000, "no", {"why": "busy"})
+    )
+    assert rewritten_result(failed, lambda passage: passage.text) is failed
+
+
+def test_what_is_no_json_is_no_text() -> None:
+    """A host's own objects may be in what an interceptor made."""
+    strange: Any = {"a": b"bytes", "b": [object(), "seen"]}
+    assert sorted(texts(strange)) == ["a", "b", "seen"]

@@ -11,6 +11,7 @@ from mcpguard import (
     PluginError,
     PolicyError,
     SeamError,
+    TokenRefused,
 )
 from mcpguard.core.errors import Problem
 
@@ -44,3 +45,10 @@ def test_a_denial_that_is_raised_carries_its_code_and_when_to_try_again() -> Non
     error = Denied("Not now.", code="rate_limited", retry_after=2.5)
     assert str(error) == "Not now. [rate_limited]"
     assert (error.code, error.retry_after) == ("rate_limited", 2.5)
+
+
+def test_a_token_is_refused_with_a_code_and_nothing_of_the_token() -> None:
+    """What to do about it stands in the docs, under the code."""
+    error = TokenRefused("expired")
+    assert (str(error), error.code) == ("the token was refused [expired]", "expired")
+    assert isinstance(error, MCPGuardError)

@@ -5,13 +5,15 @@ import threading
 from hashlib import sha256
 from typing import Any
 
+import anyio
 import pytest
-from chains import ADA, FAILED, OK, Wire, allowing, denying, linked, tool_call
+from chains import ADA, FAILED, OK, Around, Wire, allowing, denying, linked, tool_call
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpguard import JSON, Call, Event, Fate, Outcome, Result, Run, ToolFacts
 from mcpguard.core.events import MAX_NAME, Emitter
+from mcpguard.core.interceptor import CallNext
 from mcpguard.core.wire import canonical, digest
 from mcpguard.testing import FakeClock, RecordingSink
 
@@ -224,6 +226,21 @@ async def test_every_sink_is_closed_and_once_even_if_one_fails() -> None:
     await emitter.aclose()
 
 
+async def test_a_closing_that_is_cancelled_reaches_every_sink() -> None:
+    """Whoever gives up waiting loses what has not been flushed, and nothing else."""
+
+    class Endless(RecordingSink):
+        async def aclose(self) -> None:
+            await super().aclose()
+            await anyio.sleep_forever()
+
+    sinks = [Endless(), Endless(), RecordingSink()]
+    with anyio.move_on_after(0.01) as scope:
+        await Emitter(sinks, clock=FakeClock()).aclose()
+    assert scope.cancelled_caught
+    assert [sink.is_closed for sink in sinks] == [True] * 3
+
+
 async def test_without_sinks_nothing_is_made() -> None:
     """What nobody listens to costs nothing."""
     emitter = Emitter([], clock=FakeClock())
@@ -288,6 +305,36 @@ async def test_an_outcome_names_its_intent() -> None:
     done, refused = sink.of("completed")
     assert done.intent == sink.last("dispatched").seq
     assert refused.intent is None
+
+
+async def test_what_a_strict_sink_has_not_recorded_is_nobodys_intent() -> None:
+    """Of a call that is sent again, the outcome names the attempt that went out."""
+    strict = RecordingSink(strict=True)
+    wire = Wire()
+
+    async def twice(call: Call, call_next: CallNext) -> Result:
+        await call_next(call)
+        strict.fails_with, strict.fails_on = OSError("full"), frozenset({"dispatched"})
+        return await call_next(call)
+
+    other = RecordingSink()
+    layer = Around(twice, repeats=True)
+    chain = linked(layer, sinks=[strict, other]).chain("tools/call", "outbound")
+    await chain(tool_call(), wire)
+    assert len(wire.calls) == 1
+    assert other.last("completed").intent == strict.last("dispatched").seq
+    await linked(sinks=[strict, other]).chain("tools/call", "outbound")(tool_call(), wire)
+    assert other.last("completed").code == "audit_unavailable"
+    assert other.last("completed").intent is None
+
+
+async def test_what_was_not_settled_is_nobodys_intent() -> None:
+    """The event may be there, and the call has not gone out all the same."""
+    sink = RecordingSink()
+    sinks = [Slow(strict=True, fails=True, order=[]), sink]
+    await linked(sinks=sinks).chain("tools/call", "outbound")(tool_call(), Wire())
+    assert sink.kinds.count("dispatched") == 1
+    assert sink.last("completed").intent is None
 
 
 async def test_an_intent_names_policy_and_tool_definition() -> None:

@@ -96,3 +96,14 @@ def test_places_are_in_the_order_of_the_design() -> None:
         ("TEXT_HYGIENE", "BYTE_CAP"),
     ]:
         assert names.index(outer) < names.index(inner), (outer, inner)
+
+
+def test_what_an_interceptor_leaves_out_changes_nothing() -> None:
+    """The defaults of the optional methods."""
+    one, call = Named(), tool_call("read")
+    one.take_over(Named())
+    assert one.check(call) is ALLOW
+    assert one.filter(call, OK) is OK
+    assert one.aim(call) == "read"
+    assert list(one.warnings(["files"])) == []
+    assert one.status() == {}

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from mcpguard import ALLOW, Ask, Call, Denial, Fate, Outcome, Principal, Result, Run, ToolFacts
 from mcpguard.core.interceptor import CallNext
+from mcpguard.core.timer import Timer
 from mcpguard.testing import RecordingSink, ScriptedApprover
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +40,7 @@ OTHER: dict[str, Any] = {
     "tool": ToolFacts("read", {}),
     "parent": "call-0",
     "enforced": False,
+    "timer": Timer(),
 }
 """What a layer must not change, each with another value."""
 
@@ -553,3 +555,36 @@ async def test_whatever_layers_do_a_call_goes_out_at_most_once(behaviours: list[
     assert len(wire.calls) <= 1
     assert (result is OK) is all(word == "pass" for word in behaviours)
     assert (result.fate is Fate.NOT_SENT) is (not wire.calls)
+
+
+async def broken(call: Call) -> Result:
+    """A wire with a mistake in it."""
+    raise KeyError("canary")
+
+
+@pytest.mark.parametrize("mode", ["enforce", "audit"])
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_mistake_of_the_wire_is_no_layers(
+    mode: Any, recorded: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every layer is told how the call ended, and the record names who failed."""
+    layers = [passing(id="outer"), passing(id="inner", mode=mode, fail_open=True)]
+    sink = RecordingSink()
+    result = await chain(*layers, sinks=[sink] if recorded else [])(tool_call(), broken)
+    denial = denied(result)
+    assert (denial.code, denial.source, result.fate) == ("guard_failed", "guard", Fate.SENT)
+    assert denial.reason == "sending the call raised KeyError"
+    if recorded:
+        assert [event.interceptor for event in sink.of("interceptor_failed")] == ["guard"]
+        assert sink.last("completed").code == "guard_failed"
+    else:
+        assert "sending the call raised KeyError" in caplog.text
+    assert "canary" not in caplog.text + str(sink.events)
+
+
+async def test_a_mistake_of_the_wire_with_no_layer_around_it_is_raised() -> None:
+    """The caller sees it as it is; the record says that it was no cancellation."""
+    sink = RecordingSink()
+    with pytest.raises(KeyError):
+        await chain(allowing(), sinks=[sink])(tool_call(), broken)
+    assert sink.last("cancelled").reason == "sending the call raised KeyError"

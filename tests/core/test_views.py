@@ -19,7 +19,7 @@ from chains import (
 
 from mcpguard import ALLOW, Ask, Call, Explanation, Interceptor, Rewrite
 from mcpguard.core.call import refusal
-from mcpguard.core.views import ConnectionView, StepView, covered, explained
+from mcpguard.core.views import ConnectionView, StepView, covered, explained, statuses
 from mcpguard.testing import FakeClock, ScriptedApprover
 
 
@@ -145,3 +145,46 @@ def test_nothing_handles_what_nobody_names() -> None:
     """Then there is nothing to explain."""
     call = Call(id="1", method="ping", principal=ADA)
     assert explain(denying(), call=call) == Explanation("allow", None, ())
+
+
+def test_two_interceptors_of_one_name_are_both_shown() -> None:
+    """Neither hides what the other says or holds."""
+    first, second = allowing(), denying("read")
+    named = allowing(id="checking#2")
+    third = passing()
+    steps = linked(first, named, second, third).steps
+    explanation = explained(tool_call(), steps, FakeClock(), None)
+    shown = [(step.interceptor, step.verdict) for step in explanation.steps]
+    assert shown == [
+        ("checking", "allow"),
+        ("checking#2", "allow"),
+        ("checking#3", "deny"),
+        ("around", "undecided"),
+    ]
+    assert explanation.denial is not None
+    assert explanation.denial.source == "checking#3"
+    assert [one.label for one in (first, second)] == ["checking", "checking"]
+    assert covered(steps, ()).handling("tools/call") == ("checking", "checking#2", "checking#3", "around")
+    assert list(statuses([first, named, second])) == ["checking", "checking#2", "checking#3"]
+
+
+def test_an_interceptor_that_fails_over_its_status_hides_no_others() -> None:
+    """It says that it fails, without a value."""
+
+    class Broken(Checking):
+        def status(self) -> Any:
+            raise RuntimeError("canary")
+
+    class Empty(Checking):
+        def status(self) -> Any:
+            return None
+
+    class Fine(Checking):
+        def status(self) -> Any:
+            return {"held": 1}
+
+    assert statuses([Broken(lambda _: ALLOW), Empty(lambda _: ALLOW), Fine(lambda _: ALLOW)]) == {
+        "broken": {"failed": "status raised RuntimeError"},
+        "empty": {"failed": "status raised TypeError"},
+        "fine": {"held": 1},
+    }

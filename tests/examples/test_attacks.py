@@ -1,5 +1,6 @@
 """The attacks in examples/attacks/ succeed without a guard, and are stopped or put to a person with one."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ EXTRA = {
     "markdown_exfiltration": ["recorded: score 0.98: override, answer, exfiltrating_link"],
 }
 """What else an attack's file prints."""
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+"""A person's: a script finds what lies beside it."""
 
 
 def test_every_known_attack_is_here() -> None:
@@ -35,6 +39,7 @@ def test_the_attack_succeeds_bare_and_fails_guarded(name: str, tmp_path: Path) -
     done = subprocess.run(
         [sys.executable, "-W", "error", str(ATTACKS / f"{name}.py")],
         cwd=tmp_path,
+        env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

@@ -27,6 +27,7 @@ from mcpguard import (
     ElicitationApprover,
     Guard,
     Principal,
+    Result,
     Run,
     TerminalApprover,
     ToolFacts,
@@ -230,14 +231,21 @@ async def test_only_so_many_calls_wait_at_a_time() -> None:
 
 async def test_a_wait_does_not_use_up_the_tools_deadline() -> None:
     """The deadline begins when the call goes on."""
+    timed: list[Any] = []
+    deadline = Deadline(seconds=60)
 
-    async def slow() -> Answer:
-        await anyio.sleep(0.05)
+    async def answer() -> Answer:
+        timed.append(deadline.status()["under_way"])
         return Approved()
 
-    approval = Approval(rules=[EVERY], approver=Person(slow))
-    chain = linked(approval, Deadline(seconds=0.03)).chain("tools/call", "outbound")
-    assert (await chain(tool_call(), Wire(OK))).value == OK.value
+    async def wire(call: Call) -> Result:
+        timed.append(deadline.status()["under_way"])
+        return OK
+
+    approval = Approval(rules=[EVERY], approver=Person(answer))
+    chain = linked(approval, deadline).chain("tools/call", "outbound")
+    assert (await chain(tool_call(), wire)).value == OK.value
+    assert timed == [0, 1]
 
 
 FACTS = {"name": "read", "inputSchema": {"type": "object"}}

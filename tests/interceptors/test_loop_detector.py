@@ -1,7 +1,8 @@
 """LoopDetector: warned, refused, stopped; and left alone where there is no loop."""
 
 import gc
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import anyio
@@ -9,7 +10,7 @@ import pytest
 from chains import Wire, chain, tool_call
 from harness import code, opened, text
 
-from mcpguard import Fate, Guard, LoopDetector, LoopThresholds, Outcome, Principal, Result, Run
+from mcpguard import Call, Event, Fate, Guard, LoopDetector, LoopThresholds, Outcome, Principal, Result, Run
 from mcpguard.core.chain import Chain
 from mcpguard.core.result import WireError
 from mcpguard.testing import FakeServer, RecordingSink
@@ -233,6 +234,41 @@ async def test_a_run_that_will_not_be_told_is_stopped() -> None:
     assert "loop_stopped_run" in [event.code for event in sink.events]
 
 
+async def test_a_stopped_run_is_reported_when_nothing_is_held_any_more() -> None:
+    """Whoever listens may look at the state, and from another thread."""
+
+    class Curious(RecordingSink):
+        """A sink that looks at the detector for every event."""
+
+        def emit(self, event: Event) -> None:
+            looking = threading.Thread(target=detector.status, daemon=True)
+            looking.start()
+            looking.join(10)
+            if looking.is_alive():
+                stalled.append(event.kind)
+            super().emit(event)
+
+    stalled: list[str] = []
+    detector, sink = LoopDetector(stop_after=1), Curious()
+    one = Task(chain(detector, sinks=[sink]), always("x"))
+    await one.codes(*["read"] * 5)
+    assert one.run.ended == "run_stopped"
+    assert "loop_stopped_run" in [event.code for event in sink.events]
+    assert stalled == []
+
+
+async def test_where_it_depends_on_who_calls_and_nobody_said_a_call_is_denied() -> None:
+    """Nobody is everybody, until they say who they are; in no run there is nothing to watch."""
+    detector = chain(LoopDetector(tenants=["acme"]))
+    params = {"name": "read", "arguments": {}}
+    for principal, refused in [(None, "no_principal"), (Principal(), None), (Principal(tenant="acme"), None)]:
+        call = Call(
+            id="1", method="tools/call", params=params, server="files", principal=principal, run=Run()
+        )
+        denial = (await detector(call, Wire())).denial
+        assert (None if denial is None else denial.code) == refused
+
+
 async def test_in_mode_audit_nothing_is_refused_and_no_run_is_stopped() -> None:
     """What would have been done is in the record."""
     sink = RecordingSink()
@@ -256,6 +292,44 @@ async def test_a_cancelled_call_is_no_step_and_leaves_nothing_behind() -> None:
             await detector(tool_call("read", run=run), hang)
     one = Task(detector, always("x"), run)
     assert await one.codes(*["read"] * 5) == [None] * 4 + ["loop_detected"]
+
+
+def test_a_call_that_is_thrown_away_while_its_thread_holds_the_lock_does_not_stall_it() -> None:
+    """Garbage is collected wherever a thread happens to be; and it is no step of its run."""
+
+    class Watched(Run):
+        """A run that the garbage goes when it is looked at."""
+
+        __slots__ = ()
+
+        @property
+        def parent(self) -> Run | None:
+            while abandoned:
+                abandoned.pop().close()
+            return None
+
+        @parent.setter
+        def parent(self, _parent: Run | None) -> None: ...
+
+    async def main() -> None:
+        async def hang(call: Any) -> Result:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        detector, run = chain(LoopDetector()), Run()
+        left = detector(tool_call("read", run=run), hang)
+        left.send(None)
+        other = Task(detector, always("x"), Watched())
+        abandoned.append(left)
+        done.extend(await other.codes("read"))
+        done.extend(await Task(detector, always("x"), run).codes(*["read"] * 5))
+
+    abandoned: list[Coroutine[Any, Any, Result]] = []
+    done: list[str | None] = []
+    thread = threading.Thread(target=anyio.run, args=(main,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [None, *[None] * 4, "loop_detected"]
 
 
 async def test_some_tools_have_more_patience_and_some_are_not_watched() -> None:

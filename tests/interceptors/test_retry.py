@@ -1,5 +1,7 @@
 """Retry: what may be repeated is, within bounds; what may not is left as it is."""
 
+import threading
+from collections.abc import Coroutine
 from typing import Any
 
 import anyio
@@ -7,7 +9,7 @@ import pytest
 from chains import ADA, FAILED, LOST, OK, UNSENT, Wire, linked, tool_call
 from harness import MCPError, opened, text
 
-from mcpguard import Budget, Call, Fate, Guard, Outcome, Result, Retry, Run, ToolFacts, WireError
+from mcpguard import Budget, Call, Fate, Guard, Outcome, Principal, Result, Retry, Run, ToolFacts, WireError
 from mcpguard.core.chain import Chain
 from mcpguard.testing import FakeClock, FakeServer, RecordingSink
 
@@ -16,6 +18,9 @@ pytestmark = pytest.mark.anyio
 SLOW = Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
 THROTTLED = Result(
     outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(429, "no", {"retryAfter": 3})
+)
+UNAVAILABLE = Result(
+    outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(-32000, "no", {"status": 503})
 )
 INVALID = Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(-32602, "no"))
 TOOL_FAILED = Result.of({"content": [], "isError": True})
@@ -49,7 +54,7 @@ async def test_what_was_not_carried_out_is_sent_again(answer: Result) -> None:
     assert await Tried().call(answer, OK) == (OK, 2)
 
 
-@pytest.mark.parametrize("answer", [LOST, SLOW, FAILED])
+@pytest.mark.parametrize("answer", [LOST, SLOW, FAILED, UNAVAILABLE])
 async def test_what_may_have_been_carried_out_is_not_unless_that_does_no_harm(answer: Result) -> None:
     """Named safe, or given a key by which the server tells a repeat."""
     assert await Tried().call(answer, OK) == (answer, 1)
@@ -122,6 +127,40 @@ async def test_a_server_in_trouble_is_not_buried_in_repeats() -> None:
     assert (await one.call(LOST))[1] == 2
 
 
+async def test_who_makes_up_names_does_not_fill_a_retry_budget_again() -> None:
+    """The one not used for longest is forgotten first, not the one made first."""
+    one = Tried(safe=["*"], attempts=2)
+    for _ in range(11):
+        await one.call(LOST)
+    for number in range(6000):
+        call = Call(**{**vars(tool_call()), "server": f"server-{number}"})
+        await one.call(OK, call=call)
+        if not number % 1000:
+            await one.call(LOST)
+    assert await one.call(LOST) == (LOST, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "others"),
+    [
+        ({"roles": ["auditor"]}, Principal(tenant="acme", agent="tester")),
+        ({"tenants": ["acme"]}, Principal(tenant="other", agent="tester")),
+        ({"agents": ["test*"]}, Principal(tenant="acme", agent="writer")),
+    ],
+)
+async def test_a_scope_leaves_the_rest_alone_and_asks_who_calls(
+    options: dict[str, Any], others: Principal
+) -> None:
+    """Where it depends on who calls and nobody said, a call is denied before it is made."""
+    one = Tried(safe=["*"], **options)
+    assert await one.call(LOST, OK) == (OK, 2)
+    for who in (others, Principal()):
+        assert await one.call(LOST, OK, call=tool_call().made_by(who)) == (LOST, 1)
+    result, sent = await one.call(LOST, OK, call=tool_call().made_by(None))
+    assert result.denial is not None
+    assert (result.denial.code, sent) == ("no_principal", 0)
+
+
 async def test_reading_may_always_be_repeated() -> None:
     """By the specification it changes nothing."""
     one = Tried()
@@ -147,6 +186,20 @@ async def test_a_call_of_a_run_that_has_ended_is_not_repeated() -> None:
     assert len(sent) == 1
 
 
+async def test_what_is_not_repeated_takes_nothing_from_the_retry_budget() -> None:
+    """A server that asks for an hour, and a run that has ended, leave later calls theirs."""
+    one = Tried(safe=["*"])
+    too_long = Result(
+        outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(429, "no", {"retryAfter": 3600})
+    )
+    over = Run()
+    over.stop()
+    for _ in range(30):
+        assert await one.call(too_long) == (too_long, 1)
+        assert await one.retry(tool_call(run=over), Wire(LOST)) == LOST
+    assert await one.call(LOST, OK) == (OK, 2)
+
+
 async def test_every_attempt_spends_budget() -> None:
     """The budget stands further in; when it is used up, that is the answer."""
     retry = Retry(safe=["*"], attempts=5, sleep=Tried().sleep)
@@ -166,6 +219,33 @@ async def test_a_wait_can_be_cancelled() -> None:
         await chain(tool_call(), wire)
     assert scope.cancelled_caught
     assert len(wire.calls) == 1
+
+
+def test_a_call_that_a_finalizer_makes_while_its_thread_holds_the_lock_does_not_stall_it() -> None:
+    """Garbage is collected wherever a thread happens to be; here, while a key is looked up."""
+
+    class Server(str):
+        """A name whose look-up is when the garbage goes."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            while late:
+                with pytest.raises(StopIteration):
+                    late.pop().send(None)
+            return super().__hash__()
+
+    async def main() -> None:
+        late.append(chain(tool_call(), Wire()))
+        done.append(await chain(Call(**{**vars(tool_call()), "server": Server("mail")}), Wire()))
+
+    late: list[Coroutine[Any, Any, Result]] = []
+    done: list[Result] = []
+    chain = linked(Retry()).chain("tools/call", "outbound")
+    thread = threading.Thread(target=anyio.run, args=(main,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [OK]
 
 
 async def test_a_strategy_of_tenacitys_may_decide_how_long() -> None:

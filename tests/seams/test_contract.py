@@ -1,5 +1,7 @@
 """What every seam promises, on both majors of the SDK: one suite, run through each of them."""
 
+import gc
+import weakref
 from datetime import timedelta
 from typing import Any
 
@@ -397,6 +399,38 @@ async def test_notifications_from_the_server_are_seen_changed_and_dropped(
         await _until(lambda: len(handled) == 2)
         await server.notify("notifications/tools/list_changed")
     assert sorted(logged) == sorted(handled) == ["***", "keep"]
+
+
+async def test_nothing_is_kept_of_a_notification_that_was_rewritten(seam: str, server: FakeServer) -> None:
+    """A server may send as many as it likes."""
+
+    class Params(dict[str, Any]):
+        """A mapping whose end can be seen."""
+
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    kept: weakref.WeakSet[Params] = weakref.WeakSet()
+
+    def check(call: Call) -> Verdict:
+        if call.method != "notifications/message":
+            return ALLOW
+        params = Params({"level": "info", "data": "***"})
+        kept.add(params)
+        return Rewrite(params, reason="test")
+
+    handled: list[Any] = []
+
+    async def on_log(params: Any) -> None:
+        handled.append(params.data)
+
+    async with opened(Guard([Checking(check)]), server, seam, logging_callback=on_log) as peer:
+        for number in range(1, 4):
+            await server.notify("notifications/message", {"level": "info", "data": "secret"})
+            await _until(lambda: len(handled) == number)  # noqa: B023
+        await peer.call("read")
+        gc.collect()
+        assert len(kept) == 0
+    assert handled == ["***"] * 3
 
 
 async def test_progress_is_seen_and_can_be_dropped(seam: str, server: FakeServer) -> None:

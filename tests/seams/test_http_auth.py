@@ -1,12 +1,14 @@
 """guard.http_auth over real HTTP: each request has the token of whoever it is for, and no other place gets it."""
 
+import gc
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from harness import V1, text, wire
+from harness import V1, opened, text, wire
 from mcp import ClientSession
 from protected import Site, connected, http, served
 
@@ -22,7 +24,7 @@ from mcpguard import (
     TokenExchange,
 )
 from mcpguard.core.run import bound
-from mcpguard.testing import RecordingSink
+from mcpguard.testing import FakeServer, Gate, RecordingSink
 
 pytestmark = [
     pytest.mark.anyio,
@@ -286,3 +288,109 @@ def test_two_credentials_for_one_server_are_refused() -> None:
         guard.http_auth(name="crm")
     with pytest.raises(ValueError, match="name"):
         guard.http_auth(name="")
+
+
+def credentials(token: Path, *more: str) -> str:
+    """A policy whose credential comes from a file."""
+    rule = f"{{servers: [crm], header: Authorization, file: {token}}}"
+    return "\n".join(
+        [
+            "version: 1",
+            "interceptors:",
+            f"  credentials: {{rules: [{rule}]}}",
+            *(f"  {one}" for one in more),
+        ]
+    )
+
+
+async def test_after_a_reload_calls_carry_the_credentials_of_the_new_policy(
+    site: Site, tmp_path: Path
+) -> None:
+    """What was withdrawn is sent no more, on a session that stays open; neither by what belongs to no call."""
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(site.issue(name))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(credentials(tmp_path / "old"))
+    guard = Guard.from_policy(policy)
+    async with connected(guard, site.url) as session:
+        await session.call_tool("note", {"tenant": "a", "number": 1})
+        policy.write_text(credentials(tmp_path / "new"))
+        assert guard.reload()
+        await session.call_tool("note", {"tenant": "a", "number": 2})
+        seen = len(site.seen)
+        policy.write_text("version: 1\ninterceptors: {}\n")
+        assert guard.reload()
+        async with http.AsyncClient(timeout=60, auth=guard.http_auth(name="crm")) as client:
+            await client.post(site.url, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        policy.write_text(credentials(tmp_path / "old"))
+        assert guard.reload()
+    owners = [(owner, arguments["number"]) for owner, arguments in site.calls()]
+    assert owners == [("old", 1), ("new", 2)]
+    assert (site.seen[seen].message["method"], site.seen[seen].authorization) == ("tools/list", None)
+    assert [
+        site.tokens.get((one.authorization or "")[7:]) for one in site.seen if one.method == "DELETE"
+    ] == ["old"]
+
+
+async def test_a_call_under_way_while_the_policy_changes_keeps_its_own_credentials(
+    site: Site, tmp_path: Path
+) -> None:
+    """It finishes on the chain it began with, whatever of its credential was asked for before or after."""
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(site.issue(name))
+    slot = "concurrency: {id: slot, slots: 1}"
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(credentials(tmp_path / "old", slot))
+    guard = Guard.from_policy(policy)
+    gate, busy = Gate(), FakeServer()
+    busy.tool("busy").waits_for(gate).returns("done")
+    async with connected(guard, site.url) as session, opened(guard, busy, "session", name="crm") as other:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(other.call, "busy")
+            await gate.reached()
+            tasks.start_soon(session.call_tool, "note", {"tenant": "a", "number": 1})
+            await anyio.wait_all_tasks_blocked()
+            for name in ("new", "old", "new"):
+                policy.write_text(
+                    credentials(tmp_path / name, slot, f"deadline: {{id: {name}, seconds: 60}}")
+                )
+                assert guard.reload()
+                gc.collect()
+            gate.open()
+        await session.call_tool("note", {"tenant": "a", "number": 2})
+    owners = [(owner, arguments["number"]) for owner, arguments in site.calls()]
+    assert owners == [("old", 1), ("new", 2)]
+
+
+async def test_a_policy_with_two_credentials_for_one_server_is_refused_by_a_reload(
+    site: Site, tmp_path: Path
+) -> None:
+    """Which of them would decide? The old ones go on."""
+    (tmp_path / "old").write_text(site.issue("old"))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(credentials(tmp_path / "old"))
+    guard = Guard.from_policy(policy)
+    rule = f"{{servers: [crm], header: Authorization, file: {tmp_path / 'old'}}}"
+    two = f"version: 1\ninterceptors:\n  credentials:\n    - {{id: a, rules: [{rule}]}}\n    - {{id: b, rules: [{rule}]}}\n"
+    async with connected(guard, site.url) as session:
+        policy.write_text(two)
+        with pytest.raises(GuardBuildError, match="several"):
+            guard.reload()
+        await session.call_tool("note", {"tenant": "a", "number": 1})
+    assert [owner for owner, _ in site.calls()] == ["old"]
+
+
+async def test_a_name_has_one_origin(site: Site) -> None:
+    """Another address for the same name is a mistake that would send a token there, or send none."""
+    guard = Guard([Credentials(rules=[bearer(secret=Secret(site.issue("ana")))])])
+    auth = guard.http_auth(name="crm")
+    assert guard.http_auth(name="crm", url=site.url) is auth
+    assert guard.http_auth(name="crm", url=f"{site.url}/other") is auth
+    assert guard.http_auth(name="crm") is auth
+    with pytest.raises(ValueError, match="one origin"):
+        guard.http_auth(name="crm", url="https://crm.example/mcp")
+    used = guard.http_auth(name="used")
+    async with http.AsyncClient(auth=used, timeout=60) as client:
+        await client.post(site.url, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    with pytest.raises(ValueError, match="one origin"):
+        guard.http_auth(name="used", url="https://used.example/mcp")

@@ -4,20 +4,58 @@ Every pattern begins with something rare, and is looked for only where a cheap s
 """
 
 from collections.abc import Iterator, Mapping, Set
+from typing import Final
 
+from mcpguard.detectors.injection.glance import words_of
 from mcpguard.detectors.injection.phrases import (
     BEYOND_WORDS,
     CARRIES,
     MARKUP,
     PHRASES,
     REMOTE,
+    SOLICITING,
     SOLICITS,
     TAGS,
     UNSPACED,
+    Phrase,
 )
 from mcpguard.detectors.injection.signals import Signal
 
-__all__ = ["hidden_signals", "markup_signals", "phrase_signals", "tool_signals"]
+__all__ = ["NO_TOOLS", "ToolNames", "hidden_signals", "markup_signals", "phrase_signals", "tool_signals"]
+
+
+class ToolNames(dict[str, float]):
+    """Names of tools in lower case, with the weight that an order to use each has.
+
+    Args:
+        weights: The weights, by name.
+    """
+
+    __slots__ = ("by_word",)
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        super().__init__(weights)
+        self.by_word: dict[str, list[str]] = {}
+        """The names by their longest word: a text without that word has none of them."""
+        for name in weights:
+            self.by_word.setdefault(max(words_of(name), key=len, default=name), []).append(name)
+
+
+NO_TOOLS: Final = ToolNames({})
+"""Without tools that could be asked for."""
+
+
+def _bits() -> tuple[dict[str, int], tuple[tuple[int, Phrase], ...]]:
+    """A bit for each set of words that some phrase needs, by word; and the bits that each phrase needs."""
+    sets = list(dict.fromkeys(need for one in PHRASES for need in one.needs))
+    bits: dict[str, int] = {}
+    for at, need in enumerate(sets):
+        for word in need:
+            bits[word] = bits.get(word, 0) | 1 << at
+    return bits, tuple((sum(1 << sets.index(need) for need in one.needs), one) for one in PHRASES)
+
+
+_BITS, _NEEDS = _bits()
 
 
 def hidden_signals(text: str) -> Iterator[Signal]:
@@ -29,8 +67,8 @@ def hidden_signals(text: str) -> Iterator[Signal]:
 
 def markup_signals(text: str) -> Iterator[Signal]:
     """Forged roles, and links that carry data, in lower case."""
-    for name, weight, marks, pattern in MARKUP:
-        if any(map(text.__contains__, marks)):
+    for name, weight, heads, marks, pattern in MARKUP:
+        if any(map(text.__contains__, heads)) and any(map(text.__contains__, marks)):
             for match in pattern.finditer(text):
                 yield Signal(name, weight, match.start(), match.end())
     if "//" in text and ("](" in text or "]:" in text or "<img" in text):
@@ -41,8 +79,11 @@ def markup_signals(text: str) -> Iterator[Signal]:
 
 def phrase_signals(text: str, words: Set[str]) -> Iterator[Signal]:
     """Phrases that name the model, give it an order, or bid it be silent; `words` are all there are."""
-    for name, weight, triggers, pattern in PHRASES:
-        if not triggers.isdisjoint(words):
+    present = 0
+    for word in _BITS.keys() & words:
+        present |= _BITS[word]
+    for needed, (name, weight, _, marks, pattern) in _NEEDS:
+        if present & needed == needed and (not marks or any(map(text.__contains__, marks))):
             for match in pattern.finditer(text):
                 yield Signal(name, weight, match.start(), match.end())
     if not text.isascii() and UNSPACED.search(text) is not None:
@@ -51,9 +92,11 @@ def phrase_signals(text: str, words: Set[str]) -> Iterator[Signal]:
                 yield Signal(name, weight, match.start(), match.end())
 
 
-def tool_signals(text: str, tools: Mapping[str, float]) -> Iterator[Signal]:
-    """Orders to use one of these tools; names in lower case, with the weight of each."""
-    if tools:
+def tool_signals(text: str, words: Set[str], tools: ToolNames) -> Iterator[Signal]:
+    """Orders to use one of these tools; `words` are all there are."""
+    if not tools or SOLICITING.isdisjoint(words):
+        return
+    if any(name in text for word in tools.by_word.keys() & words for name in tools.by_word[word]):
         for match in SOLICITS.finditer(text):
             weight = tools.get(match[1].rstrip("."))
             if weight is not None:

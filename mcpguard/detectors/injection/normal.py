@@ -15,25 +15,31 @@ from html import unescape
 from typing import Final
 
 from mcpguard.detectors.confusables import LOOKALIKES
+from mcpguard.detectors.injection.glance import base64_runs
 
-__all__ = ["View", "decoded", "folded", "joined", "looks_mixed", "unleeted", "unmixed"]
+__all__ = [
+    "View",
+    "decoded",
+    "folded",
+    "joined",
+    "looks_mixed",
+    "unleeted",
+    "unmixed",
+]
 
 MAX_DECODED: Final = 200_000
 """Characters of base64 that are decoded of one text."""
 
-MIN_BASE64: Final = 24
-"""Characters of base64 that are worth decoding: eighteen letters."""
-
 _ESCAPED: Final = re.compile(
     r"&(?:#[0-9]{1,7}|#x[0-9a-fA-F]{1,6}|lt|gt|amp|quot|apos|nbsp);"
-    r"|(?:%[0-9a-fA-F]{2})+"
+    r"|%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2})*"
     r"|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\[nrt\"]"
 )
-_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{24,4096}={0,2}(?![A-Za-z0-9+/=_-])")
 _SPACED: Final = re.compile(r"(?<!\w)(?:\w[ .\-_*]){5,200}\w(?!\w)")
 """Letters set apart: `i g n o r e`."""
 
 _LEET: Final = str.maketrans("013457@$", "oieastas")
+_HEX: Final = "0123456789abcdef-"
 _HOMOGLYPHS: Final = str.maketrans(dict(LOOKALIKES))
 _MIXED: Final = re.compile("[a-z][{0}]|[{0}][a-z]".format("".join(map(re.escape, LOOKALIKES))))
 _SIMPLE: Final = {"n": "\n", "r": "\n", "t": " ", '"': '"'}
@@ -116,12 +122,10 @@ def looks_mixed(text: str) -> bool:
 
 def decoded(text: str) -> Iterator[View]:
     """What stands in base64, if it is text."""
-    if max(map(len, text.split()), default=0) < MIN_BASE64:
-        return
     left = MAX_DECODED
-    for match in _BASE64.finditer(text):
-        run = match.group()
-        if run.isalpha() and (run.islower() or run.isupper()):
+    for start, end in base64_runs(text):
+        run = text[start:end]
+        if not run.strip(_HEX) or (run.isalpha() and (run.islower() or run.isupper())):
             continue
         left -= len(run)
         if left < 0:
@@ -132,7 +136,7 @@ def decoded(text: str) -> Iterator[View]:
         except (binascii.Error, ValueError):
             continue
         if read.isprintable() or "\n" in read:
-            yield _assembled([(_lower(read), match.start(), match.end())])
+            yield _assembled([(_lower(read), start, end)])
 
 
 class _Fold(dict[int, str]):

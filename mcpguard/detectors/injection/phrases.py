@@ -4,98 +4,181 @@ Every quantifier is bounded, and nothing is looked for before a cheap search has
 """
 
 import re
-from typing import Final
+from itertools import product
+from typing import Final, NamedTuple
 
-__all__ = ["BEYOND_WORDS", "CARRIES", "MARKUP", "PHRASES", "REMOTE", "SOLICITS", "TAGS", "UNSPACED"]
+__all__ = [
+    "BEYOND_WORDS",
+    "CARRIES",
+    "MARKUP",
+    "PHRASES",
+    "REMOTE",
+    "SOLICITING",
+    "SOLICITS",
+    "TAGS",
+    "UNSPACED",
+    "Phrase",
+]  # fmt: skip
 
-MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], re.Pattern[str]], ...]] = (
-    ("chat_tokens", 0.8, ("<", "["),
+
+class Phrase(NamedTuple):
+    """A phrase that speaks of an injected instruction.
+
+    Args:
+        name: The signal's name.
+        weight: The signal's weight.
+        needs: Sets of words. Every match has one of each.
+        marks: Every match has one of these in it. Empty: nothing is as common to all.
+        pattern: The phrase.
+    """
+
+    name: str
+    weight: float
+    needs: tuple[frozenset[str], ...]
+    marks: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+def phrase(name: str, weight: float, needs: list[str], pattern: str, *marks: str) -> Phrase:
+    """A phrase, its needs written as words apart; a mark `a|b ~ c|d` is each of both, side by side."""
+    sides = [[side.split("|") for side in mark.split(" ~ ")] for mark in marks]
+    made = (" ".join(parts) for mark in sides for parts in product(*mark))
+    return Phrase(
+        name, weight, tuple(frozenset(words.split()) for words in needs), tuple(made), re.compile(pattern)
+    )
+
+
+_ROLES: Final = (
+    "system", "assistant", "human", "instruction", "important", "information", "admin", "tool_", "function_", "user_",
+)  # fmt: skip
+
+MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], tuple[str, ...], re.Pattern[str]], ...]] = (
+    ("chat_tokens", 0.8, ("<", "["), ("<|", "inst]", "sys>>", "_of_turn>"),
      re.compile(r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id|end_header_id)[^>\n]{0,30}"
                 r"|\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>")),
     ("forged_role", 0.7, ("<", "["),
+     tuple(f"<{lead}{role}" for role in _ROLES for lead in ("", "/"))
+     + tuple(f"[{lead}{role}" for role in ("system", "assistant", "admin", "developer") for lead in ("", "/")),
      re.compile(r"<(/?)(?:system|assistant|human|system[_-]?(?:prompt|message|instruction|override)|instructions?|important|"
                 r"information|admin|tool_(?:result|response|call)s?|function_(?:results?|calls?)|user_(?:query|message))(?:\s[^<>\n]{0,80})?>"
                 r"(?=[^<>]{0,400}?\b(?:you|your|must|please|do not|don't|never|ignore|before|du|sie|vous|usted|tu)\b)"
                 r"|\[/?(?:system|assistant|admin(?:istrator)?|developer)(?: (?:message|prompt|override|instruction|note|notice|alert)s?)?\]")),
-    ("forged_role", 0.3, ("<",), re.compile(r"</?(?:system|assistant|human|instructions?|important|information)>")),
+    ("forged_role", 0.3, ("<",), tuple(f"<{lead}{role}" for role in _ROLES for lead in ("", "/")),
+     re.compile(r"</?(?:system|assistant|human|instructions?|important|information)>")),
     ("forged_role", 0.5, ("##", "==", "--", "system", "admin"),
+     tuple(f"{who} {what}" for who in ("system", "new", "updated", "admin")
+           for what in ("instruction", "prompt", "override", "message", "note")),
      re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:system|new|updated|admin) (?:instructions?|prompt|override|message|note)\b"
                 r"|\bsystem (?:override|prompt override|instruction override)\b")),
-    ("forged_role", 0.3, ("##", "==", "--", "system", "assistant", "human"),
-     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:instructions?|prompt|override|system)\b[^\n]{0,20}"
-                r"|(?:^|\n)[ \t]*(?:system|assistant|human)(?: (?:message|prompt|note|override))?:[ \t]*\S")),
+    ("forged_role", 0.3, ("##", "===", "---"), ("instruction", "prompt", "override", "system"),
+     re.compile(r"(?:^|\n)[ \t]*(?:#{2,}|={3,}|-{3,})[ \t]*(?:instructions?|prompt|override|system)\b[^\n]{0,20}")),
+    ("forged_role", 0.3, ("system", "assistant", "human"),
+     tuple(f"{what}:" for what in ("system", "assistant", "human", "message", "prompt", "note", "override")),
+     re.compile(r"(?:^|\n)[ \t]*(?:system|assistant|human)(?: (?:message|prompt|note|override))?:[ \t]*\S")),
 )  # fmt: skip
-"""Name, weight, what a cheap search finds, pattern."""
+"""Name, weight, what a cheap search finds, of which one and one is in every match, pattern."""
 
-PHRASES: Final[tuple[tuple[str, float, frozenset[str], re.Pattern[str]], ...]] = (
-    ("new_identity", 0.6, frozenset("now act role behave pretend serve roleplay persona identity play jetzt nun ab partir desormais ora agiere agierst mochte will wunsche quiero veux voglio quero теперь этого".split()),
-     re.compile(r"\byou(?:'re| are) now (?:a|an|the|in|going|my|called|named|[a-z]+bot|dan|[a-z]+,)\b"
-                r"|\bnow,? you are (?!(?:ready|able|done|set|in|on|at|good|finished|free|connected|logged|all|asked|using|left|here|"
-                r"prompted|not|also|to|allowed|back|inside|running|looking|seeing|working|presented|given|required|one|up)\b)\w+"
-                r"|\b(?:jetzt|nun) bist du\b|\b(?:mochte|will|wunsche)(?: ich)?,? dass (?:sie|du)\b[^.!?\n]{0,80}\b(?:fungier|agier|verhalt)\w*"
-                r"|\bquiero que (?:actues|seas|te comportes)\b|\bje veux que (?:tu|vous) (?:agiss|sois|soyez|fass|jou)\w*"
-                r"|\bvoglio che tu (?:agisca|sia|ti comporti|faccia)\b|\bquero que voce (?:aja|atue|seja)\b"
-                r"|\bтеперь ты\b|\bс этого момента ты\b|\bты теперь\b"
-                r"|\byou will now (?:act|become|respond|behave|play|pretend|be (?:an?|the|my))"
-                r"|\bfrom now on,? (?:you (?:must|should|are|only|always|never|answer|respond|act|will (?:act|respond|answer|only|always|never|be|speak|reply|behave))|only|always|never|respond|answer|act|speak|reply|ignore|do not)\b"
-                r"|\b(?:want|need|would like|like) you to (?:behave|pretend|roleplay|(?:act|function|serve) as (?:an?|if|the)\b)"
-                r"|\b(?:take on|assume|play|adopt) the (?:role|persona|identity) of\b"
-                r"|\bdu bist (?:jetzt|nun)\b|\bab (?:jetzt|sofort) (?:bist|antworte|sollst|wirst|agierst)\b"
-                r"|\ba partir de (?:ahora|agora),? \w+|\bdesormais,? (?:tu|vous)\b|\bda ora in poi\b|\bagiere als\b")),
-    ("to_model", 0.6, frozenset("ai assistant llm llms model agent agents chatbot gpt automated bot".split()),
-     re.compile(r"\bif you(?:'re| are) (?:an? |the )?(?:ai|a\.i\.|artificial|llm|large language|language model|assistant|agent|"
-                r"chatbot|bot|automated)\b"
-                r"|\b(?:dear|attention|hey|hello|hi|note (?:to|for)|message (?:to|for)|instructions? (?:to|for)|"
-                r"notice (?:to|for)|important for|to|for) (?:the |all |any |every )?(?:ai|llm|language model|"
-                r"ai assistant|ai agent|chatbot|ai model|ai system)s?(?: (?:assistant|agent|model|system|reader)s?)?\s?[:,]"
-                r"|\b(?:ai|llm)(?: (?:assistant|agent|model)s?)? (?:reading|processing|parsing|summari[sz]ing|analy[sz]ing|that reads)")),
-    ("directive", 0.55, frozenset("answer respond reply just only simply instead task job instruction instructions goal objective purpose mission role order orders directive directives".split()),
-     re.compile(r"\byour (?:new|real|actual|true|only|next|updated|main|primary) (?:task|job|instruction|goal|objective|"
-                r"purpose|mission|role|order|directive)s?\b"
-                r"|\b(?:new|additional|updated|revised|further|extra|special) (?:system )?(?:instruction|directive|order)s?\s?(?::|-|from)"
-                r"|\binstead,? (?:you (?:must|should|will|need)|please|do|say|write|tell|output|print|respond|send|reply|answer|act)\b"
-                r"|\bdo not (?:answer|respond to|reply to) (?:this|the|that|my) (?:question|query|user|request)\b"
-                r"|\b(?:just|only|simply) (?:output|print|say|respond with|reply with|answer with)\b:? ?[\"'\u201c\u2018]")),
-    ("no_limits", 0.55, frozenset("developer jailbroken jail anything bound free without".split()),
-     re.compile(r"\bdeveloper mode\b[^.\n]{0,40}\b(?:enabled|on|activated)|\bjail ?broken\b|\bdo anything now\b"
-                r"|\b(?:no longer|not) bound by\b|\bfree from (?:all|any|the|your) (?:restriction|rule|limit|constraint|filter)s?"
-                r"|\bwithout any (?:restriction|filter|limit|censorship|moral|ethical)\w*\b")),
-    ("concealment", 0.55, frozenset("keep hide without ask wait mention".split()),
-     re.compile(r"\b(?:keep|hide) (?:this|it|that) (?:a )?(?:secret|hidden|confidential)?\s?from (?:the |your )?"
-                r"(?:user|human|person|operator|customer|owner)"
-                r"|\bwithout (?:the |your )?(?:user|human|person|operator|owner)(?:'s)? (?:knowledge|knowing|noticing|consent|approval|being)"
-                r"|\b(?:do not|don't|never|no need to) (?:ask|wait) for (?:the |any |user )*(?:user|confirmation|permission|approval|consent)"
-                r"|\b(?:do not|don't|never) mention (?:this|that you|these|the instruction)")),
-    ("reveal", 0.6, frozenset("prompt prompts instructions rules guidelines text texts above beginning start top told".split()),
-     re.compile(r"\bwhat were you told\b|\bwhat (?:is|was|stands?) (?:written |said |stated )?(?:above|(?:at )?the (?:beginning|start|top) of (?:this|the|your) (?:prompt|conversation|chat))\b"
-                r"|\b(?:show|print|list|output|display|zeig|vorzeigen|anzeigen|nenn|gib|vorzeig)\w*\b[^.!?\n]{0,40}\b(?:all|alle|samtlich)\w* prompt"
-                r"|\b(?:reveal|print|show|repeat|output|display|leak|recite|disclose|spell|list|return|write out|tell)\b[^.!?\n]{0,40}"
-                r"(?:\byour (?:\w+ ){0,3}(?:prompts?|instructions|rules|guidelines)\b|\b(?:complete|full|entire|exact|original|initial|"
-                r"hidden|whole) (?:system )?(?:prompts?|prompt texts?|instructions)\b|\b(?:all|the) (?:text|prompt)s? above\b)")),
-    ("override", 0.6, frozenset(["aside", "attention", "heed", "void", "obsolete", "canceled", "cancelled", "revoked", "invalid", "longer", "superseded", "replaced", "overridden", "alma"]),
-     re.compile(r"\b(?:set|put|cast|leave) aside\b[^.!?\n]{0,50}\b(?:rule|instruction|guid|order|direction|prompt)"
-                r"|\bpay no (?:attention|heed|mind) to\b[^.!?\n]{0,40}\b(?:rule|instruction|guid|order|direction|prompt|above|earlier|previous)"
-                r"|\b(?:previous|prior|earlier|above|your|initial)\b[^.!?\n]{0,20}\b(?:instructions?|directions|directives|guidelines|orders|guidance|prompts?)\b[^.!?\n]{0,30}"
-                r"\b(?:void|obsolete|cancell?ed|revoked|invalid|no longer|superseded|replaced|overridden)\b"
-                r"|\binstructions\b[^.!?\n]{0,30}\b(?:above|you rec\w+|earlier)\b[^.!?\n]{0,20}\b(?:void|obsolete|cancell?ed|revoked|invalid|no longer|superseded|replaced)\b"
-                r"|\btalimat\w*\b[^.!?\n]{0,30}\bdikkate alma")),
-    ("concealment", 0.55, frozenset(["let", "never", "finds", "not", "doesn't", "without", "nulla", "nothing"]),
-     re.compile(r"\b(?:do not|don't|never) let (?:the |your )?(?:user|human|operator)s? (?:know|see|notice|find out|suspect|learn)"
-                r"|\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))"
-                r"|\bsay nothing\b[^.!?\n]{0,30}\b(?:user|human|operator)")),
-    ("to_model", 0.55, frozenset(["assistant", "ai", "llm", "agent", "chatbot", "claude", "chatgpt", "gpt"]),
-     re.compile(r"(?:^|[\n.!?]) *(?:ai |dear |hey |hello )?(?:assistant|ai|ai agent|chatbot|llm|claude|chatgpt|gpt), (?:please|you|kindly|now|run|execute|ignore|"
-                r"send|call|use|open|read|write|delete|forward|follow|tell|make|do)\b"
-                r"|\b(?:ai|assistant|llm|language model) (?:must|should|shall|has to|needs to) (?:now |always |first |also )?(?:include|send|call|reveal|execute|run|"
-                r"follow|ignore|forward|open|output|obey|comply|disclose|transfer|delete)\b")),
-    ("directive", 0.5, frozenset(["before"]),
-     re.compile(r"\bbefore (?:answering|responding|replying|proceeding|continuing|doing anything|you (?:answer|respond|reply|continue|proceed|can (?:solve|answer|help|complete)))\b"
-                r"[^.!?\n]{0,60}\b(?:first|you must|please|fetch|call|open|send|visit|click)\b")),
-    ("answer", 0.55, frozenset("response answer reply output responses answers replies".split()),
-     re.compile(r"(?:^|[.!?\n|])[ \t]*in your (?:\w+ )?(?:response|answer|reply|output|summary)s?,? (?:\w+ly )?[a-z]{3,}")),
-    ("read_secrets", 0.5, frozenset("ssh rsa mcp passwd shadow aws env".split()),
-     re.compile(r"\b(?:read|open|cat|include|pass|attach|get|fetch|load|access|copy|send|upload)\b[^\n:{}]{0,60}"
-                r"(?:~/\.\w+|\bid_rsa\b|\.ssh\b|\bmcp\.json\b|/etc/(?:passwd|shadow)|\.aws/credentials|(?<!\w)\.env\b)")),
+PHRASES: Final = (
+    phrase("new_identity", 0.6, ["now", "you"],
+           r"\byou(?:'re| are) now (?:a|an|the|in|going|my|called|named|[a-z]+bot|dan|[a-z]+,)\b"
+           r"|\bnow,? you are (?!(?:ready|able|done|set|in|on|at|good|finished|free|connected|logged|all|asked|using|left|here|"
+           r"prompted|not|also|to|allowed|back|inside|running|looking|seeing|working|presented|given|required|one|up)\b)\w+", "are now", "'re now", "now|now, ~ you are"),
+    phrase("new_identity", 0.6, ["jetzt nun", "bist", "du"], r"\b(?:jetzt|nun) bist du\b", "bist du"),
+    phrase("new_identity", 0.6, ["mochte will wunsche", "dass"],
+           r"\b(?:mochte|will|wunsche)(?: ich)?,? dass (?:sie|du)\b[^.!?\n]{0,80}\b(?:fungier|agier|verhalt)\w*", "dass sie", "dass du"),
+    phrase("new_identity", 0.6, ["quiero veux voglio quero", "que che"],
+           r"\bquiero que (?:actues|seas|te comportes)\b|\bje veux que (?:tu|vous) (?:agiss|sois|soyez|fass|jou)\w*"
+           r"|\bvoglio che tu (?:agisca|sia|ti comporti|faccia)\b|\bquero que voce (?:aja|atue|seja)\b", "quiero que", "veux que", "voglio che", "quero que"),
+    phrase("new_identity", 0.6, ["теперь этого", "ты"], r"\bтеперь ты\b|\bс этого момента ты\b|\bты теперь\b"),
+    phrase("new_identity", 0.6, ["now", "will"],
+           r"\byou will now (?:act|become|respond|behave|play|pretend|be (?:an?|the|my))", "you will now"),
+    phrase("new_identity", 0.6, ["now", "from", "on"],
+           r"\bfrom now on,? (?:you (?:must|should|are|only|always|never|answer|respond|act|will (?:act|respond|answer|only|always|never|be|speak|reply|behave))|only|always|never|respond|answer|act|speak|reply|ignore|do not)\b", "from now on"),
+    phrase("new_identity", 0.6, ["want need like", "you", "behave pretend roleplay act function serve"],
+           r"\b(?:want|need|would like|like) you to (?:behave|pretend|roleplay|(?:act|function|serve) as (?:an?|if|the)\b)", " you to "),
+    phrase("new_identity", 0.6, ["take assume play adopt", "role persona identity"],
+           r"\b(?:take on|assume|play|adopt) the (?:role|persona|identity) of\b", "take on|assume|play|adopt ~ the"),
+    phrase("new_identity", 0.6, ["jetzt nun sofort", "bist antworte sollst wirst agierst"],
+           r"\bdu bist (?:jetzt|nun)\b|\bab (?:jetzt|sofort) (?:bist|antworte|sollst|wirst|agierst)\b", "du bist", "ab jetzt", "ab sofort"),
+    phrase("new_identity", 0.6, ["partir desormais ora agiere"],
+           r"\ba partir de (?:ahora|agora),? \w+|\bdesormais,? (?:tu|vous)\b|\bda ora in poi\b|\bagiere als\b"),
+    phrase("to_model", 0.6, ["if", "you", "ai i artificial llm language assistant agent chatbot bot automated"],
+           r"\bif you(?:'re| are) (?:an? |the )?(?:ai|a\.i\.|artificial|llm|large language|language model|assistant|agent|"
+           r"chatbot|bot|automated)\b", "if you"),
+    phrase("to_model", 0.6, ["ai ais llm llms language chatbot chatbots"],
+           r"\b(?:dear|attention|hey|hello|hi|note (?:to|for)|message (?:to|for)|instructions? (?:to|for)|"
+           r"notice (?:to|for)|important for|to|for) (?:the |all |any |every )?(?:ai|llm|language model|"
+           r"ai assistant|ai agent|chatbot|ai model|ai system)s?(?: (?:assistant|agent|model|system|reader)s?)?\s?[:,]"
+           r"|\b(?:ai|llm)(?: (?:assistant|agent|model)s?)? (?:reading|processing|parsing|summari[sz]ing|analy[sz]ing|that reads)"),
+    phrase("directive", 0.55, ["your", "new real actual true only next updated main primary",
+                               "task job instruction goal objective purpose mission role order directive "
+                               "tasks jobs instructions goals objectives purposes missions roles orders directives"],
+           r"\byour (?:new|real|actual|true|only|next|updated|main|primary) (?:task|job|instruction|goal|objective|"
+           r"purpose|mission|role|order|directive)s?\b", "your ~ new|real|actual|true|only|next|updated|main|primary"),
+    phrase("directive", 0.55, ["new additional updated revised further extra special",
+                               "instruction instructions directive directives order orders"],
+           r"\b(?:new|additional|updated|revised|further|extra|special) (?:system )?(?:instruction|directive|order)s?\s?(?::|-|from)", "new|additional|updated|revised|further|extra|special ~ system|instruction|directive|order"),
+    phrase("directive", 0.55, ["instead"],
+           r"\binstead,? (?:you (?:must|should|will|need)|please|do|say|write|tell|output|print|respond|send|reply|answer|act)\b"),
+    phrase("directive", 0.55, ["not", "answer respond reply", "question query user request"],
+           r"\bdo not (?:answer|respond to|reply to) (?:this|the|that|my) (?:question|query|user|request)\b", "do not answer", "do not respond to", "do not reply to"),
+    phrase("directive", 0.55, ["just only simply", "output print say respond reply answer"],
+           r"\b(?:just|only|simply) (?:output|print|say|respond with|reply with|answer with)\b:? ?[\"'\u201c\u2018]", "just|only|simply ~ output|print|say|respond|reply|answer"),
+    phrase("no_limits", 0.55, ["developer jailbroken jail anything bound free without"],
+           r"\bdeveloper mode\b[^.\n]{0,40}\b(?:enabled|on|activated)|\bjail ?broken\b|\bdo anything now\b"
+           r"|\b(?:no longer|not) bound by\b|\bfree from (?:all|any|the|your) (?:restriction|rule|limit|constraint|filter)s?"
+           r"|\bwithout any (?:restriction|filter|limit|censorship|moral|ethical)\w*\b", "developer mode", "jail", "do anything now", "bound by", "free from", "without any"),
+    phrase("concealment", 0.55, ["keep hide", "from"],
+           r"\b(?:keep|hide) (?:this|it|that) (?:a )?(?:secret|hidden|confidential)?\s?from (?:the |your )?"
+           r"(?:user|human|person|operator|customer|owner)", "keep|hide ~ this|it|that"),
+    phrase("concealment", 0.55, ["without", "user human person operator owner"],
+           r"\bwithout (?:the |your )?(?:user|human|person|operator|owner)(?:'s)? (?:knowledge|knowing|noticing|consent|approval|being)", "without ~ the|your|user|human|person|operator|owner"),
+    phrase("concealment", 0.55, ["ask wait", "for"],
+           r"\b(?:do not|don't|never|no need to) (?:ask|wait) for (?:the |any |user )*(?:user|confirmation|permission|approval|consent)", "ask|wait ~ for"),
+    phrase("concealment", 0.55, ["mention"],
+           r"\b(?:do not|don't|never) mention (?:this|that you|these|the instruction)", "mention ~ this|that you|these|the instruction"),
+    phrase("reveal", 0.6, ["what", "told above beginning start top"],
+           r"\bwhat were you told\b|\bwhat (?:is|was|stands?) (?:written |said |stated )?(?:above|(?:at )?the (?:beginning|start|top) of (?:this|the|your) (?:prompt|conversation|chat))\b", "what ~ were you told|is|was|stand"),
+    phrase("reveal", 0.6, ["prompt prompts"],
+           r"\b(?:show|print|list|output|display|zeig|vorzeigen|anzeigen|nenn|gib|vorzeig)\w*\b[^.!?\n]{0,40}\b(?:all|alle|samtlich)\w* prompt"),
+    phrase("reveal", 0.6, ["reveal print show repeat output display leak recite disclose spell list return write tell",
+                           "prompt prompts instructions rules guidelines above"],
+           r"\b(?:reveal|print|show|repeat|output|display|leak|recite|disclose|spell|list|return|write out|tell)\b[^.!?\n]{0,40}"
+           r"(?:\byour (?:\w+ ){0,3}(?:prompts?|instructions|rules|guidelines)\b|\b(?:complete|full|entire|exact|original|initial|"
+           r"hidden|whole) (?:system )?(?:prompts?|prompt texts?|instructions)\b|\b(?:all|the) (?:text|prompt)s? above\b)"),
+    phrase("override", 0.6, ["aside", "set put cast leave"],
+           r"\b(?:set|put|cast|leave) aside\b[^.!?\n]{0,50}\b(?:rule|instruction|guid|order|direction|prompt)", "aside"),
+    phrase("override", 0.6, ["pay", "attention heed mind"],
+           r"\bpay no (?:attention|heed|mind) to\b[^.!?\n]{0,40}\b(?:rule|instruction|guid|order|direction|prompt|above|earlier|previous)", "pay no ~ attention|heed|mind"),
+    phrase("override", 0.6, ["void obsolete canceled cancelled revoked invalid longer superseded replaced overridden",
+                             "instruction instructions directions directives guidelines orders guidance prompt prompts"],
+           r"\b(?:previous|prior|earlier|above|your|initial)\b[^.!?\n]{0,20}\b(?:instructions?|directions|directives|guidelines|orders|guidance|prompts?)\b[^.!?\n]{0,30}"
+           r"\b(?:void|obsolete|cancell?ed|revoked|invalid|no longer|superseded|replaced|overridden)\b"
+           r"|\binstructions\b[^.!?\n]{0,30}\b(?:above|you rec\w+|earlier)\b[^.!?\n]{0,20}\b(?:void|obsolete|cancell?ed|revoked|invalid|no longer|superseded|replaced)\b"),
+    phrase("override", 0.6, ["alma"], r"\btalimat\w*\b[^.!?\n]{0,30}\bdikkate alma"),
+    phrase("concealment", 0.55, ["let", "user users human humans operator operators"],
+           r"\b(?:do not|don't|never) let (?:the |your )?(?:user|human|operator)s? (?:know|see|notice|find out|suspect|learn)", "let ~ the|your|user|human|operator"),
+    phrase("concealment", 0.55, ["user users human humans operator operators", "never not t"],
+           r"\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))", "user|human|operator|users|humans|operators ~ must|should|does|do|will|may|can|is|never|not|n't|doesn't"),
+    phrase("concealment", 0.55, ["say", "nothing"], r"\bsay nothing\b[^.!?\n]{0,30}\b(?:user|human|operator)", "say nothing"),
+    phrase("to_model", 0.55, ["assistant ai agent chatbot llm claude chatgpt gpt",
+                              "please you kindly now run execute ignore send call use open read write delete forward follow "
+                              "tell make do"],
+           r"(?:^|[\n.!?]) *(?:ai |dear |hey |hello )?(?:assistant|ai|ai agent|chatbot|llm|claude|chatgpt|gpt), (?:please|you|kindly|now|run|execute|ignore|"
+           r"send|call|use|open|read|write|delete|forward|follow|tell|make|do)\b", "assistant,|ai,|agent,|chatbot,|llm,|claude,|gpt,"),
+    phrase("to_model", 0.55, ["ai assistant llm language", "must should shall has needs"],
+           r"\b(?:ai|assistant|llm|language model) (?:must|should|shall|has to|needs to) (?:now |always |first |also )?(?:include|send|call|reveal|execute|run|"
+           r"follow|ignore|forward|open|output|obey|comply|disclose|transfer|delete)\b", "ai|assistant|llm|model ~ must|should|shall|has to|needs to"),
+    phrase("directive", 0.5, ["before", "answering responding replying proceeding continuing doing you",
+                              "first must please fetch call open send visit click"],
+           r"\bbefore (?:answering|responding|replying|proceeding|continuing|doing anything|you (?:answer|respond|reply|continue|proceed|can (?:solve|answer|help|complete)))\b"
+           r"[^.!?\n]{0,60}\b(?:first|you must|please|fetch|call|open|send|visit|click)\b", "before ~ answering|responding|replying|proceeding|continuing|doing anything|you"),
+    phrase("answer", 0.55, ["in", "your", "response answer reply output responses answers replies"],
+           r"(?:^|[.!?\n|])[ \t]*in your (?:\w+ )?(?:response|answer|reply|output|summary)s?,? (?:\w+ly )?[a-z]{3,}", "in your"),
+    phrase("read_secrets", 0.5, ["ssh rsa mcp passwd shadow aws env",
+                                 "read open cat include pass attach get fetch load access copy send upload"],
+           r"\b(?:read|open|cat|include|pass|attach|get|fetch|load|access|copy|send|upload)\b[^\n:{}]{0,60}"
+           r"(?:~/\.\w+|\bid_rsa\b|\.ssh\b|\bmcp\.json\b|/etc/(?:passwd|shadow)|\.aws/credentials|(?<!\w)\.env\b)"),
 )  # fmt: skip
 
 BEYOND_WORDS: Final[tuple[tuple[str, float, re.Pattern[str]], ...]] = (
@@ -126,6 +209,7 @@ CARRIES: Final = re.compile(
     r"|[?&][\w-]{1,20}=[a-z0-9+/_%-]{64,}={0,2}"
 )
 
+SOLICITING: Final = frozenset("call use invoke run execute trigger using calling with via through".split())
 SOLICITS: Final = re.compile(
     r"\b(?:call|use|invoke|run|execute|trigger|using|calling|with|via|through)\b(?: (?:the|this|your|our|a|tool|function|named|called)){0,3}"
     r" [`'\"]?([a-z][\w.-]{2,63})"

@@ -4,13 +4,15 @@ What is done about it is decided elsewhere: a high score is a reason to be caref
 no proof of anything.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
+from mcpguard.detectors.injection.glance import looks_apart, words_of, words_unleeted
 from mcpguard.detectors.injection.lexicon import lexicon
 from mcpguard.detectors.injection.markup import (
+    NO_TOOLS,
+    ToolNames,
     hidden_signals,
     markup_signals,
     phrase_signals,
@@ -41,10 +43,9 @@ OVERLAP: Final = 256
 MIN_APART: Final = 6
 """Different letters that stand alone where a word is written with its letters apart."""
 
-_BLANK: Final = str.maketrans(dict.fromkeys('0123456789_!"#$%&()*+,-./:;<=>?@[\\]^`{|}~\u3002\uff0c', " "))
 _LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz")
-_LEETS: Final = "013457@$"
-_LEETED: Final = re.compile(r"[013457@$][a-z]{2}|[a-z][013457@$][a-z]")
+_APOSTROPHES: Final = ("don't", "can't", "do'nt")
+"""Words of the lexicon that are two where words end at apostrophes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +67,18 @@ CLEAN: Final = Finding(0.0)
 """Nothing was found."""
 
 
-_NO_TOOLS: Final[Mapping[str, float]] = {}
-
-
-def scan(text: str, tools: Mapping[str, float] = _NO_TOOLS) -> Finding:
+def scan(text: str, tools: Mapping[str, float] = NO_TOOLS) -> Finding:
     """Look for injected instructions.
 
     Args:
         text: The text.
         tools: Names, in lower case, that an instruction to call something would use; the weight of each.
+            `ToolNames`, if the same ones are given again.
     """
+    names = tools if isinstance(tools, ToolNames) else ToolNames(tools)
     found: dict[str, Signal] = {}
     spans: list[tuple[int, int]] = []
-    for signal in _signals(text, tools):
+    for signal in _signals(text, names):
         known = found.get(signal.name)
         if known is None or signal.weight > known.weight:
             found[signal.name] = signal
@@ -93,7 +93,7 @@ def scan(text: str, tools: Mapping[str, float] = _NO_TOOLS) -> Finding:
     return Finding(1.0 - missed, tuple(signal.name for signal in ranked), tuple(_merged(spans)))
 
 
-def _signals(text: str, tools: Mapping[str, float]) -> Iterator[Signal]:
+def _signals(text: str, tools: ToolNames) -> Iterator[Signal]:
     yield from hidden_signals(text)
     plain = folded(text)
     yield from _of(plain, tools)
@@ -103,36 +103,44 @@ def _signals(text: str, tools: Mapping[str, float]) -> Iterator[Signal]:
         yield from _of(view, tools)
 
 
-def _of(view: View, tools: Mapping[str, float]) -> Iterator[Signal]:
+def _of(view: View, tools: ToolNames) -> Iterator[Signal]:
     """The signals of a view and of what its words hide, in places of the original."""
     text = view.text
     yield from _placed(view, 0, markup_signals(text))
     for start in range(0, max(1, len(text)), CHUNK):
         chunk = text[start : start + CHUNK + OVERLAP]
-        words = set(chunk.translate(_BLANK).split())
-        if "'" in chunk:
-            words |= {word.rpartition("'")[2] for word in words if "'" in word}
+        words = _words(chunk)
         yield from _placed(view, start, _of_words(chunk, words, tools))
-        if len(_LETTERS & words) >= MIN_APART:
-            yield from _disguised(view, start, joined(View(chunk)), words, tools)
-        if any(map(chunk.__contains__, _LEETS)) and _LEETED.search(chunk) is not None:
-            yield from _disguised(view, start, unleeted(View(chunk)), words, tools)
+        if len(_LETTERS & words) >= MIN_APART and looks_apart(chunk):
+            other = joined(View(chunk))
+            if _has_more(words_of(other.text), words):
+                yield from _disguised(view, start, other, tools)
+        if _has_more(words_unleeted(chunk), words):
+            yield from _disguised(view, start, unleeted(View(chunk)), tools)
 
 
-def _of_words(chunk: str, words: Set[str], tools: Mapping[str, float]) -> Iterator[Signal]:
+def _words(chunk: str) -> set[str]:
+    words = words_of(chunk)
+    if "'" in chunk:
+        words.update(word for word in _APOSTROPHES if word in chunk)
+    return words
+
+
+def _of_words(chunk: str, words: Set[str], tools: ToolNames) -> Iterator[Signal]:
     yield from phrase_signals(chunk, words)
-    yield from tool_signals(chunk, tools)
+    yield from tool_signals(chunk, words, tools)
     yield from word_signals(chunk, words)
 
 
-def _disguised(
-    view: View, offset: int, other: View, words: Set[str], tools: Mapping[str, float]
-) -> Iterator[Signal]:
-    """The signals of another reading of a chunk, if it has words that stand in none of the plain ones."""
-    read = set(other.text.translate(_BLANK).split())
-    if not (read - words) & lexicon().keys():
-        return
-    for signal in _of_words(other.text, read, tools):
+def _has_more(read: Set[str], words: Set[str]) -> bool:
+    """Whether another reading has words of the lexicon that stand in none of the plain ones."""
+    more = (read - words) & lexicon().keys()
+    return any(len(word) > 2 for word in more)
+
+
+def _disguised(view: View, offset: int, other: View, tools: ToolNames) -> Iterator[Signal]:
+    """The signals of another reading of a chunk."""
+    for signal in _of_words(other.text, _words(other.text), tools):
         start, end = other.span(signal.start, signal.end)
         yield from _placed(view, offset, iter([Signal(signal.name, signal.weight, start, end)]))
 

@@ -5,8 +5,11 @@ cost is linear in the number of words, whatever they are.
 """
 
 import re
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import chain
+from operator import or_
 from typing import Final
 
 from mcpguard.detectors.injection.lexicon import Kind, lexicon
@@ -58,8 +61,17 @@ class _Rule:
     near: int = 100
     apart: int = 1
 
+    mask: int = field(init=False)
+    """The kinds that it cannot go without, each a bit."""
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "needs", tuple(map(int, self.needs)))
+        needs = tuple(map(int, self.needs))
+        object.__setattr__(self, "needs", needs)
+        object.__setattr__(self, "mask", reduce(or_, (need for need in needs if need.bit_count() == 1), 0))
+
+    def may_hold(self, present: int) -> bool:
+        """Whether there is a word of every kind."""
+        return present & self.mask == self.mask and all(present & need for need in self.needs)
 
 
 _RULES: Final = (
@@ -91,7 +103,9 @@ _RULES: Final = (
     _Rule("to_model", 0.15, (Kind.MODEL,), 1),
 )
 
-_TOKEN: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?|[.!?;:|]|\n\s*\n")
+_WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
+_END: Final = re.compile(r"[.!?;:|\n](?:(?<=\n)\s*\n|(?<!\n))")
+"""Where a clause ends: it begins with what is quickly found."""
 
 _OPENERS: Final = frozenset(
     {
@@ -129,13 +143,13 @@ _OPENERS: Final = frozenset(
 def word_signals(text: str, words: Set[str]) -> Iterator[Signal]:
     """What the words of a text in lower case say; `words` are all that stand in it."""
     known = lexicon()
-    present = 0
-    for word in known.keys() & words:
-        present |= known[word]
-    rules = [rule for rule in _RULES if all(present & need for need in rule.needs)]
+    here = {word: known[word] for word in known.keys() & words}
+    present = reduce(or_, here.values(), 0)
+    rules = [rule for rule in _RULES if present & rule.mask == rule.mask and rule.may_hold(present)]
     if not rules:
         return
-    tokens = _tokens(text, known)
+    anchors = reduce(or_, (rule.needs[0] for rule in rules))
+    tokens = _tokens(text, known, [word for word, kinds in here.items() if kinds & anchors])
     for rule in rules:
         yield from _hits(rule, tokens)
 
@@ -152,17 +166,25 @@ class _Token:
     end: int
 
 
-def _tokens(text: str, known: dict[str, int]) -> list[_Token]:
+def _tokens(text: str, known: Mapping[str, int], anchors: Sequence[str]) -> list[_Token]:
+    """The words of the lexicon in every clause that has an anchor; `anchors` are all in ASCII text."""
     found: list[_Token] = []
-    at = clause = 0
+    begin = 0
+    is_ascii = text.isascii()
+    for clause, end in enumerate(chain(_END.finditer(text), (None,))):
+        stop = len(text) if end is None else end.start()
+        if not is_ascii or any(text.find(word, begin, stop) >= 0 for word in anchors):
+            _add_clause(found, text, (begin, stop), clause, known)
+        begin = stop if end is None else end.end()
+    return found
+
+
+def _add_clause(
+    found: list[_Token], text: str, span: tuple[int, int], clause: int, known: Mapping[str, int]
+) -> None:
     begins = True
-    for match in _TOKEN.finditer(text):
+    for at, match in enumerate(_WORD.finditer(text, *span)):
         word = match.group()
-        if (len(word) == 1 and not word.isalpha()) or word[0] == "\n":
-            clause += 1
-            begins = True
-            continue
-        at += 1
         if "'" in word or "\u2019" in word:
             word = word.replace("\u2019", "'").removesuffix("'s")
         its = known.get(word, 0)
@@ -170,8 +192,7 @@ def _tokens(text: str, known: dict[str, int]) -> list[_Token]:
             its = known.get(word.rpartition("'")[2], 0)
         if its:
             found.append(_Token(at, clause, its, begins, match.start(), match.end()))
-        begins = (begins and word in _OPENERS) or word in _OPENERS
-    return found
+        begins = word in _OPENERS
 
 
 def _hits(rule: _Rule, tokens: Sequence[_Token]) -> Iterator[Signal]:
