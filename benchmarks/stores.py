@@ -1,13 +1,15 @@
 """What a store costs: reserve and settle, beside the least that its file or server can do; then 8 processes.
 
 The controls are one bare transaction, or one bare command, for each of the two steps. Redis takes part if
-there is a `redis-server` and its client.
+there is a `redis-server` and its client. The load of the machine is printed beside the figures: where others
+are at work, processor time says more than the clock.
 
     python benchmarks/stores.py [--rounds N] [--grants N]
 """
 
 import argparse
 import multiprocessing
+import os
 import shutil
 import socket
 import sqlite3
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from mcpguard.stores.memory import MemoryStore
 from mcpguard.stores.opening import open_store
@@ -45,12 +48,12 @@ def spending(store: Store, window: float | None = None) -> Step:
 
 
 def bare_file(path: Path) -> Step:
-    """Two transactions that read a row and write it."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    """Two transactions that read a row and write it, and wait for others as SQLite itself does."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60.0)
     for statement in ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 0"):
         connection.execute(f"PRAGMA {statement}")
-    connection.execute("CREATE TABLE one (id INTEGER PRIMARY KEY, used INTEGER)")
-    connection.execute("INSERT INTO one VALUES (1, 0)")
+    connection.execute("CREATE TABLE IF NOT EXISTS one (id INTEGER PRIMARY KEY, used INTEGER)")
+    connection.execute("INSERT OR IGNORE INTO one VALUES (1, 0)")
 
     async def step() -> None:
         for _ in range(2):
@@ -86,25 +89,43 @@ async def compare(cases: dict[str, Step], rounds: int) -> None:
         print(f"{name:48}{median / 1000:9.1f}us{median / base:8.2f}")
 
 
+def opened(url: str) -> tuple[Step, Callable[[], Awaitable[object]]]:
+    """What is done for one grant, and the end of it: with a store, or with a bare file or server."""
+    kind, _, rest = url.partition("+")
+    if kind == "bare":
+        return bare(rest), anyio.lowlevel.checkpoint
+    store = open_store(url)
+    return spending(store), store.aclose
+
+
+def bare(url: str) -> Step:
+    """What a control does."""
+    if url.startswith("sqlite:"):
+        return bare_file(Path(url.removeprefix("sqlite:///")).with_suffix(".bare"))
+    from redis import Redis
+
+    return bare_server(Redis.from_url(url))
+
+
 def grant(url: str, grants: int, ready: Any, go: Any) -> None:
     """One of several processes."""
 
     async def main() -> None:
-        store = open_store(url)
-        step = spending(store)
+        step, close = opened(url)
         await step()
-        ready.put(True)
+        ready.put(0.0)
         go.wait()
+        began = time.process_time()
         for _ in range(grants):
             await step()
-        ready.put(True)
-        await store.aclose()
+        ready.put(time.process_time() - began)
+        await close()
 
     anyio.run(main)
 
 
-def crowd(url: str, grants: int) -> None:
-    """Print the grants of 8 processes in a second, each reserved and settled."""
+def crowd(url: str, grants: int) -> float:
+    """The grants of 8 processes in a second, each reserved and settled; and print it."""
     spawn = multiprocessing.get_context("spawn")
     ready, go, each = spawn.Queue(), spawn.Event(), max(1, grants // PROCESSES)
     processes = [spawn.Process(target=grant, args=(url, each, ready, go)) for _ in range(PROCESSES)]
@@ -112,14 +133,24 @@ def crowd(url: str, grants: int) -> None:
         process.start()
     for _ in processes:
         ready.get()
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), os.getloadavg()[0]
     go.set()
-    for _ in processes:
-        ready.get()
+    used = sum(ready.get() for _ in processes)
     rate = PROCESSES * each / (time.perf_counter() - began)
     for process in processes:
         process.join()
-    print(f"{url.partition(':')[0] + f', {PROCESSES} processes on one account':48}{rate:9.0f} grants/s")
+    each_used = used / PROCESSES / each * 1e6
+    print(
+        f"{url.partition(':')[0] + f', {PROCESSES} processes on one account':48}{rate:9.0f} grants/s"
+        f"{each_used:8.0f}us of processor time each; load before {busy:.1f}"
+    )
+    return rate
+
+
+def crowds(url: str, grants: int) -> None:
+    """8 processes with a store, and 8 with its control."""
+    control = crowd(f"bare+{url}", grants)
+    print(f"{'  beside the control':48}{crowd(url, grants) / control:12.2f}")
 
 
 def trips(client: Any) -> int:
@@ -168,7 +199,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         anyio.run(files, folder, options.rounds)
-        crowd(f"sqlite:///{folder / 'crowd.db'}", options.grants)
+        crowds(f"sqlite:///{folder / 'crowd.db'}", options.grants)
         binary = shutil.which("redis-server")
         if binary is None:
             print("redis: there is no redis-server here")
@@ -186,7 +217,7 @@ def main() -> None:
         try:
             client = Redis(port=port, retry=Retry(ConstantBackoff(0.05), 200, (Unreachable,)))
             anyio.run(server, f"redis://127.0.0.1:{port}/0", client, options.rounds)
-            crowd(f"redis://127.0.0.1:{port}/0", options.grants)
+            crowds(f"redis://127.0.0.1:{port}/0", options.grants)
             client.close()
         finally:
             process.kill()

@@ -39,7 +39,7 @@ TIMEOUT: Final = 1.0
 """Seconds for a server to answer; one in the same network takes a thousandth."""
 
 CONNECTIONS: Final = 16
-"""Connections of a process. More wait in line sooner than a server's one thread is faster."""
+"""Connections of an event loop. More wait in line sooner than a server's one thread is faster."""
 
 HOLD_TIME: Final = 3_600.0
 """Seconds after which a hold is no longer given back: a call that takes longer stays charged as held."""
@@ -77,8 +77,9 @@ class RedisStore:
         url: `redis://user:password@host:port/number`, or `rediss://` for TLS.
         prefix: What all keys begin with; two prefixes share nothing.
         retention: Seconds after which an account is dropped that has no window and no end, and is not used.
-        timeout: Seconds to wait for a free connection, to connect, and for an answer, each.
-        connections: Connections at most, whatever the number of threads and event loops.
+        timeout: Seconds to get a free connection, to connect and to be answered: for all of it on asyncio,
+            for each on trio.
+        connections: Connections of one event loop at most. They are closed when it ends.
 
     Raises:
         StoreError: If the package `redis` is not installed. Whether the server can be reached shows with the

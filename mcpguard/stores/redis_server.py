@@ -1,12 +1,16 @@
 """The server of a `RedisStore`: one round trip a script, in a bounded time, from any event loop.
 
-The client is the `redis` package's, which waits in worker threads: so one pool of connections serves all
-threads and event loops, trio's as well, and what was begun is finished when its caller is cancelled.
+The client is the `redis` package's. On asyncio each event loop has connections of its own (`redis_line`);
+elsewhere, as on trio, its other half waits in worker threads. Either way what was begun is finished when its
+caller is cancelled.
 """
 
+import asyncio
+import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -14,13 +18,18 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from mcpguard.core.errors import StoreError, StoreFull
+from mcpguard.stores.redis_line import Line
 
 if TYPE_CHECKING:
     from redis import Redis
+    from redis.asyncio import ConnectionPool
 
 __all__ = ["Argument", "RedisServer", "Script"]
 
 Argument: TypeAlias = str | bytes | int | float
+
+Execute: TypeAlias = Callable[..., Awaitable[object]]
+"""Have a command executed, given as its words."""
 
 _workers: Final = RunVar[anyio.CapacityLimiter]("mcpguard_redis_workers")
 
@@ -42,8 +51,8 @@ class RedisServer:
 
     Args:
         url: `redis://` or `rediss://`.
-        timeout: Seconds to wait for a connection, to connect, and for an answer, each.
-        connections: How many there are at most.
+        timeout: Seconds to get a connection, to connect and to be answered; in worker threads for each.
+        connections: How many an event loop has at most.
 
     Raises:
         StoreError: If the package `redis` is not installed.
@@ -53,6 +62,7 @@ class RedisServer:
     def __init__(self, url: str, *, timeout: float, connections: int) -> None:
         try:
             import redis  # noqa: PLC0415 - an extra
+            import redis.asyncio.retry  # noqa: PLC0415
             import redis.backoff  # noqa: PLC0415
             import redis.retry  # noqa: PLC0415
         except ImportError:
@@ -60,23 +70,32 @@ class RedisServer:
                 "a Redis store takes the package redis: install mcpguard-inline[redis]"
             ) from None
         self._redis = redis
+        options: dict[str, Any] = {
+            "max_connections": connections,
+            "socket_connect_timeout": timeout,
+            "protocol": 2,
+        }
+        never = redis.backoff.NoBackoff()
+
+        def pool() -> "ConnectionPool":
+            retry = redis.asyncio.retry.Retry(never, 0)
+            return redis.asyncio.ConnectionPool.from_url(url, socket_timeout=None, retry=retry, **options)
+
         try:
             parts = urlsplit(url)
             self.name = f"{parts.hostname}:{parts.port or 6379}"
-            pool = redis.BlockingConnectionPool.from_url(
-                url,
-                max_connections=connections,
-                timeout=timeout,
-                socket_timeout=timeout,
-                socket_connect_timeout=timeout,
-                protocol=2,
-                retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            cast("Callable[[], object]", pool().make_connection)()
+            blocking = redis.BlockingConnectionPool.from_url(
+                url, timeout=timeout, socket_timeout=timeout, retry=redis.retry.Retry(never, 0), **options
             )
         except (ValueError, TypeError):
             raise ValueError("the URL of a Redis store is redis://user:password@host:port/number") from None
-        self._client: Redis = redis.Redis(connection_pool=pool)
+        self._pool = pool
+        self._client: Redis = redis.Redis(connection_pool=blocking)
         self._connections = connections
-        self._longest = 8 * timeout
+        self._timeout = timeout
+        self._lines: dict[asyncio.AbstractEventLoop, Line] = {}
+        self._lock = threading.Lock()
         self._is_closed = False
 
     async def run(
@@ -100,40 +119,69 @@ class RedisServer:
         Raises:
             StoreError: If it cannot be run, or nobody knows whether it was.
         """
-        with anyio.move_on_after(self._longest, shield=finish):
+        words = [len(keys), *keys, *arguments]
+        if _is_asyncio():
+            line = await self._line()
+            work = self._tried(line.execute, script, words, again)
+            with anyio.CancelScope(shield=True):
+                return await (line.finish(work) if finish else work)
+        with anyio.move_on_after(8 * self._timeout, shield=finish):
             return await anyio.to_thread.run_sync(
-                self._tried, script, [*keys, *arguments], len(keys), again, limiter=self._limiter()
+                lambda: _done(self._tried(self._execute, script, words, again)), limiter=self._limiter()
             )
         raise StoreError(f"the Redis server {self.name} has too many callers waiting")
 
     async def aclose(self) -> None:
-        """Close all connections that are not in use, and the others when they are done."""
+        """Close all connections, those in use when they are done."""
         self._is_closed = True
+        with self._lock:
+            lines, self._lines = self._lines, {}
+        for loop, line in lines.items():
+            if _is_asyncio() and loop is asyncio.get_running_loop():
+                await line.close()
+            else:
+                with contextlib.suppress(RuntimeError):  # it has ended, and its connections with it
+                    loop.call_soon_threadsafe(line.close_soon)
         await anyio.to_thread.run_sync(self._client.connection_pool.disconnect)
 
-    def _tried(self, script: Script, words: list[Argument], keys: int, again: bool) -> object:
+    async def _tried(self, execute: Execute, script: Script, words: list[Argument], again: bool) -> object:
         errors = self._redis.exceptions
         if self._is_closed:
             raise StoreError(f"the store on {self.name} is closed")
         try:
             try:
-                return self._once(script, words, keys)
-            except (errors.ConnectionError, errors.TimeoutError) as error:
+                return await self._once(execute, script, words)
+            except (errors.ConnectionError, errors.TimeoutError, TimeoutError) as error:
                 if not again or isinstance(error, errors.AuthenticationError):
                     raise
-                return self._once(script, words, keys)
+                return await self._once(execute, script, words)
         except errors.OutOfMemoryError:
             raise StoreFull(f"the Redis server {self.name} is full") from None
         except (errors.RedisError, OSError) as error:
             what = type(error).__name__
             raise StoreError(f"the Redis server {self.name} cannot be used ({what})") from None
 
-    def _once(self, script: Script, words: list[Argument], keys: int) -> object:
-        execute = cast("Callable[..., object]", self._client.execute_command)
+    async def _once(self, execute: Execute, script: Script, words: list[Argument]) -> object:
         try:
-            return execute("EVALSHA", script.digest, keys, *words)
+            return await execute("EVALSHA", script.digest, *words)
         except self._redis.exceptions.NoScriptError:
-            return execute("EVAL", script.text, keys, *words)
+            return await execute("EVAL", script.text, *words)
+
+    async def _execute(self, *words: Argument) -> object:
+        """In a worker thread: this does wait, though it says it is asynchronous."""
+        return cast("Callable[..., object]", self._client.execute_command)(*words)
+
+    async def _line(self) -> Line:
+        """The connections of this event loop."""
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(loop)
+        if line is None:
+            line = Line(self._pool(), timeout=self._timeout)
+            with self._lock:
+                self._lines = {one: its for one, its in self._lines.items() if not one.is_closed()}
+                self._lines[loop] = line
+            await line.open()
+        return line
 
     def _limiter(self) -> anyio.CapacityLimiter:
         """The worker threads of this event loop."""
@@ -143,3 +191,20 @@ class RedisServer:
             limiter = anyio.CapacityLimiter(self._connections)
             _workers.set(limiter)
             return limiter
+
+
+def _is_asyncio() -> bool:
+    """Whether an asyncio task runs here: a guest on asyncio's loop, as trio can be, has none."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
+
+
+def _done(work: Coroutine[Any, Any, object]) -> object:
+    """What comes of work that awaits nothing outside it."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    raise RuntimeError("it awaits something")

@@ -16,9 +16,12 @@ from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import StoreError
 from mcpguard.stores.known import Known, Sums, sums
 from mcpguard.stores.sqlite_file import SQLiteFile
+from mcpguard.stores.sqlite_quick import are_plain, correct_at_once, take_at_once
 from mcpguard.stores.sqlite_rows import (
     TABLES,
     AccountRow,
+    Taken,
+    correct,
     drop_ended,
     encoded,
     find_account,
@@ -63,8 +66,8 @@ class SQLiteStore:
 
     - A process that is killed at any time loses nothing that was answered and breaks nothing; what its open
       holds took stays charged. A machine that loses power may lose the last seconds.
-    - An operation never waits in the event loop for another process: it waits in a worker thread, at most
-      `patience` seconds, then it raises.
+    - An operation never holds up its event loop for another process: its task sleeps and tries again, at most
+      for `patience` seconds, then it raises.
     - A file that is removed, replaced by something else, read-only, full or damaged raises `StoreError`. If
       another process has made it anew, that one is used.
     - `look` and `peek` know what this process saw within the last second, and last.
@@ -108,7 +111,7 @@ class SQLiteStore:
         """Take `amounts` from every account, or from none."""
         taken = counted(amounts)
 
-        def work(connection: sqlite3.Connection) -> _Taken | Refusal:
+        def work(connection: sqlite3.Connection) -> Taken | Refusal:
             time = self._clock.time()
             rows: dict[str, AccountRow] = {}
             for account in accounts:
@@ -118,7 +121,7 @@ class SQLiteStore:
                     row.touch(connection)
                     return self._refusal(account, row.total, taken, short, time)
                 rows[account.key] = row
-            hold = _Taken(accounts, taken)
+            hold = Taken(accounts, taken)
             for key, row in rows.items():
                 row.total.add(taken)
                 row.write(connection)
@@ -126,7 +129,10 @@ class SQLiteStore:
                 hold.seen.append(row.total.sums())
             return hold
 
-        answer = await self._run(work)
+        def at_once(connection: sqlite3.Connection) -> Taken | None:
+            return take_at_once(connection, accounts, taken, self._clock.time() + self._retention)
+
+        answer = await self._run(work, at_once=at_once if are_plain(accounts) else None)
         if isinstance(answer, Refusal):
             self._known.note(answer.account.key, sums(answer.used), answer.refills_in)
             return answer
@@ -136,7 +142,7 @@ class SQLiteStore:
 
     async def settle(self, hold: Hold, amounts: Amounts) -> None:
         """Replace what `hold` took by what was really used."""
-        if not isinstance(hold, _Taken):
+        if not isinstance(hold, Taken):
             raise StoreError("this hold is another store's")
         used = counted(amounts)
         if used == hold.amounts or not hold.is_open:
@@ -145,24 +151,21 @@ class SQLiteStore:
 
         is_mine = False
 
-        def work(connection: sqlite3.Connection) -> list[tuple[str, Sums]]:
+        def claim() -> bool:
             nonlocal is_mine
-            if not hold.is_open and not is_mine:
-                return []
-            hold.is_open, is_mine = False, True
-            time, seen = self._clock.time(), list[tuple[str, Sums]]()
-            for key, place, taken_in in hold.rows:
-                row = find_account(connection, "id", place)
-                if row is not None:
-                    row.total.slide(time)
-                    row.total.correct(hold.amounts, used, taken_in)
-                    row.write(connection)
-                    seen.append((key, row.total.sums()))
-            return seen
+            is_mine = is_mine or hold.is_open
+            hold.is_open = False
+            return is_mine
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, Sums]]:
+            return correct(connection, hold, used, self._clock.time()) if claim() else []
+
+        def at_once(connection: sqlite3.Connection) -> list[tuple[str, Sums]] | None:
+            return correct_at_once(connection, hold, used) if claim() else []
 
         try:
-            seen = await self._run(work, finish=True)
-        except BaseException:
+            seen = await self._run(work, at_once=at_once if are_plain(hold.accounts) else None, finish=True)
+        except Exception:
             hold.is_open = hold.is_open or is_mine
             raise
         for key, total in seen:
@@ -249,11 +252,17 @@ class SQLiteStore:
     def __repr__(self) -> str:
         return f"SQLiteStore({self._file.path.name!r})"
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T], *, finish: bool = False) -> T:
+    async def _run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        at_once: Callable[[sqlite3.Connection], T | None] | None = None,
+        finish: bool = False,
+    ) -> T:
         """Do `work`, and now and then drop what has ended, in one transaction."""
         if not self._forgotten and self._until_sweep:
             self._until_sweep -= 1
-            return await self._file.run(work, finish=finish)
+            return await self._file.run(work, at_once=at_once, finish=finish)
 
         def swept(connection: sqlite3.Connection) -> T:
             value = work(connection)
@@ -293,17 +302,3 @@ class SQLiteStore:
         if refills_in is None and account.ends_at is not None:
             refills_in = max(0.0, account.ends_at - time)
         return Refusal(account, total.amounts(), short, refills_in)
-
-
-class _Taken(Hold):
-    """A hold that knows the rows it was counted in, and the slices."""
-
-    __slots__ = ("rows", "seen")
-
-    def __init__(self, accounts: Sequence[Account], amounts: Amounts) -> None:
-        self.accounts = accounts
-        self.amounts = amounts
-        self.id = ""
-        self.is_open = True
-        self.rows: list[tuple[str, int | None, int]] = []
-        self.seen: list[Sums] = []

@@ -1,15 +1,17 @@
 """The file of a `SQLiteStore`: opened, checked, shared with other processes, never waited for in a loop.
 
 A transaction is tried where it is asked for, without waiting. If another process or thread is just writing,
-it is tried again in a worker thread, for a bounded time. What the tables mean is `sqlite`'s business.
+its task sleeps and it is tried again, for a bounded time. Below: `sqlite_format` knows the file; what the
+tables mean is `sqlite`'s business.
 """
 
+import contextlib
 import os
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,16 +20,11 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from mcpguard.core.errors import StoreError, StoreFormatError, StoreFull
+from mcpguard.stores.sqlite_format import prepare
 
 __all__ = ["SQLiteFile"]
 
 T = TypeVar("T")
-
-APPLICATION: Final = 0x6D637067
-"""What SQLite's header calls a file of ours: "mcpg"."""
-
-FORMAT: Final = 1
-"""The version of the tables. A file of a later one is refused: what it means is not known."""
 
 PAGE: Final = 4096
 """Bytes of a page."""
@@ -36,7 +33,7 @@ CHECKPOINT: Final = 1000
 """Transactions after which a process moves what is in the log to the file, in a worker thread."""
 
 WORKERS: Final = 4
-"""Threads of an event loop that wait for the file; who comes later waits for one of them."""
+"""Threads of an event loop that move the log, or finish what was cancelled; others wait for one of them."""
 
 PAUSE: Final = 0.002
 """Seconds between two attempts at most; a transaction takes a twentieth of it."""
@@ -69,6 +66,7 @@ class SQLiteFile:
 
     def __init__(self, path: Path, *, tables: str, max_bytes: int, patience: float) -> None:
         self.path = path
+        self._place = os.fspath(path)
         self._tables = tables
         self._pages = max(1, max_bytes // PAGE)
         self._patience = patience
@@ -81,11 +79,19 @@ class SQLiteFile:
             raise self._told(error) from error
         self._patiently(lambda _: None)
 
-    async def run(self, work: Callable[[sqlite3.Connection], T], *, finish: bool = False) -> T:
+    async def run(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        at_once: Callable[[sqlite3.Connection], T | None] | None = None,
+        finish: bool = False,
+    ) -> T:
         """Do `work` in one transaction, all of it or nothing.
 
         Args:
             work: Is done again if it could not be committed.
+            at_once: One statement, read to its end, that is tried before: a transaction of its own, which
+                does as much as `work` or, giving None, nothing.
             finish: Whether it is done even if the caller has been cancelled.
 
         Raises:
@@ -93,49 +99,79 @@ class SQLiteFile:
         """
         if self._pid != os.getpid():
             self._begin_anew()
-        if self._since_checkpoint < CHECKPOINT and self._lock.acquire(blocking=False):
+        for pause in self._pauses():
+            if self._since_checkpoint >= CHECKPOINT:
+                break
+            if self._lock.acquire(blocking=False):
+                try:
+                    return self._attempt(work, at_once)
+                except _Busy:
+                    pass
+                finally:
+                    self._lock.release()
             try:
-                return self._attempt(work)
-            except _Busy:
-                pass
-            finally:
-                self._lock.release()
-        with anyio.move_on_after(2 * self._patience if finish else None, shield=finish):
-            return await anyio.to_thread.run_sync(self._patiently, work, limiter=_limiter())
-        raise StoreError(f"{self._name} has too many callers waiting")
+                with anyio.CancelScope(shield=finish):
+                    await anyio.sleep(pause)
+            except anyio.get_cancelled_exc_class():
+                if finish:  # asyncio's own cancellation passes shields
+                    with contextlib.suppress(StoreError):
+                        await self._in_thread(work, at_once, finish=True)
+                raise
+        return await self._in_thread(work, at_once, finish=finish)
 
     async def aclose(self) -> None:
         """Close it, once what is under way is done."""
         self._is_closed = True
         await anyio.to_thread.run_sync(self._close, limiter=_limiter())
 
-    def _patiently(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        until, pause = time.monotonic() + self._patience, PAUSE / 64
+    async def _in_thread(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        at_once: Callable[[sqlite3.Connection], T | None] | None,
+        *,
+        finish: bool,
+    ) -> T:
+        with anyio.move_on_after(2 * self._patience if finish else None, shield=finish):
+            return await anyio.to_thread.run_sync(self._patiently, work, at_once, limiter=_limiter())
+        raise StoreError(f"{self._name} has too many callers waiting")
+
+    def _patiently(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        at_once: Callable[[sqlite3.Connection], T | None] | None = None,
+    ) -> T:
+        pauses = self._pauses()
         while True:
+            pause = next(pauses)
             try:
                 with self._lock:
-                    value = self._attempt(work)
+                    value = self._attempt(work, at_once)
                 break
             except _Busy:
-                if time.monotonic() >= until:
-                    raise StoreError(f"{self._name} was locked for {self._patience:g} seconds") from None
-            pause = min(2 * pause, PAUSE)
-            time.sleep(random.uniform(0, pause))  # noqa: S311 - no secret
+                time.sleep(pause)
         if self._since_checkpoint >= CHECKPOINT:
             self._checkpoint()
         return value
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _pauses(self) -> Generator[float]:
+        """Seconds to wait, each after an attempt that was in vain, until it has been patient."""
+        until, longest = time.monotonic() + self._patience, PAUSE / 64
+        while True:
+            longest = min(2 * longest, PAUSE)
+            yield random.uniform(0, longest)  # noqa: S311 - no secret
+            if time.monotonic() >= until:
+                raise StoreError(f"{self._name} was locked for {self._patience:g} seconds")
+
+    def _attempt(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        at_once: Callable[[sqlite3.Connection], T | None] | None,
+    ) -> T:
         try:
             connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                value = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            value = None if at_once is None else at_once(connection)
+            if value is None:
+                value = _transacted(connection, work)
         except (sqlite3.Error, OSError) as error:
             raise self._told(error) from error
         self._since_checkpoint += 1
@@ -146,7 +182,7 @@ class SQLiteFile:
         if self._is_closed:
             raise StoreError(f"{self._name} is closed")
         try:
-            there = os.stat(self.path)  # noqa: PTH116 - on every operation
+            there = os.stat(self._place)  # noqa: PTH116 - on every operation
         except FileNotFoundError:
             raise StoreError(f"{self._name} is gone") from None
         if self._open is None or (there.st_dev, there.st_ino) != self._identity:
@@ -164,43 +200,14 @@ class SQLiteFile:
         )
         try:
             there = self.path.stat()
-            self._prepare(connection)
+            prepare(connection, self._tables, pages=self._pages, name=self._name)
         except BaseException:
             connection.close()
             raise
         self._identity = (there.st_dev, there.st_ino)
         self._open = connection
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN")
-        self._check(connection)
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        if not self._check(connection):
-            for statement in self._tables.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute(f"PRAGMA max_page_count = {self._pages}")
         self._since_checkpoint = CHECKPOINT
-
-    def _check(self, connection: sqlite3.Connection) -> bool:
-        """Whether there are tables, ours and of a format that is known."""
-        application, version = _number(connection, "application_id"), _number(connection, "user_version")
-        if application == APPLICATION and version > FORMAT:
-            raise StoreFormatError(
-                f"{self._name} has format {version}; this release of mcpguard knows {FORMAT} and none later"
-            )
-        if application == APPLICATION and version == FORMAT:
-            return True
-        if application or version or _number(connection, "schema_version"):
-            raise StoreFormatError(f"{self._name} is a database of something else, and is left alone")
-        return False
+        return connection
 
     def _checkpoint(self) -> None:
         """Move the log into the file, on a connection of its own: it takes as long as the disk does."""
@@ -257,17 +264,24 @@ class SQLiteFile:
         return StoreError(f"{self._name} cannot be used ({name})")
 
 
+def _transacted(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        value = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return value
+
+
 def _make(path: Path) -> None:
     """Make a file that only its owner can read, unless there is one."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         return
-
-
-def _number(connection: sqlite3.Connection, pragma: str) -> int:
-    value: int = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
-    return value
 
 
 def _limiter() -> anyio.CapacityLimiter:

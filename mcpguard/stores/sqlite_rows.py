@@ -4,13 +4,26 @@ What a step of a limit is stands in `sqlite`; transactions and the file in `sqli
 """
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from mcpguard.core.errors import StoreError
-from mcpguard.stores.store import MAX_AMOUNT, Record
+from mcpguard.stores.known import Sums
+from mcpguard.stores.store import MAX_AMOUNT, Account, Amounts, Hold, Record
 from mcpguard.stores.total import Total
 
-__all__ = ["TABLES", "AccountRow", "Spot", "drop_ended", "encoded", "find_account", "put", "read_record"]
+__all__ = [
+    "TABLES",
+    "AccountRow",
+    "Spot",
+    "Taken",
+    "correct",
+    "drop_ended",
+    "encoded",
+    "find_account",
+    "put",
+    "read_record",
+]
 
 Spot: TypeAlias = tuple[bytes, bytes]
 """Group and key of a rate, a value or a lease."""
@@ -91,7 +104,8 @@ class AccountRow:
     def write(self, connection: sqlite3.Connection) -> None:
         """Write it back, or for the first time."""
         total = self.total
-        sums = [min(one, MAX_AMOUNT) for one in (total.calls, total.cost, total.tokens, total.bytes)]
+        sums = [max(0, min(one, MAX_AMOUNT)) for one in total.sums()]
+        total.calls, total.cost, total.tokens, total.bytes = sums
         values = (total.window, *sums, total.latest, total.ahead, total.dump())
         if self.id is None:
             made = connection.execute(_INSERT, (encoded(self.key), self.expires, *values))
@@ -102,10 +116,39 @@ class AccountRow:
             connection.execute(_UPDATE_KEPT, (*values, self.expires, self.id))
 
 
+class Taken(Hold):
+    """A hold that knows the rows it was counted in, and the slices."""
+
+    __slots__ = ("rows", "seen")
+
+    def __init__(self, accounts: Sequence[Account], amounts: Amounts) -> None:
+        self.accounts = accounts
+        self.amounts = amounts
+        self.id = ""
+        self.is_open = True
+        self.rows: list[tuple[str, int | None, int]] = []
+        self.seen: list[Sums] = []
+
+
 def find_account(connection: sqlite3.Connection, column: str, value: object) -> AccountRow | None:
     """The row of an account, by its `id` or `key`."""
     found = connection.execute(_SELECT[column], (value,)).fetchone()
     return None if found is None else AccountRow(*found)
+
+
+def correct(
+    connection: sqlite3.Connection, hold: Taken, used: Amounts, time: float
+) -> list[tuple[str, Sums]]:
+    """Count `used` in place of what `hold` took, and say what has been used, by account."""
+    seen: list[tuple[str, Sums]] = []
+    for key, place, taken_in in hold.rows:
+        row = find_account(connection, "id", place)
+        if row is not None:
+            row.total.slide(time)
+            row.total.correct(hold.amounts, used, taken_in)
+            row.write(connection)
+            seen.append((key, row.total.sums()))
+    return seen
 
 
 def read_record(connection: sqlite3.Connection, place: Spot, now: float) -> Record:

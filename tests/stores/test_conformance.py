@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import Server, running
+from servers import BINARIES, Server, running
 
 from mcpguard.stores.memory import MemoryStore
 from mcpguard.stores.redis import RedisStore
@@ -35,17 +35,33 @@ async def test_the_sqlite_store_keeps_its_promises(tmp_path: Path) -> None:
     await check_store(lambda: SQLiteStore(path, clock=clock), advance=advance, unit=60.0)
 
 
-@pytest.fixture(params=["alone", "cluster"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    """A server, and one that holds every script to the keys of one slot, as a cluster does."""
-    options = ("--cluster-enabled", "yes") if request.param == "cluster" else ()
-    with running(tmp_path, *options) as one:
+@pytest.fixture(scope="module", params=["alone", "cluster"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """How a server runs: a cluster holds every script to the keys of one slot."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=BINARIES)
+def kept_running(
+    request: pytest.FixtureRequest, mode: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server of each kind that is here."""
+    options = ("--cluster-enabled", "yes") if mode == "cluster" else ()
+    with running(tmp_path_factory.mktemp("server"), *options, binaries=[request.param]) as one:
         if options:
             with one.client() as client:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
                 while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
-                    pass
+                    client.wait(1, 50)
         yield one
+
+
+@pytest.fixture
+def server(kept_running: Server) -> Server:
+    """A server that has nothing."""
+    with kept_running.client() as client:
+        client.flushall()
+    return kept_running
 
 
 async def test_the_redis_store_keeps_its_promises(server: Server) -> None:

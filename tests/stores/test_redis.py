@@ -1,30 +1,32 @@
 """The Redis store: a fleet on a real server, which is killed, restarted, full, or does not answer."""
 
-import multiprocessing
+import asyncio
+import contextlib
 import os
 import random
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from guarded import answer
 from servers import Server, running
-from spenders import counted, spend_from_server
+from spenders import PROCESSES, counted, spend_from_server
 
 from mcpguard import Budget, Guard, RateLimit
 from mcpguard.core.errors import StoreError, StoreFull
 from mcpguard.stores.redis import RedisStore
-from mcpguard.stores.store import Account, Amounts, Hold, Limits, Refusal
+from mcpguard.stores.store import Account, Amounts, Hold, Limits, Record, Refusal
 from mcpguard.testing import FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
 
 ONE = Amounts(calls=1)
-SPAWN = multiprocessing.get_context("spawn")
 GRANTS = 10_000
 PASSWORD = "hun" + "ter2"
 
@@ -79,7 +81,7 @@ def test_eight_processes_never_overspend(server: Server, tmp_path: Path) -> None
     """10,000 grants between them, each counted once."""
     reports = [tmp_path / f"granted-{number}" for number in range(8)]
     processes = [
-        SPAWN.Process(target=spend_from_server, args=(server.url, "eight", str(one), GRANTS))
+        PROCESSES.Process(target=spend_from_server, args=(server.url, "eight", str(one), GRANTS))
         for one in reports
     ]
     for process in processes:
@@ -93,10 +95,10 @@ def test_eight_processes_never_overspend(server: Server, tmp_path: Path) -> None
 def test_processes_that_are_killed_overspend_nothing(server: Server, tmp_path: Path) -> None:
     """By kill -9 at random points: every grant that was seen is charged; at most one more for each kill."""
     rng, reports, kills = random.Random(11), list[Path](), 0  # noqa: S311
-    alive: list[multiprocessing.process.BaseProcess] = []
+    alive: list[BaseProcess] = []
     for number in range(20):
         reports.append(tmp_path / f"granted-{number}")
-        process = SPAWN.Process(
+        process = PROCESSES.Process(
             target=spend_from_server, args=(server.url, "killed", str(reports[-1]), GRANTS)
         )
         process.start()
@@ -119,7 +121,7 @@ def test_processes_that_are_killed_overspend_nothing(server: Server, tmp_path: P
 
 
 def test_sixteen_threads_with_their_own_loops_never_overspend(server: Server) -> None:
-    """One pool of connections serves them all."""
+    """Each loop has a connection, and none is left when they have ended."""
     store, granted, start = RedisStore(server.url, timeout=30.0), list[int](), threading.Barrier(16)
 
     async def spend_some() -> int:
@@ -138,9 +140,85 @@ def test_sixteen_threads_with_their_own_loops_never_overspend(server: Server) ->
     for thread in threads:
         thread.join()
     assert sum(granted) == GRANTS
-    with server.client() as client:
-        assert int(client.info("clients")["connected_clients"]) <= 17
+    assert connected(server) == 0
     anyio.run(store.aclose)
+
+
+def connected(server: Server) -> int:
+    """Connections to a server, beside the one that asks; those that were closed go one by one."""
+    with server.client() as client:
+        for _ in range(1000):
+            count = int(client.info("clients")["connected_clients"]) - 1
+            if count == 0:
+                break
+        return count
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_store_outlives_event_loops_and_is_closed_from_any(server: Server, backend: str) -> None:
+    """One after the other, and one that still runs in another thread."""
+    store, begun, over = RedisStore(server.url), threading.Event(), threading.Event()
+
+    async def take() -> None:
+        await taken(store, [account("outlived", 99)])
+
+    async def stay() -> None:
+        await take()
+        begun.set()
+        await anyio.to_thread.run_sync(over.wait)
+
+    for _ in range(3):
+        anyio.run(take, backend=backend)
+    other = threading.Thread(target=anyio.run, args=(stay,))
+    other.start()
+    begun.wait()
+    anyio.run(store.aclose, backend=backend)
+    assert connected(server) == 0
+    over.set()
+    other.join()
+    with pytest.raises(StoreError, match="is closed"):
+        anyio.run(take, backend=backend)
+    store = RedisStore(server.url)
+    assert anyio.run(used, store, "outlived") == Amounts(calls=4)
+    anyio.run(store.aclose)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("steps", range(1, 12))
+async def test_a_settlement_that_asyncio_cancels_is_finished(server: Server, steps: int) -> None:
+    """`Task.cancel` passes shields: wherever it strikes, what was begun is done once, and the next is answered."""
+    store, key = RedisStore(server.url), f"cancelled-{steps}"
+    hold = await taken(store, [account(key, 9)], Amounts(calls=5))
+    settling = asyncio.create_task(store.settle(hold, Amounts(calls=2)))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    settling.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await settling
+    await store.aclose()
+    store = RedisStore(server.url)
+    assert (await used(store, key)).calls == 2
+    await store.settle(hold, Amounts(calls=2))
+    assert (await used(store, key)).calls == 2
+    await store.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_reserve_that_asyncio_cancels_is_made_once_or_not_at_all(server: Server, steps: int) -> None:
+    """And leaves no answer behind that the next could take for its own, on the only connection."""
+    store, key = RedisStore(server.url, connections=1), f"cancelled-{steps}"
+    await taken(store, [account(key, 99)], Amounts(calls=5))
+    for _ in range(3):
+        reserving = asyncio.create_task(store.reserve([account(key, 99)], ONE))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        reserving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reserving
+        assert await store.read("nothing") == Record(None, 0)
+    assert 5 <= (await used(store, key)).calls <= 8
+    await store.aclose()
 
 
 async def test_a_reserve_is_one_round_trip_and_so_is_a_settlement(server: Server) -> None:

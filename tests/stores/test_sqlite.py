@@ -1,6 +1,6 @@
 """The SQLite store: several processes, any of which may be killed; and files that are not as they should be."""
 
-import multiprocessing
+import asyncio
 import os
 import random
 import resource
@@ -11,23 +11,23 @@ import subprocess
 import sys
 import tempfile
 import threading
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import anyio
 import pytest
 from guarded import answer
-from spenders import counted, spend_from_file
+from spenders import PROCESSES, counted, spend_from_file
 
 from mcpguard import Budget, Guard, RateLimit
 from mcpguard.core.errors import StoreError, StoreFormatError, StoreFull
 from mcpguard.stores.sqlite import SQLiteStore
-from mcpguard.stores.store import Account, Amounts, Hold, Limits, Refusal
+from mcpguard.stores.store import MAX_AMOUNT, Account, Amounts, Hold, Limits, Refusal
 from mcpguard.testing import FakeClock, FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
 
 ONE = Amounts(calls=1)
-SPAWN = multiprocessing.get_context("spawn")
 GRANTS = 10_000
 
 
@@ -58,7 +58,7 @@ def charged(path: Path | str, key: str) -> int:
 def test_eight_processes_never_overspend(tmp_path: Path) -> None:
     """10,000 grants between them, each counted once."""
     path, reports = str(tmp_path / "s.db"), [tmp_path / f"granted-{number}" for number in range(8)]
-    processes = [SPAWN.Process(target=spend_from_file, args=(path, str(one), GRANTS)) for one in reports]
+    processes = [PROCESSES.Process(target=spend_from_file, args=(path, str(one), GRANTS)) for one in reports]
     for process in processes:
         process.start()
     for process in processes:
@@ -71,10 +71,10 @@ def test_eight_processes_never_overspend(tmp_path: Path) -> None:
 def test_processes_that_are_killed_overspend_nothing_and_break_nothing(tmp_path: Path) -> None:
     """By kill -9 at random points: every grant that was seen is charged; at most one more for each kill."""
     path, rng, reports, kills = str(tmp_path / "s.db"), random.Random(7), list[Path](), 0  # noqa: S311
-    running: list[multiprocessing.process.BaseProcess] = []
+    running: list[BaseProcess] = []
     for number in range(24):
         reports.append(tmp_path / f"granted-{number}")
-        process = SPAWN.Process(target=spend_from_file, args=(path, str(reports[-1]), GRANTS))
+        process = PROCESSES.Process(target=spend_from_file, args=(path, str(reports[-1]), GRANTS))
         process.start()
         running.append(process)
         if len(running) == 8:
@@ -139,6 +139,58 @@ async def test_a_restart_loses_nothing(tmp_path: Path) -> None:
     assert (await second.read("v")).value == b"x"
     assert not await second.lease("l", "you", seconds=60.0)
     await second.aclose()
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+async def test_an_account_that_has_got_a_window_gives_nothing_back_early(tmp_path: Path, count: int) -> None:
+    """Between a reserve and its settlement; the others of the same hold are settled as ever."""
+    store, keys = SQLiteStore(tmp_path / "s.db"), [f"key-{number}" for number in range(count)]
+    for calls in (0, 5):
+        hold = await store.reserve([account(key, 9) for key in keys], Amounts(calls=calls))
+        assert isinstance(hold, Hold)
+    assert isinstance(await store.reserve([account(keys[0], 9, 60.0)], ONE), Hold)
+    await store.settle(hold, Amounts(calls=2))
+    await store.settle(hold, Amounts(calls=1))
+    refused = await store.reserve([account(keys[0], 0, 60.0)], ONE)
+    assert isinstance(refused, Refusal)
+    assert refused.used.calls == 6
+    assert [(await used(store, key)).calls for key in keys[1:]] == [2] * (count - 1)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("count", [2, 4, 5])
+async def test_an_account_that_is_gone_does_not_keep_the_others_from_being_settled(
+    tmp_path: Path, count: int
+) -> None:
+    """And it is not made anew."""
+    store, keys = SQLiteStore(tmp_path / "s.db"), [f"key-{number}" for number in range(count)]
+    for calls in (0, 5):
+        hold = await store.reserve([account(key, 9) for key in keys], Amounts(calls=calls))
+        assert isinstance(hold, Hold)
+    store.forget(account(keys[0], 9))
+    await store.read("anything")
+    await store.settle(hold, Amounts(calls=2))
+    assert [(await used(store, key)).calls for key in keys] == [0] + [2] * (count - 1)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+async def test_one_account_that_is_used_up_keeps_the_others_from_being_charged(
+    tmp_path: Path, count: int
+) -> None:
+    """Whichever it is, and whichever of its limits."""
+    store, keys = SQLiteStore(tmp_path / "s.db"), [f"key-{number}" for number in range(count)]
+    accounts = [account(key, 9) for key in keys]
+    assert isinstance(await store.reserve(accounts, Amounts(calls=1, bytes=7)), Hold)
+    for place, key in enumerate(keys):
+        short = Account(key, label=key, limits=Limits(calls=9, bytes=7))
+        refused = await store.reserve([*accounts[:place], short, *accounts[place + 1 :]], Amounts(bytes=1))
+        assert isinstance(refused, Refusal)
+        assert (refused.account, refused.what) == (short, "bytes")
+    assert isinstance(await store.reserve(accounts, ONE), Hold)
+    answers = [await used(store, key) for key in keys]
+    assert answers == [Amounts(calls=2, bytes=7)] * count
+    await store.aclose()
 
 
 async def test_a_clock_that_is_put_back_gives_nothing_back_early_and_stalls_for_a_window(
@@ -212,6 +264,43 @@ async def test_a_file_that_is_locked_blocks_no_event_loop(tmp_path: Path) -> Non
         await hasty.reserve([account("a", 1)], ONE)
     other.close()
     await hasty.aclose()
+    await store.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_settlement_that_asyncio_cancels_is_finished(tmp_path: Path) -> None:
+    """`Task.cancel` passes shields: while the file is locked, and what was cancelled still is."""
+    path = tmp_path / "s.db"
+    store = SQLiteStore(path, patience=30.0)
+    hold = await store.reserve([account("a", 9)], Amounts(calls=5))
+    assert isinstance(hold, Hold)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    settling = asyncio.create_task(store.settle(hold, Amounts(calls=2)))
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()
+    settling.cancel()
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()
+    assert not settling.done()
+    other.close()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    assert (await used(store, "a")).calls == 2
+    assert not hold.is_open
+    await store.aclose()
+
+
+async def test_giving_back_more_than_could_be_counted_leaves_nothing_and_not_less(tmp_path: Path) -> None:
+    """Two holds of the most that is counted are counted as one."""
+    store, most = SQLiteStore(tmp_path / "s.db"), Amounts(cost=MAX_AMOUNT)
+    for window in (None, 60.0):
+        one = Account(f"a-{window}", label="a", limits=Limits(), window=window)
+        holds = [await store.reserve([one], most) for _ in range(3)]
+        for hold in holds:
+            assert isinstance(hold, Hold)
+            await store.release(hold)
+        assert store.peek(one) == Amounts()
     await store.aclose()
 
 
@@ -297,7 +386,7 @@ ABROAD = """
 import os, resource, sys, anyio
 from mcpguard.core.errors import StoreError
 from mcpguard.stores.sqlite import SQLiteStore
-from mcpguard.stores.store import Account, Amounts, Limits
+from mcpguard.stores.store import MAX_AMOUNT, Account, Amounts, Limits
 
 async def main():
     try:
@@ -388,7 +477,7 @@ def test_a_store_goes_on_in_a_forked_process(tmp_path: Path) -> None:
     code = """
 import os, sys, anyio
 from mcpguard.stores.sqlite import SQLiteStore
-from mcpguard.stores.store import Account, Amounts, Hold, Limits
+from mcpguard.stores.store import MAX_AMOUNT, Account, Amounts, Hold, Limits
 
 store = SQLiteStore(sys.argv[1])
 account = Account("a", label="a", limits=Limits(calls=40))

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ except ImportError:
     Redis = None  # type: ignore[assignment,misc]
 
 REQUIRED = os.environ.get("MCPGUARD_REQUIRE_REDIS") == "1"
-BINARY = shutil.which("redis-server") or shutil.which("valkey-server")
+BINARIES = ("redis-server", "valkey-server")
 
 
 def free_port() -> int:
@@ -33,16 +33,15 @@ def free_port() -> int:
 class Server:
     """A server that can be stopped and started again on its port; what it kept is lost unless it is `durable`."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder, self.port, self.options = folder, free_port(), options
+    def __init__(self, binary: str, folder: Path, *options: str) -> None:
+        self.binary, self.folder, self.port, self.options = binary, folder, free_port(), options
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        assert BINARY is not None
         self._process = subprocess.Popen(
             [
-                BINARY,
+                self.binary,
                 "--port",
                 str(self.port),
                 "--bind",
@@ -69,14 +68,16 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Server]:
-    """A server; the test is skipped where there is none, or fails where one is required."""
-    if BINARY is None or Redis is None:
-        what = "redis-server and the package redis are needed"
-        if REQUIRED:
-            pytest.fail(f"{what}, and MCPGUARD_REQUIRE_REDIS=1")
-        pytest.skip(what)
-    server = Server(folder, *options)
+def running(folder: Path, *options: str, binaries: Sequence[str] = BINARIES) -> Iterator[Server]:
+    """The first server there is; the test is skipped where there is none, or fails where one is required."""
+    binary = next(filter(None, map(shutil.which, binaries)), None)
+    if binary is None or Redis is None:
+        if REQUIRED and BINARIES[0] in binaries:
+            pytest.fail(
+                f"{' or '.join(binaries)} and the package redis are needed, and MCPGUARD_REQUIRE_REDIS=1"
+            )
+        pytest.skip(f"{' or '.join(binaries)} and the package redis are needed")
+    server = Server(binary, folder, *options)
     server.start()
     try:
         yield server

@@ -1,12 +1,30 @@
 """What processes do that spend from one account of a store, in a module that is quickly imported by each."""
 
+import multiprocessing
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Final
 
 import anyio
 
 from mcpguard.stores.store import Account, Amounts, Limits, Refusal, Store
 
-__all__ = ["counted", "spend_from_file", "spend_from_server"]
+__all__ = ["PROCESSES", "counted", "spend_from_file", "spend_from_server"]
+
+
+def _context() -> BaseContext:
+    """Processes that are forked from one that has imported what takes long, where there are such."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["anyio._backends._asyncio", "mcpguard.stores.redis", "mcpguard.stores.sqlite", "redis.asyncio.retry"]
+    )
+    return context
+
+
+PROCESSES: Final = _context()
+"""Makes processes that share nothing with this one."""
 
 
 def spend_from_file(path: str, report: str, limit: int) -> None:
