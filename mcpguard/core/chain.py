@@ -20,11 +20,12 @@ from mcpguard.core.layer import Layer, attributed, failure
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Stops
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
+from mcpguard.core.watching import Watched, Watcher
 from mcpguard.core.wire import TARGETS
 
 __all__ = ["Chain", "Hook", "Step", "link", "link_gate", "settled"]
 
-Hook: TypeAlias = Literal["check", "filter", "layer"]
+Hook: TypeAlias = Literal["check", "filter", "layer", "watch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,13 @@ class Chain:
         "_head",
         "_stretches",
         "_translators",
+        "_watchers",
         "has_layers",
         "has_waiting_layers",
         "is_empty",
         "is_timed",
         "needs_tool",
+        "only_watches",
         "requires_tool",
         "run",
         "steps",
@@ -124,12 +127,18 @@ class Chain:
         self.steps = tuple(steps)
         self._stretches = tuple(stretches)
         self._emitter = emitter
-        self.run: Frame = self._recorded if emitter.is_active else head
+        self._watchers = _watchers(steps)
+        run: Frame = self._recorded if emitter.is_active else head
+        for watcher in reversed(self._watchers):
+            run = Watched(watcher, run, self.aimed)
+        self.run = run
         """Runs a call through the hooks and, if nothing refuses it, through the wire."""
         layers = [step.interceptor for step in steps if step.hook == "layer"]
         self._translators = [one for one in layers if one.translates and one.mode == "enforce"]
         self.is_empty = not self.steps and not emitter.is_active
         """Whether a message may pass without any of this: nothing handles it and nobody listens."""
+        self.only_watches = len(self._watchers) == len(self.steps) > 0 and not emitter.is_active
+        """Whether nothing but watchers handles it."""
         self.has_layers = bool(layers)
         """Whether anything stands around the call, so that passing it may take time."""
         self.suspends = self.has_layers or emitter.waits
@@ -148,6 +157,12 @@ class Chain:
     def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
         """The same as `run`."""
         return self.run(call, wire)
+
+    def may_pass(self) -> bool:
+        """Whether a message may pass without any of this at the moment."""
+        if self.only_watches:
+            return not any(watcher.is_awake() for watcher in self._watchers)
+        return self.is_empty
 
     async def _recorded(self, call: Call, wire: Wire) -> Result:
         emitter = self._emitter
@@ -239,22 +254,23 @@ def link(steps: Sequence[Step], emitter: Emitter, stops: Stops | None = None) ->
     if may_be_late or may_be_asked or emitter.is_active:
         frame = _Exit(emitter, stops or Stops(), may_be_late=may_be_late)
     stretches: list[Stretch] = []
-    position = len(steps)
+    inner = [step for step in steps if step.hook != "watch"]
+    position = len(inner)
     while position > 0:
         end = position
         position -= 1
-        step = steps[position]
+        step = inner[position]
         if step.hook == "layer":
-            gate = Gate((), _checks(steps[:position], emitter), emitter)
+            gate = Gate((), _checks(inner[:position], emitter), emitter)
             if step.interceptor.mode == "audit":
                 frame = ShadowLayer(step.interceptor, frame, emitter)
             else:
                 frame = Layer(step.interceptor, gate, frame, emitter)
             continue
-        while position > 0 and steps[position - 1].hook != "layer":
+        while position > 0 and inner[position - 1].hook != "layer":
             position -= 1
-        stretch = steps[position:end]
-        gate = Gate(_checks(stretch, emitter), _checks(steps[:position], emitter), emitter)
+        stretch = inner[position:end]
+        gate = Gate(_checks(stretch, emitter), _checks(inner[:position], emitter), emitter)
         neighbours = Stretch(gate, _filters(stretch, emitter), frame, emitter)
         stretches.insert(0, neighbours)
         frame = neighbours
@@ -289,6 +305,11 @@ def _too_late(code: str) -> Denial:
 async def settled(result: Result) -> Result:
     """A result that is there already, for callers that await one."""
     return result
+
+
+def _watchers(steps: Sequence[Step]) -> list[Watcher]:
+    found = (step.interceptor for step in steps if step.hook == "watch")
+    return [one for one in found if isinstance(one, Watcher)]
 
 
 def _checks(steps: Sequence[Step], emitter: Emitter) -> list[tuple[Check, Interceptor]]:

@@ -23,7 +23,7 @@ class HookView:
         position: From 1, outermost first.
         interceptor: Its id, or its name where it has none.
         name: The policy file's name of its kind.
-        hook: `check`, `filter` or `layer`.
+        hook: `check`, `filter`, `layer` or `watch`.
         handles: (method, direction) pairs, sorted.
         mode: `enforce` or `audit`.
         fail_open: Whether a call goes on when it fails.
@@ -70,7 +70,7 @@ class StepView:
 
     Args:
         interceptor: Its id or name.
-        hook: `check`, `filter` or `layer`.
+        hook: `check`, `filter`, `layer` or `watch`.
         mode: Whether it would be obeyed.
         verdict: `allow`, `deny`, `ask`, `rewrite` or `failed`; `undecided` for layers and filters, which
             decide only once a call is under way.

@@ -91,7 +91,7 @@ class Connection:
         """The chain an outbound request must go through; None if it may pass as it is."""
         linked = self.handle.linked
         chain = linked.outbound.get(method) or linked.any_outbound
-        if chain.is_empty and not linked.listens and self._callers.may_pass(method):
+        if chain.may_pass() and not linked.listens and self._callers.may_pass(method):
             return None
         return chain
 
@@ -330,10 +330,10 @@ class Connection:
         """A refusal by the guard itself, recorded like any other."""
         emitter = self.handle.linked.emitter
         result = Result.denied(denial, fate=fate)
+        if emitter.is_active and not was_received:
+            emitter.received(call)
+        report_denial(emitter, call, denial)
         if emitter.is_active:
-            if not was_received:
-                emitter.received(call)
-            report_denial(emitter, call, denial)
             emitter.completed(call, result, 0.0)
         return result
 
