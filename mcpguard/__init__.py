@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.retry import Retry as Retry
     from mcpguard.interceptors.text_hygiene import TextHygiene as TextHygiene
     from mcpguard.interceptors.tool_pinning import ToolPinning as ToolPinning
+    from mcpguard.interceptors.tracing import Tracing as Tracing
     from mcpguard.interceptors.view import PromptView as PromptView
     from mcpguard.interceptors.view import ResourceView as ResourceView
     from mcpguard.interceptors.view import ToolView as ToolView
@@ -195,6 +196,7 @@ _HOMES = {
     "interceptors.result_limit": ("ResultCap", "ResultLimit"),
     "interceptors.retry": ("Retry",),
     "interceptors.tool_pinning": ("ToolPinning",),
+    "interceptors.tracing": ("Tracing",),
     "interceptors.view": ("PromptView", "ResourceView", "ToolView", "View"),
     "interceptors.text_hygiene": ("TextHygiene",),
     "sinks.jsonl": ("JsonLines",),

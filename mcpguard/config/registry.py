@@ -43,6 +43,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "result_limit": "mcpguard.interceptors.result_limit:ResultLimit",
         "retry": "mcpguard.interceptors.retry:Retry",
         "tool_pinning": "mcpguard.interceptors.tool_pinning:ToolPinning",
+        "tracing": "mcpguard.interceptors.tracing:Tracing",
         "view": "mcpguard.interceptors.view:View",
         "text_hygiene": "mcpguard.interceptors.text_hygiene:TextHygiene",
     },

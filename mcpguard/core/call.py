@@ -74,6 +74,9 @@ _DERIVED: Final = "_derived"
 _ORIGIN: Final = "_origin"
 """Where a copy keeps the call it was first made from."""
 
+_CARRIED: Final = "_carried"
+"""Where a call keeps what goes along with its parameters."""
+
 
 class _Derived:
     """What has been derived from a call's parameters so far."""
@@ -308,6 +311,29 @@ class Call:
     def made_by(self, principal: Principal | None) -> "Call":
         """A copy made on another's behalf."""
         return self._with({"principal": principal}, keep_derived=True)
+
+    @property
+    def carried(self) -> JSONObject:
+        """Members that seams put into `_meta` beside what the parameters have; one that is None is taken out.
+
+        The parameters stay the object they were: a request that carries something has not been rewritten.
+        """
+        carried: JSONObject = self.__dict__.get(_CARRIED, EMPTY)
+        return carried
+
+    def carrying(self, members: JSONObject) -> "Call":
+        """A copy with further members to put into `_meta`."""
+        return self._with({_CARRIED: {**self.carried, **members}}, keep_derived=True)
+
+    def sent(self, params: JSONObject) -> JSONObject:
+        """`params` with what the call carries: what goes on the wire."""
+        carried = self.carried
+        if not carried:
+            return params
+        meta = {**_mapping(params.get("_meta")), **carried}
+        meta = {name: value for name, value in meta.items() if value is not None or name not in carried}
+        rest = {name: value for name, value in params.items() if name != "_meta"}
+        return {**rest, "_meta": meta} if meta else rest
 
     def shadow(self) -> "Call":
         """A copy for an auditing interceptor: it says it is not enforced, and shares no JSON value."""

@@ -10,6 +10,7 @@ Above: seams, which turn messages into calls and results into what the SDK expec
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 from mcpguard.core.call import Call, refusal
@@ -20,11 +21,12 @@ from mcpguard.core.layer import Layer, attributed, failure, unsendable
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Stops
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
+from mcpguard.core.watching import Watched, Watcher
 from mcpguard.core.wire import TARGETS
 
 __all__ = ["Chain", "Hook", "Step", "link", "link_gate", "settled"]
 
-Hook: TypeAlias = Literal["check", "filter", "layer"]
+Hook: TypeAlias = Literal["check", "filter", "layer", "watch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Chain:
     __slots__ = (
         "_stretches",
         "_translators",
+        "_watchers",
         "emitter",
         "has_layers",
         "has_waiting_layers",
@@ -111,6 +114,7 @@ class Chain:
         "is_empty",
         "is_timed",
         "needs_tool",
+        "only_watches",
         "requires_tool",
         "run",
         "steps",
@@ -125,12 +129,15 @@ class Chain:
         self.steps = tuple(steps)
         self._stretches = tuple(stretches)
         self.emitter = emitter
-        self.run: Frame = self._recorded if emitter.is_active else head
+        self._watchers = _watchers(steps)
+        self.run: Frame = self._watched(self._recorded if emitter.is_active else head)
         """Runs a call through the hooks and, if nothing refuses it, through the wire."""
         layers = [step.interceptor for step in steps if step.hook == "layer"]
         self._translators = [one for one in layers if one.translates and one.mode == "enforce"]
         self.is_empty = not self.steps and not emitter.is_active
         """Whether a message may pass without any of this: nothing handles it and nobody listens."""
+        self.only_watches = len(self._watchers) == len(self.steps) > 0 and not emitter.is_active
+        """Whether nothing but watchers handles it."""
         self.has_layers = bool(layers)
         """Whether anything stands around the call, so that passing it may take time."""
         self.suspends = self.has_layers or emitter.waits
@@ -152,7 +159,19 @@ class Chain:
 
     def run_within(self, frame: Frame, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
         """The same as `run`, with `frame`, which goes on with `head`, inside the record."""
-        return self._recorded(call, wire, frame) if self.emitter.is_active else frame(call, wire)
+        inner: Frame = partial(self._recorded, frame=frame) if self.emitter.is_active else frame
+        return self._watched(inner)(call, wire)
+
+    def may_pass(self) -> bool:
+        """Whether a message may pass without any of this at the moment."""
+        if self.only_watches:
+            return not any(watcher.is_awake() for watcher in self._watchers)
+        return self.is_empty
+
+    def _watched(self, run: Frame) -> Frame:
+        for watcher in reversed(self._watchers):
+            run = Watched(watcher, run, self.aimed)
+        return run
 
     async def _recorded(self, call: Call, wire: Wire, frame: Frame | None = None) -> Result:
         emitter = self.emitter
@@ -252,22 +271,23 @@ def link(steps: Sequence[Step], emitter: Emitter, stops: Stops | None = None) ->
     if may_be_late or may_be_asked or emitter.is_active:
         frame = _Exit(emitter, stops or Stops(), may_be_late=may_be_late)
     stretches: list[Stretch] = []
-    position = len(steps)
+    inner = [step for step in steps if step.hook != "watch"]
+    position = len(inner)
     while position > 0:
         end = position
         position -= 1
-        step = steps[position]
+        step = inner[position]
         if step.hook == "layer":
-            gate = Gate((), _checks(steps[:position], emitter), emitter)
+            gate = Gate((), _checks(inner[:position], emitter), emitter)
             if step.interceptor.mode == "audit":
                 frame = ShadowLayer(step.interceptor, frame, emitter)
             else:
                 frame = Layer(step.interceptor, gate, frame, emitter)
             continue
-        while position > 0 and steps[position - 1].hook != "layer":
+        while position > 0 and inner[position - 1].hook != "layer":
             position -= 1
-        stretch = steps[position:end]
-        gate = Gate(_checks(stretch, emitter), _checks(steps[:position], emitter), emitter)
+        stretch = inner[position:end]
+        gate = Gate(_checks(stretch, emitter), _checks(inner[:position], emitter), emitter)
         neighbours = Stretch(gate, _filters(stretch, emitter), frame, emitter)
         stretches.insert(0, neighbours)
         frame = neighbours
@@ -302,6 +322,11 @@ def _too_late(code: str) -> Denial:
 async def settled(result: Result) -> Result:
     """A result that is there already, for callers that await one."""
     return result
+
+
+def _watchers(steps: Sequence[Step]) -> list[Watcher]:
+    found = (step.interceptor for step in steps if step.hook == "watch")
+    return [one for one in found if isinstance(one, Watcher)]
 
 
 def _checks(steps: Sequence[Step], emitter: Emitter) -> list[tuple[Check, Interceptor]]:

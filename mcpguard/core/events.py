@@ -8,7 +8,7 @@ import logging
 import secrets
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, fields
 from itertools import count
@@ -20,7 +20,7 @@ from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.run import Run
 from mcpguard.core.wire import JSON, Direction, canonical, digest, mutable_copy
 
-__all__ = ["MAX_NAME", "Emitter", "Event", "Kind", "Scrubber", "Sink"]
+__all__ = ["MAX_NAME", "Emitter", "Event", "Kind", "Listener", "Scrubber", "Sink"]
 
 _log = logging.getLogger("mcpguard")
 
@@ -165,6 +165,18 @@ class Sink(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """Hears of decisions as they are made."""
+
+    def heard(self, kind: Kind, call: Call, details: Mapping[str, object]) -> None:
+        """Something about a call."""
+        ...
+
+    def changed(self, details: Mapping[str, object]) -> None:
+        """Something about what an interceptor keeps."""
+        ...
+
+
 class _Waiting(Protocol):
     async def settle(self) -> None: ...
 
@@ -244,6 +256,8 @@ class Emitter:
         )
         self.waits = bool(self._awaited)
         """Whether `settled` has anything to wait for before a call goes out."""
+        self.listeners: tuple[Listener, ...] = ()
+        """Who hears at once of what is decided, also where nothing is recorded."""
 
     def following(self, sinks: Sequence[Sink], policy: str) -> "Emitter":
         """An emitter for another policy in the same stream; calls under way go on with this one."""
@@ -317,6 +331,8 @@ class Emitter:
 
     def about(self, kind: Kind, call: Call, **details: Unpack[_Details]) -> None:
         """Anything else that concerns a call."""
+        for listener in self.listeners:
+            _tell(listener.heard, kind, call, details)
         if not self.is_active:
             return
         if kind == "cancelled":
@@ -355,6 +371,8 @@ class Emitter:
         tenant: str | None,
     ) -> None:
         """What an interceptor keeps about a server, a tool or a tenant has changed."""
+        for listener in self.listeners:
+            _tell(listener.changed, {"interceptor": interceptor, "state": state, "server": server})
         if self.is_active:
             self._send(
                 Event(
@@ -475,6 +493,13 @@ class Emitter:
         except Exception as error:  # noqa: BLE001 - what cannot be cleaned is not recorded
             _log.warning("scrubber failed with %s; payload dropped", type(error).__name__)
             return None
+
+
+def _tell(what: Callable[..., None], *about: object) -> None:
+    try:
+        what(*about)
+    except Exception as error:  # noqa: BLE001 - who only listens fails no call
+        _log.warning("a watcher failed with %s", type(error).__name__)
 
 
 def _trace_id() -> str | None:

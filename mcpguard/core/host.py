@@ -3,13 +3,14 @@
 An interceptor that is linked nowhere yet has the machine's clock, no store, and nobody who listens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.events import Emitter
 from mcpguard.core.servers import ServerOptions
+from mcpguard.core.wire import JSON
 
 if TYPE_CHECKING:
     from mcpguard.core.call import Call
@@ -26,11 +27,13 @@ class Host:
         emitter: Where reports go; it has the guard's clock.
         store: Where the guard keeps state, or None: `stores.lent` then makes one in memory.
         servers: What the user declares of servers, by name.
+        status: What there is to see of the state of all interceptors of the guard, by label.
     """
 
     emitter: Emitter
     store: object | None = None
     servers: Mapping[str, ServerOptions] = field(default_factory=dict[str, ServerOptions])
+    status: Callable[[], Mapping[str, Mapping[str, JSON]]] = dict
 
     @property
     def clock(self) -> Clock:

@@ -17,7 +17,8 @@ from mcpguard.core.order import handled, handles
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run, Stops
 from mcpguard.core.servers import ServerOptions
-from mcpguard.core.wire import INPUT_METHODS, LIFECYCLE, Direction, is_notification
+from mcpguard.core.watching import Watcher
+from mcpguard.core.wire import INPUT_METHODS, JSON, LIFECYCLE, Direction, is_notification
 
 __all__ = ["ANONYMOUS", "Handle", "Linked", "OnDeny"]
 
@@ -68,10 +69,15 @@ class Linked:
     ) -> None:
         self.steps = tuple(steps)
         self.emitter = emitter
-        self.host = Host(emitter, store, servers or {})
+        self.host = Host(emitter, store, servers or {}, self.status)
         for interceptor in dict.fromkeys(step.interceptor for step in steps):
             if not any(interceptor is one for one in kept):
                 interceptor.join(self.host)
+        emitter.listeners = tuple(
+            step.interceptor
+            for step in steps
+            if isinstance(step.interceptor, Watcher) and step.hook == "watch"
+        )
         named = {method for step in steps for method, _ in handled(step) if not method.endswith("*")}
         methods = named | LIFECYCLE | {_ANY_REQUEST, _ANY_NOTIFICATION}
         directions: tuple[Direction, Direction] = ("outbound", "inbound")
@@ -106,6 +112,10 @@ class Linked:
             gate is not None for gate in self._gates["inbound"].values()
         )
         """Whether anything looks at what a server sends, so that calls in flight must be known."""
+
+    def status(self) -> Mapping[str, Mapping[str, JSON]]:
+        """What there is to see of the interceptors' state, by label."""
+        return {one.label: one.status() for one in dict.fromkeys(step.interceptor for step in self.steps)}
 
     def chain(self, method: str, direction: Direction) -> Chain:
         """The chain that a request meets."""

@@ -12,6 +12,7 @@ from itertools import pairwise
 from mcpguard.core.chain import Hook, Step
 from mcpguard.core.errors import GuardBuildError, OrderError
 from mcpguard.core.interceptor import Handles, Interceptor, Place
+from mcpguard.core.watching import Watcher
 from mcpguard.core.wire import LIFECYCLE, Direction, is_notification
 
 __all__ = ["arrange", "covers", "handled", "handles"]
@@ -54,8 +55,9 @@ def arrange(interceptors: Sequence[Interceptor]) -> tuple[Step, ...]:
 def handled(step: Step) -> Handles:
     """The (method, direction) pairs that a step's hook handles."""
     interceptor = step.interceptor
-    own = {"check": interceptor.checks, "filter": interceptor.filters, "layer": interceptor.layers}[step.hook]
-    return interceptor.handles if own is None else own
+    own = {"check": interceptor.checks, "filter": interceptor.filters, "layer": interceptor.layers}
+    named = own.get(step.hook)
+    return interceptor.handles if named is None else named
 
 
 def handles(step: Step, method: str, direction: Direction) -> bool:
@@ -80,6 +82,10 @@ def _hooks(interceptor: Interceptor) -> list[Step]:
         hooks.append("filter")
     if kind.__call__ is not Interceptor.__call__:
         hooks.append("layer")
+    if isinstance(interceptor, Watcher):
+        if hooks:
+            raise GuardBuildError(f"{kind.__name__} watches, and so has no {hooks[0]}: it decides nothing")
+        hooks.append("watch")
     if not hooks:
         raise GuardBuildError(f"{kind.__name__} overrides none of check, filter and __call__")
     for hook in ("check", "filter"):

@@ -33,7 +33,7 @@ class HookView:
         position: From 1, outermost first.
         interceptor: Its id, or its name where it has none; `budget#2` for the second that is called so.
         name: The policy file's name of its kind.
-        hook: `check`, `filter` or `layer`.
+        hook: `check`, `filter`, `layer` or `watch`.
         handles: (method, direction) pairs, sorted.
         mode: `enforce` or `audit`.
         fail_open: Whether a call goes on when it fails.
@@ -80,7 +80,7 @@ class StepView:
 
     Args:
         interceptor: Its id or name, as in `HookView`.
-        hook: `check`, `filter` or `layer`.
+        hook: `check`, `filter`, `layer` or `watch`.
         mode: Whether it would be obeyed.
         verdict: `allow`, `deny`, `ask`, `rewrite` or `failed`; `undecided` for layers and filters, which
             decide only once a call is under way.

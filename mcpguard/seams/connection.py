@@ -91,7 +91,7 @@ class Connection:
         """The chain an outbound request must go through; None if it may pass as it is."""
         linked = self.handle.linked
         chain = linked.outbound.get(method) or linked.any_outbound
-        if chain.is_empty and not linked.listens and self._callers.may_pass(method):
+        if chain.may_pass() and not linked.listens and self._callers.may_pass(method):
             return None
         return chain
 
@@ -334,7 +334,8 @@ class Connection:
         result = Result.denied(denial, fate=fate)
         if emitter.is_active:
             emitter.received(call)
-            report_denial(emitter, call, denial)
+        report_denial(emitter, call, denial)
+        if emitter.is_active:
             emitter.completed(call, result, 0.0)
         return result
 

@@ -112,6 +112,8 @@ class GuardedDispatcher:
             if call.params is not given:
                 facts = await self._definition(call, given, options)
                 sent, stamped = restamped(self._session, method, given, call.params, options, facts)
+            if call.carried:
+                sent = call.sent(EMPTY if sent is None else sent)
             was_closed = getattr(self._inner, "_closed", False)
             try:
                 result = Result.of(await self._inner.send_raw_request(method, sent, stamped))

@@ -267,14 +267,14 @@ class Outgoing:
         asked.was_sent = True
         self._answers.expect(asked, wire_id)
         is_rewritten = call.params is not asked.given
-        if wire_id is asked.id and not is_rewritten:
+        if wire_id is asked.id and not is_rewritten and not call.carried:
             return asked.item
         metadata = asked.item.metadata
         if is_rewritten:
             facts = self._facts(call)
             metadata = messages.restamped(metadata, call.method, asked.given, call.params, facts)
-        params = None if call.params is EMPTY else call.params
-        return messages.request(wire_id, call.method, params, metadata)
+        params = call.sent(call.params)
+        return messages.request(wire_id, call.method, None if params is EMPTY else params, metadata)
 
     def _answer(self, asked: Asked, result: Result) -> Any:
         """What the client is told. There is no caller to raise in: where denials are raised, it is an error.

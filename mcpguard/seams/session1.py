@@ -130,7 +130,8 @@ class Session1:
             kept = _Kept(result_type)
             request_id = self.session._request_id
             try:
-                sent = request if call.params is given else _rebuilt(type(request), method, call.params)
+                is_as_given = call.params is given and not call.carried
+                sent = request if is_as_given else _rebuilt(type(request), method, call.sent(call.params))
                 kept.take(await self._send(sent, kept, **options))
             except anyio.get_cancelled_exc_class():
                 if chain.suspends and method not in UNCANCELLED:

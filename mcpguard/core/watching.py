@@ -1,0 +1,128 @@
+"""Watchers: interceptors that see calls come and go, and take no part in them.
+
+A watcher stands outside the record, so that what it binds (a span) is there when the first event is made. It
+is told of a call, of each attempt to send it, and at once of what is decided meanwhile, also where nothing is
+recorded. It cannot change, hold or refuse anything; one that fails is logged, and the call goes on. While it
+is not awake, a call does not meet it at all.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final, Protocol, TypeVar
+
+from mcpguard.core.call import Call
+from mcpguard.core.events import Kind
+from mcpguard.core.interceptor import Frame, Interceptor, Wire
+from mcpguard.core.result import Result
+from mcpguard.core.wire import JSONObject
+
+__all__ = ["Watch", "Watched", "Watcher"]
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("mcpguard")
+
+
+class Watch(Protocol):
+    """What a watcher keeps of one call. All is called in the task of the call, and must be quick."""
+
+    def sends(self, call: Call, /) -> JSONObject:
+        """The call goes out, once for each attempt.
+
+        Returns:
+            Members that go into its `_meta`; one that is None is taken out of it.
+        """
+        ...
+
+    def returned(self, result: Result | None, /) -> None:
+        """What came of the attempt; None if it was cancelled."""
+        ...
+
+    def ended(self, result: Result | None, /) -> None:
+        """What the caller gets; None if it was cancelled."""
+        ...
+
+
+class Watcher(Interceptor):
+    """The base of what watches calls. Override `watch`, and `heard` or `changed` if they matter."""
+
+    is_awake: Callable[[], bool] = staticmethod(lambda: True)
+    """Whether there is anything to do at the moment; asked for every call, so it must be very quick."""
+
+    def watch(self, call: Call, asked: str | None) -> Watch:
+        """A call begins.
+
+        Args:
+            call: As records show it: aimed at what the server itself calls it.
+            asked: The target by the name that the agent used.
+        """
+        raise NotImplementedError
+
+    def heard(self, kind: Kind, call: Call, details: Mapping[str, object]) -> None:
+        """Something was decided or seen about a call.
+
+        Args:
+            kind: As of an event, but none of those that frame a request.
+            call: Which call.
+            details: Members of the event.
+        """
+
+    def changed(self, details: Mapping[str, object]) -> None:
+        """What an interceptor keeps has changed: the members of a `state_changed` event."""
+
+
+class Watched:
+    """The outermost link of a chain, with a watcher at it.
+
+    Args:
+        watcher: Is told.
+        inner: What it watches.
+        aimed: The call as records show it.
+    """
+
+    __slots__ = ("_aimed", "_inner", "_is_awake", "_watcher")
+
+    def __init__(self, watcher: Watcher, inner: Frame, aimed: Callable[[Call], Call]) -> None:
+        self._watcher = watcher
+        self._is_awake = watcher.is_awake
+        self._inner = inner
+        self._aimed = aimed
+
+    def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
+        """Run `call` inwards; a plain function, so that a watcher that sleeps adds no frame."""
+        return self._watching(call, wire) if self._is_awake() else self._inner(call, wire)
+
+    async def _watching(self, call: Call, wire: Wire) -> Result:
+        watch = _told(lambda: self._watcher.watch(self._aimed(call), call.target))
+        if watch is None:
+            return await self._inner(call, wire)
+        result: Result | None = None
+        try:
+            result = await self._inner(call, _watched(watch, wire))
+            return result
+        finally:
+            _told(lambda: watch.ended(result))
+
+
+def _watched(watch: Watch, wire: Wire) -> Wire:
+    """`wire`, with `watch` told of each attempt."""
+
+    async def watched(call: Call) -> Result:
+        carried = _told(lambda: watch.sends(call))
+        result: Result | None = None
+        try:
+            result = await wire(call.carrying(carried) if carried else call)
+            return result
+        finally:
+            _told(lambda: watch.returned(result))
+
+    return watched
+
+
+def _told(tell: Callable[[], T]) -> T | None:
+    """What a watcher says; None where it fails, which never fails the call."""
+    try:
+        return tell()
+    except Exception as error:  # noqa: BLE001 - who only watches decides nothing, by failing neither
+        _log.warning("a watcher failed with %s", type(error).__name__)
+        return None

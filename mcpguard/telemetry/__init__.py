@@ -1,0 +1,1 @@
+"""What OpenTelemetry is told: spans and measurements, by the names of the semantic conventions."""

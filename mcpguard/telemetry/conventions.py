@@ -1,0 +1,164 @@
+"""How calls, answers and decisions are called in OpenTelemetry.
+
+By the semantic conventions for MCP and generative AI (open-telemetry/semantic-conventions-genai, status
+Development) where they have a name, and `mcpguard.*` where they have none. This is the one place that knows
+those names; what changes there is changed here. No argument, no result and no resource's URI is among them.
+"""
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Final, TypeAlias
+
+from mcpguard.core.call import Call
+from mcpguard.core.events import MAX_NAME
+from mcpguard.core.result import Outcome, Result
+
+__all__ = [
+    "BUCKETS",
+    "CALL",
+    "DURATION",
+    "ERROR",
+    "EXECUTE_TOOL",
+    "METHOD",
+    "OPERATION",
+    "OTHER",
+    "PROMPT",
+    "SERVER",
+    "TOOL",
+    "Attributes",
+    "Names",
+    "error_type",
+    "of_answer",
+    "of_call",
+    "of_details",
+    "of_operation",
+    "span_name",
+]
+
+Attributes: TypeAlias = dict[str, str | bool | int | float]
+
+METHOD: Final = "mcp.method.name"
+TOOL: Final = "gen_ai.tool.name"
+PROMPT: Final = "gen_ai.prompt.name"
+OPERATION: Final = "gen_ai.operation.name"
+EXECUTE_TOOL: Final = "execute_tool"
+AGENT: Final = "gen_ai.agent.name"
+ERROR: Final = "error.type"
+STATUS_CODE: Final = "rpc.response.status_code"
+SERVER: Final = "mcpguard.server"
+CALL: Final = "mcpguard.call.id"
+
+DURATION: Final = "mcp.client.operation.duration"
+"""Histogram: seconds from sending a request to its answer."""
+
+BUCKETS: Final[Sequence[float]] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+"""Boundaries of its buckets, in seconds, as the conventions have them."""
+
+OTHER: Final = "_OTHER"
+"""What stands for names that are not told apart any more."""
+
+MAX_NAMES: Final = 500
+"""Names of tools and prompts that metrics tell apart: a model can make up any number of them."""
+
+_NAMED: Final[Mapping[str, str]] = {"tools/call": TOOL, "prompts/get": PROMPT}
+"""Methods whose target is a name of few values; a resource's URI is not."""
+
+_DETAILS: Final = ("interceptor", "verdict", "code", "mode", "state", "server", "retry_after")
+"""Members of an event that are told. Its reason is not: it may say on whose behalf a call was made."""
+
+
+class Names:
+    """Keeps the number of names bounded that come from outside.
+
+    Args:
+        limit: Names that are told apart.
+    """
+
+    def __init__(self, limit: int = MAX_NAMES) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+        self._lock = Lock()
+
+    def bounded(self, name: str) -> str:
+        """`name`, or `_OTHER` where there are too many."""
+        if name in self._known:
+            return name
+        with self._lock:
+            if len(self._known) >= self._limit:
+                return OTHER
+            self._known.add(name)
+        return name
+
+
+def span_name(call: Call) -> str:
+    """`execute_tool {tool}` of a tool call; else the method, and the prompt's name."""
+    target = _name(call)
+    if call.method == "tools/call":
+        return EXECUTE_TOOL if target is None else f"{EXECUTE_TOOL} {target}"
+    return call.method[:MAX_NAME] if target is None else f"{call.method} {target}"
+
+
+def of_operation(call: Call) -> Attributes:
+    """What a call is: of few values, but for the name."""
+    attributes: Attributes = {METHOD: call.method[:MAX_NAME], SERVER: call.server}
+    target = _name(call)
+    if target is not None:
+        attributes[_NAMED[call.method]] = target
+    if call.method == "tools/call":
+        attributes[OPERATION] = EXECUTE_TOOL
+    return attributes
+
+
+def of_call(call: Call) -> Attributes:
+    """What a span says of a call: what it is, and in which task."""
+    attributes = {**of_operation(call), CALL: call.id}
+    if call.round:
+        attributes["mcpguard.round"] = call.round
+    if call.run is not None:
+        attributes["mcpguard.run.id"] = call.run.id
+    if call.principal is not None:
+        if call.principal.agent is not None:
+            attributes[AGENT] = call.principal.agent
+        if call.principal.tenant is not None:
+            attributes["mcpguard.tenant"] = call.principal.tenant
+    return attributes
+
+
+def error_type(result: Result | None) -> str | None:
+    """The class of error that a call ended with; None if it did not. Without a result it was cancelled."""
+    if result is None:
+        return "cancelled"
+    if result.outcome in (Outcome.OK, Outcome.INPUT_REQUIRED):
+        return None
+    if result.outcome is Outcome.PROTOCOL_ERROR and result.error is not None:
+        return str(result.error.code)
+    return result.outcome.value
+
+
+def of_answer(result: Result | None) -> Attributes:
+    """What came of it."""
+    attributes: Attributes = {}
+    error = error_type(result)
+    if error is not None:
+        attributes[ERROR] = error
+    if result is not None and result.error is not None:
+        attributes[STATUS_CODE] = str(result.error.code)
+    return attributes
+
+
+def of_details(details: Mapping[str, object]) -> Attributes:
+    """What was decided, without values."""
+    told: Attributes = {}
+    for member in _DETAILS:
+        value = details.get(member)
+        if isinstance(value, str):
+            told[f"mcpguard.{member}"] = value[:MAX_NAME]
+        elif isinstance(value, int | float):
+            told[f"mcpguard.{member}"] = value
+    return told
+
+
+def _name(call: Call) -> str | None:
+    """The name of the tool or prompt."""
+    target = call.target if call.method in _NAMED else None
+    return None if target is None else target[:MAX_NAME]

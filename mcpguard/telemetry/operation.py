@@ -1,0 +1,135 @@
+"""One call as OpenTelemetry sees it: its span, what goes along to the server, how long each attempt took.
+
+The keys in `_meta` are W3C's own, without a prefix (MCP SEP-414). What is there already stays: SDK 2.x and
+FastMCP put the context of their own spans, which hang below ours.
+"""
+
+from collections.abc import Mapping
+from contextvars import Token
+from typing import Final
+
+from opentelemetry import baggage as bags
+from opentelemetry import context
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from mcpguard.core.call import Call
+from mcpguard.core.clock import Clock
+from mcpguard.core.result import Result
+from mcpguard.core.wire import JSON, JSONObject
+from mcpguard.telemetry.conventions import Attributes, error_type, of_answer
+from mcpguard.telemetry.instruments import Instruments
+
+__all__ = ["Operation"]
+
+_TRACE: Final = TraceContextTextMapPropagator()
+_BAGGAGE: Final = W3CBaggagePropagator()
+
+
+class Operation:
+    """One call on its way; a `Watch`.
+
+    Args:
+        call: As records show it.
+        clock: Measures.
+        span: Where it shows; None if spans go nowhere.
+        is_own: Whether the span was opened for this call, and ends with it.
+        instruments: What it is measured with; None if measurements go nowhere.
+        has_baggage: Whether the program's baggage goes along.
+        spans: Spans of calls under way, which this one is among until it ends.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_began",
+        "_bound",
+        "_call",
+        "_clock",
+        "_emptied",
+        "_has_baggage",
+        "_instruments",
+        "_is_own",
+        "_span",
+        "_spans",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        clock: Clock,
+        span: Span | None,
+        instruments: Instruments | None,
+        *,
+        is_own: bool,
+        has_baggage: bool,
+        spans: dict[str, Span],
+    ) -> None:
+        self._call = call
+        self._clock = clock
+        self._span = span
+        self._is_own = is_own
+        self._instruments = instruments
+        self._has_baggage = has_baggage
+        self._spans = spans
+        self._attempts = 0
+        self._began = 0.0
+        self._emptied: Token[Context] | None = None
+        self._bound: Token[Context] | None = None
+        if span is not None:
+            spans[call.id] = span
+            if is_own:
+                self._bound = context.attach(set_span_in_context(span))
+
+    def sends(self, call: Call, /) -> JSONObject:
+        """Begin an attempt; baggage that must not leave is not there meanwhile."""
+        self._attempts += 1
+        self._began = self._clock.now()
+        around = context.get_current()
+        if not self._has_baggage and bags.get_all(around):
+            around = bags.clear(around)
+            self._emptied = context.attach(around)
+        meta = call.params.get("_meta")
+        known = meta if isinstance(meta, Mapping) else {}
+        carried: dict[str, JSON] = {}
+        carrier: dict[str, str] = {}
+        if "traceparent" not in known:
+            _TRACE.inject(carrier, around)
+        if self._has_baggage:
+            _BAGGAGE.inject(carrier, around)
+        elif "baggage" in known:
+            carried["baggage"] = None
+        return {**carried, **carrier}
+
+    def returned(self, result: Result | None, /) -> None:
+        """End an attempt."""
+        if self._emptied is not None:
+            context.detach(self._emptied)
+            self._emptied = None
+        if self._instruments is not None:
+            self._instruments.attempted(self._call, result, self._clock.now() - self._began)
+
+    def ended(self, result: Result | None, /) -> None:
+        """End the call, and its span."""
+        if self._bound is not None:
+            context.detach(self._bound)
+        if self._instruments is not None:
+            self._instruments.answered(self._call, result)
+        span = self._span
+        if span is None:
+            return
+        self._spans.pop(self._call.id, None)
+        span.set_attributes(self._found(result))
+        if error_type(result) is not None:
+            span.set_status(Status(StatusCode.ERROR))
+        if self._is_own:
+            span.end()
+
+    def _found(self, result: Result | None) -> Attributes:
+        found: Attributes = {**of_answer(result), "mcpguard.attempts": self._attempts}
+        if result is not None:
+            found["mcpguard.outcome"] = result.outcome.value
+            if result.denial is not None:
+                found["mcpguard.code"] = result.denial.code
+        return found
