@@ -13,6 +13,7 @@ from typing import Final, TypedDict, Unpack, cast
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Run
+from mcpguard.core.timer import Timer
 from mcpguard.core.verdict import Ask
 from mcpguard.core.wire import (
     EMPTY,
@@ -113,6 +114,8 @@ class Call:
         approved: Questions that were answered with yes.
         enforced: False while an interceptor in `mode="audit"` looks at the call: nothing it does takes
             effect, and it must not wait.
+        timer: Tells those further in when the call's time was up, where a layer `times` it; only such a layer
+            may set it.
     """
 
     id: str
@@ -129,6 +132,7 @@ class Call:
     asks: tuple[Ask, ...] = ()
     approved: tuple[Ask, ...] = ()
     enforced: bool = True
+    timer: Timer | None = field(default=None, repr=False)
 
     def __init__(
         self,
@@ -147,6 +151,7 @@ class Call:
         asks: tuple[Ask, ...] = (),
         approved: tuple[Ask, ...] = (),
         enforced: bool = True,
+        timer: Timer | None = None,
     ) -> None:
         self.__dict__.update(
             id=id,
@@ -163,6 +168,7 @@ class Call:
             asks=asks,
             approved=approved,
             enforced=enforced,
+            timer=timer,
         )
 
     @classmethod
@@ -285,6 +291,10 @@ class Call:
     def with_timeout(self, timeout: float) -> "Call":
         """A copy that says how long its caller waits for the answer."""
         return self._with({"timeout": timeout}, keep_derived=True)
+
+    def with_timer(self, timer: Timer) -> "Call":
+        """A copy whose timer tells what the layer that `times` it knows."""
+        return self._with({"timer": timer}, keep_derived=True)
 
     def made_by(self, principal: Principal | None) -> "Call":
         """A copy made on another's behalf."""

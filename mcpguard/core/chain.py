@@ -214,6 +214,8 @@ class _Exit:
                 return settled(Result.denied(_unrecorded()))
             if emitter.waits:
                 return self._once_recorded(call, wire)
+        if call.timer is not None:
+            call.timer.leaves()
         return wire(call)
 
     async def _once_recorded(self, call: Call, wire: Wire) -> Result:
@@ -224,6 +226,8 @@ class _Exit:
             code = self._stops.code(call.run)
             if code is not None:
                 return await self._refused(call, _too_late(code))
+        if call.timer is not None:
+            call.timer.leaves()
         return await wire(call)
 
     def _refused(self, call: Call, denial: Denial) -> Coroutine[None, None, Result]:

@@ -141,7 +141,8 @@ class Interceptor:
 
     times: bool = False
     """Whether its layer limits the call's time by itself; the SDK's own timeout is then lifted, and the layer
-    finds it in `call.timeout`."""
+    finds it in `call.timeout`. So that a call it gives up counts against its server, it passes the call on
+    `with_timer`."""
 
     is_kept: bool = True
     """Whether a reload that leaves this rule as it was leaves this object in place, with what it has counted.

@@ -2,13 +2,15 @@
 
 Each tenant has breakers of its own, for each server, or each tool where that is asked for: one tenant's
 trouble is not another's. Breakers are this process's; each process of a fleet finds out for itself. A tool
-that says it failed, invalid parameters, refusals by other interceptors and cancelled calls open nothing.
+that says it failed, invalid parameters, refusals by other interceptors and cancelled calls open nothing; a
+call that was sent and that a `Deadline` gave up has failed, for all that it was cancelled.
 """
 
 import random
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from functools import partial
 from math import ceil, isinf
 from typing import Final, Literal, Self, TypeAlias, Unpack
 
@@ -139,22 +141,18 @@ class CircuitBreaker(Interceptor):
             return self._refused(call, None if isinf(ticket) else ticket)
         if before != "closed":
             self._report(key, breaker, "one call tries whether it is back")
-        seen: Seen = "nothing"
+        timer = call.timer
+        sent = 0 if timer is None else timer.sent
         try:
             result = await call_next(call)
-            seen = self._seen(result)
-        finally:
-            now = self.host.clock.now()
-            slow = self._slow_after is not None and now - began >= self._slow_after
-            with self._lock:
-                before, counted = breaker.state, breaker.counted
-                breaker.settle(ticket, seen, now, slow=slow)
-                is_changed = breaker.state != before
-            if is_changed:
-                calls, failures, slow_ones = counted
-                self._report(
-                    key, breaker, f"of {calls} calls before this {failures} failed, {slow_ones} were slow"
-                )
+        except BaseException:
+            if timer is None or timer.sent == sent:
+                self._settle(key, breaker, ticket, began, "nothing")
+            else:
+                settle = partial(self._settle, key, breaker, ticket, began)
+                timer.when_over(lambda is_up: settle("failure" if is_up else "nothing"))
+            raise
+        self._settle(key, breaker, ticket, began, self._seen(result))
         return result
 
     def isolate(self, server: str, *, tool: str | None = None, tenant: str | None = None) -> None:
@@ -180,6 +178,19 @@ class CircuitBreaker(Interceptor):
                 of["tool"] = tool
             breakers.append({**of, "calls": calls, "failures": failures, "slow": slow})
         return {"breakers": breakers}
+
+    def _settle(self, key: _Key, breaker: Breaker, ticket: Ticket, began: float, seen: Seen) -> None:
+        now = self.host.clock.now()
+        slow = self._slow_after is not None and now - began >= self._slow_after
+        with self._lock:
+            before, counted = breaker.state, breaker.counted
+            breaker.settle(ticket, seen, now, slow=slow)
+            is_changed = breaker.state != before
+        if is_changed:
+            calls, failures, slow_ones = counted
+            self._report(
+                key, breaker, f"of {calls} calls before this {failures} failed, {slow_ones} were slow"
+            )
 
     def _key(self, call: Call) -> _Key:
         tenant = None if call.principal is None else call.principal.tenant

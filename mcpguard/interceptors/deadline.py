@@ -20,6 +20,7 @@ from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.run import Run
 from mcpguard.core.scope import Match, Scope
+from mcpguard.core.timer import Timer
 from mcpguard.core.wire import INPUT_METHODS, JSON
 from mcpguard.detectors.countdown import Countdown
 
@@ -109,8 +110,13 @@ class Deadline(Interceptor):
             return await call_next(call)
         countdown = Countdown(allowed, self._now(), max_pause=self._max_pause)
         if call.enforced:
-            with anyio.CancelScope(deadline=countdown.ends_at) as scope:
-                return await self._timed(call, call_next, _Timed(call, countdown, scope))
+            scope, timer = anyio.CancelScope(deadline=countdown.ends_at), Timer(call.timer)
+            try:
+                with scope:
+                    timed = call.with_timer(timer)
+                    return await self._timed(timed, call_next, _Timed(call, countdown, scope))
+            finally:
+                timer.over(is_up=scope.cancelled_caught)
             self._report(call, allowed)
             return Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
         result = await self._timed(call, call_next, _Timed(call, countdown, None))

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from mcpguard import ALLOW, Ask, Call, Denial, Fate, Outcome, Principal, Result, Run, ToolFacts
 from mcpguard.core.interceptor import CallNext
+from mcpguard.core.timer import Timer
 from mcpguard.testing import RecordingSink, ScriptedApprover
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +40,7 @@ OTHER: dict[str, Any] = {
     "tool": ToolFacts("read", {}),
     "parent": "call-0",
     "enforced": False,
+    "timer": Timer(),
 }
 """What a layer must not change, each with another value."""
 

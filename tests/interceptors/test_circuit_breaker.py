@@ -4,17 +4,40 @@ from typing import Any
 
 import anyio
 import pytest
-from chains import FAILED, LOST, OK, TOOLS, UNSENT, Checking, Wire, linked, tool_call
+from chains import FAILED, LOST, OK, TOOLS, UNSENT, Around, Checking, Wire, linked, tool_call
 from harness import MCPError, code, opened
 
-from mcpguard import Call, CircuitBreaker, Deny, Fate, Guard, Outcome, Principal, Result
+from mcpguard import (
+    Call,
+    CallNext,
+    CircuitBreaker,
+    Deadline,
+    Deny,
+    Fate,
+    Guard,
+    Outcome,
+    Principal,
+    Result,
+    Retry,
+    Run,
+)
 from mcpguard.core.chain import Chain
+from mcpguard.core.timer import Timer
 from mcpguard.testing import FakeClock, FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
 
 SLOW = Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
 TOOL_FAILED = Result.of({"content": [], "isError": True})
+
+SOON = 0.01
+"""Seconds of real time: a call that never ends must end."""
+
+
+async def hang(call: Call) -> Result:
+    """A server that never answers."""
+    await anyio.sleep_forever()
+    return OK
 
 
 class Tried:
@@ -91,10 +114,6 @@ async def test_refusals_by_others_and_cancelled_calls_open_nothing() -> None:
     for _ in range(20):
         assert (await chain(tool_call(), Wire(OK))).denial is not None
 
-    async def hang(call: Any) -> Result:
-        await anyio.sleep_forever()
-        return OK
-
     alone = linked(CircuitBreaker()).chain("tools/call", "outbound")
     for _ in range(20):
         with anyio.move_on_after(0):
@@ -136,14 +155,119 @@ async def test_a_cancelled_probe_lets_the_next_one_try_at_once() -> None:
     one = Tried()
     await one.calls(*[LOST] * 5)
     one.clock.advance(6.25)
-
-    async def hang(call: Any) -> Result:
-        await anyio.sleep_forever()
-        return OK
-
     with anyio.move_on_after(0):
         await one._chain(tool_call(), hang)
     assert await one.call() is None
+
+
+@pytest.mark.parametrize("mode", ["enforce", "audit"])
+async def test_a_server_that_hangs_opens_it_when_a_deadline_ends_the_calls(mode: Any) -> None:
+    """The deadline gives the call up from outside: a cancellation like any other, but for its timer."""
+    sink = RecordingSink()
+    breaker = CircuitBreaker(mode=mode)
+    chain = linked(Deadline(seconds=SOON), breaker, sinks=[sink]).chain("tools/call", "outbound")
+    for _ in range(5):
+        assert (await chain(tool_call(), hang)).outcome is Outcome.TIMEOUT
+    assert "open" in [event.state for event in sink.events]
+    denial = (await chain(tool_call(), Wire())).denial
+    assert (denial is None) == (mode == "audit")
+
+
+async def test_a_probe_that_a_deadline_ends_has_failed() -> None:
+    """The time doubles; the permit is not lost."""
+    clock, breaker = FakeClock(), CircuitBreaker()
+    chain = linked(Deadline(seconds=SOON), breaker, clock=clock).chain("tools/call", "outbound")
+    for _ in range(5):
+        await chain(tool_call(), Wire(LOST))
+    clock.advance(6.25)
+    assert (await chain(tool_call(), hang)).outcome is Outcome.TIMEOUT
+    clock.advance(6.25)
+    assert (await chain(tool_call(), Wire())).denial is not None
+    clock.advance(6.25)
+    assert await chain(tool_call(), Wire()) is OK
+
+
+async def test_the_attempt_that_hung_counts_and_not_the_wait_before_it() -> None:
+    """A retry stands in between, and a layer of another's that times the call."""
+    scope = anyio.CancelScope()
+
+    async def times(call: Call, call_next: CallNext) -> Result:
+        timer = Timer(call.timer)
+        try:
+            with scope:
+                return await call_next(call.with_timer(timer))
+        finally:
+            timer.over(is_up=scope.cancelled_caught)
+        return SLOW
+
+    answers = iter([LOST])
+
+    async def wire(call: Call) -> Result:
+        for answer in answers:
+            return answer
+        scope.cancel()
+        return await hang(call)
+
+    breaker = CircuitBreaker(min_calls=3, window=3)
+    retry = Retry(safe=["*"], wait_for=0)
+    chain = linked(Around(times, times=True), retry, breaker).chain("tools/call", "outbound")
+    assert (await chain(tool_call(), wire)).outcome is Outcome.TIMEOUT
+    assert _counted(breaker) == (2, 2)
+
+
+async def test_a_cancellation_by_anybody_else_opens_nothing_where_calls_are_timed() -> None:
+    """Its caller's, that of a task whose run was stopped, and one that comes before the time is up."""
+    breaker = CircuitBreaker()
+    chain = linked(Deadline(seconds=SOON), breaker).chain("tools/call", "outbound")
+    run = Run()
+
+    async def slow_to_leave(call: Call) -> Result:
+        try:
+            return await hang(call)
+        finally:
+            began = anyio.current_time()
+            with anyio.CancelScope(shield=True):
+                while anyio.current_time() < began + 2 * SOON:
+                    await anyio.lowlevel.checkpoint()
+
+    for _ in range(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(chain, tool_call(run=run), hang)
+            await anyio.wait_all_tasks_blocked()
+            run.stop()
+            tasks.cancel_scope.cancel()
+        run = Run()
+    with anyio.move_on_after(0) as scope:
+        await chain(tool_call(), slow_to_leave)
+    assert scope.cancelled_caught
+    assert _counted(breaker) == (0, 0)
+
+
+async def test_the_outermost_of_two_deadlines_counts_like_any_other() -> None:
+    """The inner one has not ended the call, and says so of itself alone."""
+    breaker = CircuitBreaker()
+    chain = linked(Deadline(id="a", seconds=SOON), Deadline(id="b"), breaker).chain("tools/call", "outbound")
+    assert (await chain(tool_call(), hang)).outcome is Outcome.TIMEOUT
+    assert _counted(breaker) == (1, 1)
+
+
+async def test_what_was_never_sent_in_time_says_nothing_of_the_server() -> None:
+    """A credential that does not come is not the server's fault."""
+
+    async def wait(call: Call, call_next: CallNext) -> Result:
+        await anyio.sleep_forever()
+        return await call_next(call)
+
+    breaker = CircuitBreaker()
+    chain = linked(Deadline(seconds=SOON), breaker, Around(wait)).chain("tools/call", "outbound")
+    assert (await chain(tool_call(), hang)).outcome is Outcome.TIMEOUT
+    assert _counted(breaker) == (0, 0)
+
+
+def _counted(breaker: CircuitBreaker) -> tuple[Any, Any]:
+    """Calls that count in its only breaker, and failures among them."""
+    (one,) = breaker.status()["breakers"]  # type: ignore[misc, union-attr]
+    return one["calls"], one["failures"]  # type: ignore[index, call-overload]
 
 
 async def test_each_tenant_and_server_has_a_breaker_of_its_own() -> None:
