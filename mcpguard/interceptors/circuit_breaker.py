@@ -119,7 +119,9 @@ class CircuitBreaker(Interceptor):
         self._scope = Scope(servers=servers, tools=tools, tenants=tenants)
         self._watches_all = not (servers or tools or tenants)
         self._breakers: OrderedDict[_Key, Breaker] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """One that its owner may take again: a call that nobody awaits any more ends while garbage is
+        collected, wherever the collecting thread then is."""
 
     def take_over(self, before: Self) -> None:
         """Go on with the same breakers, where they are those of the same things."""

@@ -11,6 +11,7 @@ make in all is `Budget`'s business.
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -121,11 +122,16 @@ class LoopDetector(Interceptor):
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._watches_all = not (servers or tools or self._scope.needs_principal)
         self._states: dict[int, Steps] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """One that its owner may take again: garbage is collected wherever a thread happens to be."""
+        self._given_up: deque[Steps] = deque()
+        """Runs of calls that ended without an answer, once for each; noted without a lock, because a call
+        that nobody awaits any more ends while garbage is collected."""
 
     def take_over(self, before: Self) -> None:
         """Go on with what runs have done so far."""
         self._states, self._lock = before._states, before._lock
+        self._given_up = before._given_up
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse a call that would go on with a loop; else look at what came of it."""
@@ -137,6 +143,7 @@ class LoopDetector(Interceptor):
         kind = hash((call.server, tool)) >> 4
         asked = hash((kind, call.canonical_arguments)) >> 4
         with self._lock:
+            self._catch_up()
             state = self._state(run)
             if call.round == 0:
                 found = _expected(state, asked, kind, limits)
@@ -147,10 +154,10 @@ class LoopDetector(Interceptor):
             result = await call_next(call)
             told = _told(result, _first(self._volatile, tool, ()))
         except BaseException:
-            self._ended(state)
+            self._given_up.append(state)
             raise
         if result.outcome is Outcome.INPUT_REQUIRED:
-            self._ended(state)
+            self._given_up.append(state)
             return result
         found = self._ended(state, (asked, kind, result.outcome, told))
         return result if found is None or not limits.warns(found) else self._warned(call, result, found)
@@ -159,6 +166,7 @@ class LoopDetector(Interceptor):
         """Open runs in which something repeats, and how often."""
         runs: list[JSON] = []
         with self._lock:
+            self._catch_up()
             states = list(self._states.values())
         for state in reversed(states):
             run, found = state.run(), state.found
@@ -170,13 +178,20 @@ class LoopDetector(Interceptor):
             "runs": runs,
         }
 
-    def _ended(self, state: Steps, finished: _Finished | None = None) -> Finding | None:
-        """A call is no longer under way; `finished` says what it was, if it came to its end."""
+    def _ended(self, state: Steps, finished: _Finished) -> Finding | None:
+        """A call came to its end; `finished` says what it was."""
         with self._lock:
+            self._catch_up()
             state.under_way -= 1
-            if finished is not None:
-                state.take(*finished)
+            state.take(*finished)
             return state.step()
+
+    def _catch_up(self) -> None:
+        """Take note of calls that were given up. The lock is held."""
+        while self._given_up:
+            state = self._given_up.popleft()
+            state.under_way -= 1
+            state.step()
 
     def _state(self, run: Run) -> "Steps":
         """What is known of `run`, and of those it is part of."""

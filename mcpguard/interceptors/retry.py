@@ -109,7 +109,9 @@ class Retry(Interceptor):
         self._sleep = sleep
         self.needs_tool = bool(trusted)
         self._budgets: OrderedDict[tuple[str | None, str], RetryTokens] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """One that its owner may take again: a finalizer may make a call while garbage is collected, wherever
+        the collecting thread then is."""
 
     def take_over(self, before: Self) -> None:
         """Go on with what is left of each server's retries."""

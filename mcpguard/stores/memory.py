@@ -50,7 +50,9 @@ class MemoryStore:
         self._versions = 0
         self._sweep_at = _FIRST_SWEEP
         self._is_closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """One that its owner may take again: garbage is collected wherever a thread happens to be, and a hold
+        given back with it."""
 
     async def reserve(self, accounts: Sequence[Account], amounts: Amounts) -> Hold | Refusal:
         """Take `amounts` from every account, or from none."""

@@ -1,5 +1,7 @@
 """CircuitBreaker: a failing server is left alone, a probe goes out, and nothing neutral opens it."""
 
+import threading
+from collections.abc import Coroutine
 from typing import Any
 
 import anyio
@@ -314,6 +316,34 @@ async def test_a_server_is_isolated_and_let_in_again_by_hand() -> None:
     one.breaker.close("files", tenant="acme")
     assert await one.call() is None
     assert one.states() == ["isolated", "closed"]
+
+
+def test_a_call_that_is_thrown_away_while_its_thread_holds_the_lock_does_not_stall_it() -> None:
+    """Garbage is collected wherever a thread happens to be; here, while a key is looked up."""
+
+    class Server(str):
+        """A name whose look-up is when the garbage goes."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            while abandoned:
+                abandoned.pop().close()
+            return super().__hash__()
+
+    async def main() -> None:
+        left = chain(tool_call(), hang)
+        left.send(None)
+        abandoned.append(left)
+        done.append(await chain(Call(**{**vars(tool_call()), "server": Server("mail")}), Wire()))
+
+    abandoned: list[Coroutine[Any, Any, Result]] = []
+    done: list[Result] = []
+    chain = linked(CircuitBreaker()).chain("tools/call", "outbound")
+    thread = threading.Thread(target=anyio.run, args=(main,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [OK]
 
 
 async def test_in_mode_audit_it_refuses_nothing_and_says_what_it_would() -> None:

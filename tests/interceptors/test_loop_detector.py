@@ -1,7 +1,8 @@
 """LoopDetector: warned, refused, stopped; and left alone where there is no loop."""
 
 import gc
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import anyio
@@ -256,6 +257,44 @@ async def test_a_cancelled_call_is_no_step_and_leaves_nothing_behind() -> None:
             await detector(tool_call("read", run=run), hang)
     one = Task(detector, always("x"), run)
     assert await one.codes(*["read"] * 5) == [None] * 4 + ["loop_detected"]
+
+
+def test_a_call_that_is_thrown_away_while_its_thread_holds_the_lock_does_not_stall_it() -> None:
+    """Garbage is collected wherever a thread happens to be; and it is no step of its run."""
+
+    class Watched(Run):
+        """A run that the garbage goes when it is looked at."""
+
+        __slots__ = ()
+
+        @property
+        def parent(self) -> Run | None:
+            while abandoned:
+                abandoned.pop().close()
+            return None
+
+        @parent.setter
+        def parent(self, _parent: Run | None) -> None: ...
+
+    async def main() -> None:
+        async def hang(call: Any) -> Result:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        detector, run = chain(LoopDetector()), Run()
+        left = detector(tool_call("read", run=run), hang)
+        left.send(None)
+        other = Task(detector, always("x"), Watched())
+        abandoned.append(left)
+        done.extend(await other.codes("read"))
+        done.extend(await Task(detector, always("x"), run).codes(*["read"] * 5))
+
+    abandoned: list[Coroutine[Any, Any, Result]] = []
+    done: list[str | None] = []
+    thread = threading.Thread(target=anyio.run, args=(main,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [None, *[None] * 4, "loop_detected"]
 
 
 async def test_some_tools_have_more_patience_and_some_are_not_watched() -> None:

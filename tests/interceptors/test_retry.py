@@ -1,5 +1,7 @@
 """Retry: what may be repeated is, within bounds; what may not is left as it is."""
 
+import threading
+from collections.abc import Coroutine
 from typing import Any
 
 import anyio
@@ -166,6 +168,33 @@ async def test_a_wait_can_be_cancelled() -> None:
         await chain(tool_call(), wire)
     assert scope.cancelled_caught
     assert len(wire.calls) == 1
+
+
+def test_a_call_that_a_finalizer_makes_while_its_thread_holds_the_lock_does_not_stall_it() -> None:
+    """Garbage is collected wherever a thread happens to be; here, while a key is looked up."""
+
+    class Server(str):
+        """A name whose look-up is when the garbage goes."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            while late:
+                with pytest.raises(StopIteration):
+                    late.pop().send(None)
+            return super().__hash__()
+
+    async def main() -> None:
+        late.append(chain(tool_call(), Wire()))
+        done.append(await chain(Call(**{**vars(tool_call()), "server": Server("mail")}), Wire()))
+
+    late: list[Coroutine[Any, Any, Result]] = []
+    done: list[Result] = []
+    chain = linked(Retry()).chain("tools/call", "outbound")
+    thread = threading.Thread(target=anyio.run, args=(main,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [OK]
 
 
 async def test_a_strategy_of_tenacitys_may_decide_how_long() -> None:

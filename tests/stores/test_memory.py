@@ -41,6 +41,36 @@ async def test_what_is_reserved_counts_at_once() -> None:
     assert refusal == Refusal(run, Amounts(calls=2), "calls")
 
 
+def test_what_is_given_back_while_its_thread_holds_the_lock_does_not_stall_it() -> None:
+    """Garbage is collected wherever a thread happens to be; here, while a key is looked up."""
+
+    class Key(str):
+        """A key whose look-up is when the garbage goes."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            while holds:
+                with pytest.raises(StopIteration):
+                    store.release(holds.pop()).send(None)
+            return super().__hash__()
+
+    async def main() -> None:
+        hold = await held(store, [account("run", 1)])
+        holds.append(hold)
+        await held(store, [account(Key("other"), 1)])
+        await held(store, [account("run", 1)])
+        done.append(True)
+
+    holds: list[Hold] = []
+    done: list[bool] = []
+    store = MemoryStore()
+    thread = threading.Thread(target=anyio.run, args=(main,), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert done == [True]
+
+
 async def test_all_accounts_are_charged_or_none() -> None:
     """One reserve touches all matching accounts or none, and says which refused."""
     store, small, large = MemoryStore(), account("small", 1), account("large", 9)
