@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias, cast
 
 from mcpguard.core.result import Fate, Outcome, Result
 
-__all__ = ["Health", "asked_to_wait", "health"]
+__all__ = ["Health", "asked_to_wait", "health", "was_turned_away"]
 
 Health: TypeAlias = Literal["alive", "failing", "throttled", "neutral"]
 """`throttled`: it is up and wants fewer calls. `neutral`: nothing is known, since it was not really asked."""
@@ -18,7 +18,10 @@ Health: TypeAlias = Literal["alive", "failing", "throttled", "neutral"]
 INTERNAL_ERROR: Final = -32603
 """JSON-RPC 2.0: the server failed, rather than the request."""
 
-_THROTTLES: Final = frozenset({429, 503})
+TOO_MANY_REQUESTS: Final = 429
+"""RFC 6585, 4: the request was not let in."""
+
+_THROTTLES: Final = frozenset({TOO_MANY_REQUESTS, 503})
 _RETRY_AFTER: Final = ("retry_after", "retryAfter", "retry-after")
 
 MAX_CAUSES: Final = 8
@@ -43,6 +46,14 @@ def health(result: Result) -> Health:
             if _status(result) in _THROTTLES:
                 return "throttled"
             return "failing" if result.error is not None and result.error.code == INTERNAL_ERROR else "alive"
+
+
+def was_turned_away(result: Result) -> bool:
+    """Whether the server says that it did not begin with what it was asked.
+
+    A 503 does not say so: a proxy answers it also for a server that is at work (RFC 9110, 15.6.4).
+    """
+    return _status(result) == TOO_MANY_REQUESTS
 
 
 def asked_to_wait(result: Result, now: float) -> float | None:

@@ -17,7 +17,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.scope import Match, Scope, matcher
-from mcpguard.detectors.health import Health, asked_to_wait, health
+from mcpguard.detectors.health import Health, asked_to_wait, health, was_turned_away
 from mcpguard.detectors.retry_tokens import RetryTokens
 
 if TYPE_CHECKING:
@@ -135,9 +135,11 @@ class Retry(Interceptor):
             if not self._may_repeat(call, result, state):
                 return result
             seconds = self._seconds(attempt, result)
+            if seconds is None or (call.run is not None and call.run.ended):
+                return result
             with self._lock:
                 taken = self._budget(call).take(is_throttled=state == "throttled")
-            if not taken or seconds is None or (call.run is not None and call.run.ended):
+            if not taken:
                 return result
             self.host.warn(
                 self,
@@ -158,7 +160,7 @@ class Retry(Interceptor):
         """Whether another attempt may help, and does no harm."""
         if state not in ("failing", "throttled"):
             return False
-        if state == "throttled" or result.fate is Fate.NOT_SENT or call.method in READING:
+        if result.fate is Fate.NOT_SENT or was_turned_away(result) or call.method in READING:
             return True
         tool = call.target or ""
         if self._safe(tool) or (self._argument is not None and self._argument in call.arguments):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mcpguard import Denial, Fate, Outcome, Result, WireError
-from mcpguard.detectors.health import asked_to_wait, health
+from mcpguard.detectors.health import asked_to_wait, health, was_turned_away
 
 
 class Response:
@@ -98,3 +98,20 @@ def test_a_chain_of_causes_that_never_ends_is_followed_no_further_than_a_bound()
     error = ValueError("loop")
     error.__cause__ = error
     assert health(Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT, cause=error)) == "failing"
+
+
+@pytest.mark.parametrize(
+    ("result", "is_certain"),
+    [
+        (failed(429), True),
+        (failed(-32000, {"status": 429}), True),
+        (Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT, cause=behind(Response(429))), True),
+        (failed(503), False),
+        (failed(-32000, {"status": 503}), False),
+        (Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT, cause=behind(Response(503))), False),
+        (failed(-32603), False),
+    ],
+)
+def test_only_too_many_requests_says_that_nothing_was_carried_out(result: Result, is_certain: bool) -> None:
+    """RFC 9110, 15.6.4: a 503 may come from a proxy whose server was already at work."""
+    assert was_turned_away(result) is is_certain

@@ -19,6 +19,9 @@ SLOW = Result(outcome=Outcome.TIMEOUT, fate=Fate.SENT)
 THROTTLED = Result(
     outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(429, "no", {"retryAfter": 3})
 )
+UNAVAILABLE = Result(
+    outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(-32000, "no", {"status": 503})
+)
 INVALID = Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(-32602, "no"))
 TOOL_FAILED = Result.of({"content": [], "isError": True})
 
@@ -51,7 +54,7 @@ async def test_what_was_not_carried_out_is_sent_again(answer: Result) -> None:
     assert await Tried().call(answer, OK) == (OK, 2)
 
 
-@pytest.mark.parametrize("answer", [LOST, SLOW, FAILED])
+@pytest.mark.parametrize("answer", [LOST, SLOW, FAILED, UNAVAILABLE])
 async def test_what_may_have_been_carried_out_is_not_unless_that_does_no_harm(answer: Result) -> None:
     """Named safe, or given a key by which the server tells a repeat."""
     assert await Tried().call(answer, OK) == (answer, 1)
@@ -147,6 +150,20 @@ async def test_a_call_of_a_run_that_has_ended_is_not_repeated() -> None:
 
     assert await chain(tool_call(run=run), wire) == LOST
     assert len(sent) == 1
+
+
+async def test_what_is_not_repeated_takes_nothing_from_the_retry_budget() -> None:
+    """A server that asks for an hour, and a run that has ended, leave later calls theirs."""
+    one = Tried(safe=["*"])
+    too_long = Result(
+        outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=WireError(429, "no", {"retryAfter": 3600})
+    )
+    over = Run()
+    over.stop()
+    for _ in range(30):
+        assert await one.call(too_long) == (too_long, 1)
+        assert await one.retry(tool_call(run=over), Wire(LOST)) == LOST
+    assert await one.call(LOST, OK) == (OK, 2)
 
 
 async def test_every_attempt_spends_budget() -> None:
