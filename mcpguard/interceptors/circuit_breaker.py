@@ -130,8 +130,12 @@ class CircuitBreaker(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse the call while the breaker is open; else take note of what comes of it."""
-        if not (self._watches_all or self._scope.match(call) is Match.YES):
-            return await call_next(call)
+        if not self._watches_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return await call_next(call)
+            if match is Match.NO_PRINCIPAL:
+                return call.denied(code="no_principal", reason="whose breaker it is depends on who calls")
         key = self._key(call)
         began = self.host.clock.now()
         with self._lock:

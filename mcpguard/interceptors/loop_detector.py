@@ -136,8 +136,14 @@ class LoopDetector(Interceptor):
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse a call that would go on with a loop; else look at what came of it."""
         run = call.run
-        if run is None or not (self._watches_all or self._scope.match(call) is Match.YES):
+        if run is None:
             return await call_next(call)
+        if not self._watches_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return await call_next(call)
+            if match is Match.NO_PRINCIPAL:
+                return call.denied(code="no_principal", reason="whether it is watched depends on who calls")
         tool = call.target or ""
         limits = _first(self._thresholds, tool, self._default)
         kind = hash((call.server, tool)) >> 4
@@ -145,11 +151,14 @@ class LoopDetector(Interceptor):
         with self._lock:
             self._catch_up()
             state = self._state(run)
-            if call.round == 0:
-                found = _expected(state, asked, kind, limits)
-                if found is not None:
-                    return self._refused(call, state, found, state.answers.get(asked))
-            state.under_way += 1
+            found = _expected(state, asked, kind, limits) if call.round == 0 else None
+            if found is None:
+                state.under_way += 1
+            else:
+                state.refusals += 1
+            refusals, last = state.refusals, state.answers.get(asked)
+        if found is not None:
+            return self._refused(call, run, found, refusals, last)
         try:
             result = await call_next(call)
             told = _told(result, _first(self._volatile, tool, ()))
@@ -205,15 +214,10 @@ class LoopDetector(Interceptor):
         """A run is gone. Called while garbage is collected, so without a lock."""
         self._states.pop(key, None)
 
-    def _refused(self, call: Call, state: "Steps", found: Finding, last: str | None) -> Result:
-        state.refusals += 1
-        if call.enforced and self._stop_after is not None and state.refusals >= self._stop_after:
-            run = state.run()
-            if run is not None:
-                run.stop()
-                self.host.warn(
-                    self, call, code="loop_stopped_run", reason=f"{_what(found)}; the run is stopped"
-                )
+    def _refused(self, call: Call, run: Run, found: Finding, refusals: int, last: str | None) -> Result:
+        if call.enforced and self._stop_after is not None and refusals >= self._stop_after:
+            run.stop()
+            self.host.warn(self, call, code="loop_stopped_run", reason=f"{_what(found)}; the run is stopped")
         answer = "" if last is None else f" The answer was: {last}"
         return call.denied(
             code="loop_detected",

@@ -286,6 +286,15 @@ async def test_each_tenant_and_server_has_a_breaker_of_its_own() -> None:
     assert await per_tool.call(tool="write") is None
 
 
+async def test_where_it_depends_on_who_calls_and_nobody_said_a_call_is_denied() -> None:
+    """A rule that would silently not apply is no rule."""
+    one = Tried(tenants=["acme"])
+    await one.calls(*[LOST] * 5, principal=Principal(tenant="acme"))
+    assert await one.call(principal=None) == "no_principal"
+    assert await one.call(principal=Principal()) is None
+    assert await one.call(principal=Principal(tenant="acme")) == "circuit_open"
+
+
 async def test_a_tools_own_errors_count_where_the_policy_says_so() -> None:
     """For one tool, never for its server."""
     one = Tried(per="tool", tool_errors=True)

@@ -10,7 +10,7 @@ import pytest
 from chains import Wire, chain, tool_call
 from harness import code, opened, text
 
-from mcpguard import Fate, Guard, LoopDetector, LoopThresholds, Outcome, Principal, Result, Run
+from mcpguard import Call, Event, Fate, Guard, LoopDetector, LoopThresholds, Outcome, Principal, Result, Run
 from mcpguard.core.chain import Chain
 from mcpguard.core.result import WireError
 from mcpguard.testing import FakeServer, RecordingSink
@@ -232,6 +232,41 @@ async def test_a_run_that_will_not_be_told_is_stopped() -> None:
     await one.codes(*["search"] * 7)
     assert one.run.ended == "run_stopped"
     assert "loop_stopped_run" in [event.code for event in sink.events]
+
+
+async def test_a_stopped_run_is_reported_when_nothing_is_held_any_more() -> None:
+    """Whoever listens may look at the state, and from another thread."""
+
+    class Curious(RecordingSink):
+        """A sink that looks at the detector for every event."""
+
+        def emit(self, event: Event) -> None:
+            looking = threading.Thread(target=detector.status, daemon=True)
+            looking.start()
+            looking.join(10)
+            if looking.is_alive():
+                stalled.append(event.kind)
+            super().emit(event)
+
+    stalled: list[str] = []
+    detector, sink = LoopDetector(stop_after=1), Curious()
+    one = Task(chain(detector, sinks=[sink]), always("x"))
+    await one.codes(*["read"] * 5)
+    assert one.run.ended == "run_stopped"
+    assert "loop_stopped_run" in [event.code for event in sink.events]
+    assert stalled == []
+
+
+async def test_where_it_depends_on_who_calls_and_nobody_said_a_call_is_denied() -> None:
+    """Nobody is everybody, until they say who they are; in no run there is nothing to watch."""
+    detector = chain(LoopDetector(tenants=["acme"]))
+    params = {"name": "read", "arguments": {}}
+    for principal, refused in [(None, "no_principal"), (Principal(), None), (Principal(tenant="acme"), None)]:
+        call = Call(
+            id="1", method="tools/call", params=params, server="files", principal=principal, run=Run()
+        )
+        denial = (await detector(call, Wire())).denial
+        assert (None if denial is None else denial.code) == refused
 
 
 async def test_in_mode_audit_nothing_is_refused_and_no_run_is_stopped() -> None:
