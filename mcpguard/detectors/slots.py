@@ -6,7 +6,7 @@ again is enough, because what is changed is changed in one go.
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 __all__ = ["Place", "Slots"]
@@ -49,13 +49,30 @@ class Slots(Generic[K, T]):
         """Count with `before` from now on, whatever its number of slots: both know the same lines."""
         self._lines = before._lines
 
+    def admit(self, key: K) -> Sequence[Place[K, T]]:
+        """Those in the line for whom there are slots, since there are more than there were. They have them.
+
+        To be asked before anybody enters.
+        """
+        line = self._lines.get(key)
+        if line is None:
+            return ()
+        line.slots = self._slots
+        admitted: list[Place[K, T]] = []
+        while line.waiting and line.in_use < line.slots:
+            place = line.waiting.popleft()
+            place.has_slot = True
+            line.in_use += 1
+            admitted.append(place)
+        return admitted
+
     def enter(self, key: K, *, may_wait: bool) -> Place[K, T] | None:
         """A slot, or the last place in the line; None if there is neither."""
         place: Place[K, T] = Place(key)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = _Line()
-        if line.in_use < self._slots:
+            line = self._lines[key] = _Line(self._slots)
+        if line.in_use < line.slots:
             line.in_use += 1
             place.has_slot = True
             return place
@@ -76,7 +93,7 @@ class Slots(Generic[K, T]):
         if not place.has_slot:
             line.waiting.remove(place)
             return None
-        if line.waiting and line.in_use <= self._slots:
+        if line.waiting and line.in_use <= line.slots:
             following = line.waiting.popleft()
             following.has_slot = True
             return following
@@ -94,8 +111,10 @@ class Slots(Generic[K, T]):
 class _Line(Generic[K, T]):
     """The slots of one key."""
 
-    __slots__ = ("in_use", "waiting")
+    __slots__ = ("in_use", "slots", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        """How many there are, for whoever came last."""
         self.in_use = 0
         self.waiting: deque[Place[K, T]] = deque()

@@ -100,9 +100,12 @@ class Concurrency(Interceptor):
         tenant = None if call.principal is None else call.principal.tenant
         key = (tenant, call.server, call.target if self._is_per_tool else None)
         with self._lock:
+            admitted = self._slots.admit(key)
             slot = self._slots.enter(key, may_wait=call.enforced)
             if slot is not None and not slot.has_slot:
                 slot.turn = Turn()
+        for one in admitted:
+            self._wake(one)
         if slot is None:
             return self._denied(call, "every slot is taken, and so is every place in the line")
         try:
@@ -131,12 +134,16 @@ class Concurrency(Interceptor):
 
     def _leave(self, slot: "Slot[_Key, Turn]") -> None:
         """Hand the slot to the next in line who is still there, or leave the line."""
-        following: Slot[_Key, Turn] | None = slot
-        while following is not None:
+        with self._lock:
+            following = self._slots.leave(slot)
+        if following is not None:
+            self._wake(following)
+
+    def _wake(self, slot: "Slot[_Key, Turn] | None") -> None:
+        """Tell one who waits of the slot it has; if nobody is there any more, the next."""
+        while slot is not None and slot.turn is not None and not slot.turn.come():
             with self._lock:
-                following = self._slots.leave(following)
-            if following is None or following.turn is None or following.turn.come():
-                return
+                slot = self._slots.leave(slot)
 
     def _denied(self, call: Call, reason: str) -> Result:
         return call.denied(

@@ -77,6 +77,36 @@ async def test_calls_beyond_the_slots_wait_in_the_order_they_came() -> None:
     assert one.concurrency.status()["lines"] == []
 
 
+@pytest.mark.parametrize(
+    ("slots", "queue", "on_the_wire", "after_one_has_ended"),
+    [(2, 9, "ab", "bc"), (3, 9, "abc", "bcd"), (4, 9, "abcd", "bcd"), (2, 0, "ab", "bc"), (1, 9, "a", "b")],
+)
+async def test_who_waits_is_let_in_first_when_a_reload_gives_more_slots(
+    slots: int, queue: int, on_the_wire: str, after_one_has_ended: str
+) -> None:
+    """Whoever comes after it takes what those before have left, or a place behind them."""
+    before, after = Tried(slots=1, queue=9), Tried(slots=slots, queue=queue)
+    after.under_way = before.under_way
+    async with anyio.create_task_group() as tasks:
+        for id in "abc":
+            tasks.start_soon(before.call, id)
+            await anyio.wait_all_tasks_blocked()
+        assert before.ids() == ["a"]
+        after.concurrency.take_over(before.concurrency)
+        tasks.start_soon(after.call, "d")
+        await anyio.wait_all_tasks_blocked()
+        assert sorted(after.ids()) == list(on_the_wire)
+        await before.let_go("a")
+        assert sorted(after.ids()) == list(after_one_has_ended)
+        while after.under_way:
+            await after.let_go(after.ids()[0])
+    assert {**before.codes, **after.codes} == {
+        **dict.fromkeys("abc"),
+        "d": "too_many_calls" if queue == 0 else None,
+    }
+    assert after.concurrency.status()["lines"] == []
+
+
 async def test_who_is_cancelled_in_the_line_leaves_it() -> None:
     """The next takes the place; no slot goes to somebody who has gone."""
     one = Tried(slots=1)
