@@ -5,6 +5,7 @@ It is not shared with other processes and keeps nothing.
 
 import threading
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
@@ -19,6 +20,10 @@ MAX_KEYS: Final = 1_000_000
 
 _FIRST_SWEEP: Final = 1024
 """Keys from which on what has ended is looked for whenever their number has doubled."""
+
+SWEEP_AGAIN: Final = 1e-5
+"""Seconds for each key between two searches of a full store: one takes well under a microsecond for each, so
+that a store of a million is searched every ten seconds, and those who make up names hold nobody up."""
 
 _NOTHING: Final = Amounts()
 _NO_RECORD: Final = Record(None, 0)
@@ -49,6 +54,7 @@ class MemoryStore:
         self._leases: dict[tuple[str, str], tuple[str, float]] = {}
         self._versions = 0
         self._sweep_at = _FIRST_SWEEP
+        self._swept_at = -inf
         self._is_closed = False
         self._lock = threading.RLock()
         """One that its owner may take again: garbage is collected wherever a thread happens to be, and a hold
@@ -205,7 +211,7 @@ class MemoryStore:
     def _record(self, place: tuple[str, str]) -> Record:
         record, until = self._records.get(place, (_NO_RECORD, 0.0))
         if record.version and until <= self._clock.now():
-            del self._records[place]
+            self._records.pop(place, None)
             return _NO_RECORD
         return record
 
@@ -222,22 +228,27 @@ class MemoryStore:
         size = len(self)
         if size < self._sweep_at and size < self._max_keys:
             return
-        now, time = self._clock.now(), self._clock.time()
-        for key, total in list(self._accounts.items()):
-            if total.is_over(now, time):
-                del self._accounts[key]
-        for place, due in list(self._rates.items()):
-            if due <= now:
-                del self._rates[place]
-        for place, (_, until) in list(self._records.items()):
-            if until <= now:
-                del self._records[place]
-        for place, (_, until) in list(self._leases.items()):
-            if until <= now:
-                del self._leases[place]
-        self._sweep_at = max(_FIRST_SWEEP, 2 * len(self))
+        now = self._clock.now()
+        if size < self._max_keys or now - self._swept_at >= SWEEP_AGAIN * size:
+            self._sweep(now, self._clock.time())
         if len(self) >= self._max_keys:
             raise StoreFull(f"the store keeps {self._max_keys} keys, all of them in use")
+
+    def _sweep(self, now: float, time: float) -> None:
+        """Drop what has ended. What is forgotten meanwhile is gone already."""
+        for key, total in list(self._accounts.items()):
+            if total.is_over(now, time):
+                self._accounts.pop(key, None)
+        for place, due in list(self._rates.items()):
+            if due <= now:
+                self._rates.pop(place, None)
+        for place, (_, until) in list(self._records.items()):
+            if until <= now:
+                self._records.pop(place, None)
+        for place, (_, until) in list(self._leases.items()):
+            if until <= now:
+                self._leases.pop(place, None)
+        self._sweep_at, self._swept_at = max(_FIRST_SWEEP, 2 * len(self)), now
 
 
 class _Taken(Hold):

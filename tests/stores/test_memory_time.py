@@ -145,6 +145,56 @@ async def test_a_lease_is_held_by_one_and_frees_itself() -> None:
     assert await store.lease("probe", "a", seconds=10)
 
 
+async def test_a_store_that_is_full_is_not_searched_for_each_new_key() -> None:
+    """Who makes up names must not make everybody wait; what has ended goes a moment later."""
+
+    class Counted(FakeClock):
+        """A clock that counts how often it is asked for the day: once for each search."""
+
+        asked = 0
+
+        def time(self) -> float:
+            self.asked += 1
+            return super().time()
+
+    clock = Counted()
+    store = MemoryStore(clock=clock, max_keys=1000)
+    for number in range(1000):
+        await store.pace(f"k{number}", interval=60, burst=1)
+    clock.asked = 0
+    for number in range(50):
+        with pytest.raises(StoreFull):
+            await store.pace(f"new{number}", interval=60, burst=1)
+    assert clock.asked == 1
+    clock.advance(60)
+    assert (await store.pace("new", interval=60, burst=1)).is_admitted
+    assert len(store) == 1
+
+
+async def test_an_account_that_is_dropped_while_the_store_makes_room_is_dropped_once() -> None:
+    """Forgetting takes no lock: it runs while garbage is collected."""
+
+    class Key(str):
+        """A key that is forgotten when it is looked up for the last time."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            while forgotten:
+                store.forget(forgotten.pop())
+            return super().__hash__()
+
+    forgotten: list[Account] = []
+    clock = FakeClock()
+    store = MemoryStore(clock=clock, max_keys=1)
+    ending = Account(Key("day"), label="day", limits=Limits(calls=9), ends_at=clock.time() + 1)
+    await store.reserve([ending], Amounts(calls=1))
+    clock.advance(2)
+    forgotten.append(ending)
+    await store.reserve([Account("run", label="run", limits=Limits(calls=9))], Amounts(calls=1))
+    assert len(store) == 1
+
+
 async def test_a_store_that_is_full_refuses_what_is_new_and_keeps_what_it_has() -> None:
     """A million keys from outside end at the bound; what has ended makes room."""
     clock = FakeClock(epoch=0.0)
