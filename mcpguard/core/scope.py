@@ -92,6 +92,7 @@ class Scope:
     _tenant: Matcher | None = field(init=False, repr=False, compare=False)
     _agent: Matcher | None = field(init=False, repr=False, compare=False)
     _roles: frozenset[str] = field(init=False, repr=False, compare=False)
+    _all: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, patterns in (
@@ -103,6 +104,12 @@ class Scope:
             object.__setattr__(self, name, matcher(patterns) if patterns else None)
         check_roles(self.roles)
         object.__setattr__(self, "_roles", frozenset(self.roles))
+        object.__setattr__(self, "_all", not (self.servers or self.tools or self.needs_principal))
+
+    @property
+    def matches_all(self) -> bool:
+        """Whether the rule is about every call, so that none need be looked at."""
+        return self._all
 
     @property
     def needs_principal(self) -> bool:

@@ -185,8 +185,7 @@ class Budget(Interceptor):
         self._ledger = Ledger(
             per, self._terms.calendar, make=self._account, bind=_Batch.of, drop=self._forget
         )
-        self._counts_all = not (servers or tools or self.scope.needs_principal)
-        self._find = self._ledger.batches if self._counts_all and every is None else self._counted
+        self._find = self._ledger.batches if self.scope.matches_all and every is None else self._counted
         self._unfinished: dict[str, tuple[Sequence[Hold], int]] = {}
         self._warned: dict[str, float] = {}
         self._known: dict[Expense, Amounts] = {}
@@ -282,7 +281,7 @@ class Budget(Interceptor):
 
     def _counted(self, call: Call) -> Sequence[_Batch] | Deny | None:
         """What `call` spends from; nothing if nobody is known to pay; None if it is free."""
-        if not self._counts_all:
+        if not self.scope.matches_all:
             match = self.scope.match(call)
             if match is Match.NO:
                 return None

@@ -56,7 +56,9 @@ class CircuitBreaker(Interceptor):
         tool_errors: Whether a tool's own errors (`isError`) count as failures; only with `per="tool"`.
         servers: Watch only these servers; names or globs. Empty: all.
         tools: Watch only calls of these tools; names or globs. Empty: all.
+        roles: Watch only calls of principals with one of these roles. Empty: all.
         tenants: Watch only calls of these tenants; names or globs. Empty: all.
+        agents: Watch only calls of these agents; names or globs. Empty: all.
 
     Raises:
         ValueError: If a number is out of range, or `tool_errors` is asked for a whole server.
@@ -83,7 +85,9 @@ class CircuitBreaker(Interceptor):
         tool_errors: bool = False,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
+        roles: Collection[str] = (),
         tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
@@ -116,8 +120,7 @@ class CircuitBreaker(Interceptor):
         self._is_per_tool = per == "tool"
         self._slow_after = slow_after
         self._tool_errors = tool_errors
-        self._scope = Scope(servers=servers, tools=tools, tenants=tenants)
-        self._watches_all = not (servers or tools or tenants)
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._breakers: OrderedDict[_Key, Breaker] = OrderedDict()
         self._lock = threading.RLock()
         """One that its owner may take again: a call that nobody awaits any more ends while garbage is
@@ -130,7 +133,7 @@ class CircuitBreaker(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse the call while the breaker is open; else take note of what comes of it."""
-        if not self._watches_all:
+        if not self._scope.matches_all:
             match = self._scope.match(call)
             if match is Match.NO:
                 return await call_next(call)
@@ -140,6 +143,7 @@ class CircuitBreaker(Interceptor):
         began = self.host.clock.now()
         with self._lock:
             breaker = self._breakers.get(key) or self._made(key)
+            self._breakers.move_to_end(key)
             breaker.terms = self._terms
             before = breaker.state
             ticket = breaker.admit(began)

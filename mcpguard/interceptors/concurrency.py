@@ -77,7 +77,6 @@ class Concurrency(Interceptor):
         self._max_wait = max_wait
         self.waits = queue > 0
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self._limits_all = not (servers or tools or self._scope.needs_principal)
         self._slots: Slots[_Key, Turn] = Slots(slots, queue)
         self._lock = threading.RLock()
         """One that its owner may take again: a call that nobody awaits any more leaves while garbage is
@@ -91,7 +90,7 @@ class Concurrency(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take a slot, or wait for one; give it to the next in line."""
-        if not self._limits_all:
+        if not self._scope.matches_all:
             match = self._scope.match(call)
             if match is Match.NO:
                 return await call_next(call)

@@ -79,7 +79,6 @@ class Deadline(Interceptor):
         self._run_seconds = inf if run_seconds is None else run_seconds
         self._max_pause = max_pause
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self._times_all = not (servers or tools or self._scope.needs_principal)
         self._under_way: dict[str, _Timed] = {}
         self._runs: dict[int, tuple[Countdown, weakref.ref[Run]]] = {}
         self._lock = threading.RLock()
@@ -97,7 +96,7 @@ class Deadline(Interceptor):
         if call.direction == "inbound":
             return await self._paused(call, call_next)
         allowed = inf if call.timeout is None else call.timeout
-        match = Match.YES if self._times_all else self._scope.match(call)
+        match = Match.YES if self._scope.matches_all else self._scope.match(call)
         if match is Match.NO_PRINCIPAL:
             return call.denied(code="no_principal", reason="how long this may take depends on who calls")
         if match is Match.YES:

@@ -120,7 +120,6 @@ class LoopDetector(Interceptor):
         self._thresholds = [(matcher([name]), one) for name, one in (thresholds or {}).items()]
         self._volatile = [(matcher([name]), _pointers(given)) for name, given in (volatile or {}).items()]
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self._watches_all = not (servers or tools or self._scope.needs_principal)
         self._states: dict[int, Steps] = {}
         self._lock = threading.RLock()
         """One that its owner may take again: garbage is collected wherever a thread happens to be."""
@@ -138,7 +137,7 @@ class LoopDetector(Interceptor):
         run = call.run
         if run is None:
             return await call_next(call)
-        if not self._watches_all:
+        if not self._scope.matches_all:
             match = self._scope.match(call)
             if match is Match.NO:
                 return await call_next(call)

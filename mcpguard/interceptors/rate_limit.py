@@ -96,7 +96,6 @@ class RateLimit(Interceptor):
         self._max_wait = max_wait
         self.waits = max_wait > 0
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self._limits_all = not (servers or tools or self._scope.needs_principal)
         narrowed = [sorted(names) for names in (servers, tools, roles, tenants, agents)]
         self._rate = self.id or _digest([self.name, self._interval, self._burst, narrowed])
         self._keys: dict[Payer, str] = {}
@@ -116,7 +115,7 @@ class RateLimit(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take the next place in the rate, if it is near enough."""
-        if not self._limits_all:
+        if not self._scope.matches_all:
             match = self._scope.match(call)
             if match is Match.NO:
                 return await call_next(call)

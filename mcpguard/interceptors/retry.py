@@ -65,6 +65,9 @@ class Retry(Interceptor):
             has it may be repeated.
         servers: Repeat only calls to these servers; names or globs. Empty: all.
         tools: Repeat only calls of these tools; names or globs. Empty: all.
+        roles: Repeat only calls of principals with one of these roles. Empty: all.
+        tenants: Repeat only calls of these tenants; names or globs. Empty: all.
+        agents: Repeat only calls of these agents; names or globs. Empty: all.
         wait: A wait strategy of tenacity in place of the two numbers; in Python only.
         sleep: Waits a number of seconds; in Python only.
 
@@ -87,6 +90,9 @@ class Retry(Interceptor):
         idempotency_argument: str | None = None,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         wait: WaitStrategy | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         **common: Unpack[Common],
@@ -104,7 +110,7 @@ class Retry(Interceptor):
         self._safe = matcher(safe)
         self._trusted = matcher(trusted)
         self._argument = idempotency_argument
-        self._scope = Scope(servers=servers, tools=tools)
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._wait = wait
         self._sleep = sleep
         self.needs_tool = bool(trusted)
@@ -119,8 +125,14 @@ class Retry(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Make the call, and make it again as long as that is safe and may help."""
+        if not self._scope.matches_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return await call_next(call)
+            if match is Match.NO_PRINCIPAL:
+                return call.denied(code="no_principal", reason="whether it is repeated depends on who calls")
         result = await call_next(call)
-        if not call.enforced or self._scope.match(call) is not Match.YES:
+        if not call.enforced:
             return result
         state = health(result)
         if state in ("alive", "neutral"):
@@ -188,4 +200,5 @@ class Retry(Interceptor):
             if len(self._budgets) >= MAX_SERVERS:
                 self._budgets.popitem(last=False)
             budget = self._budgets[key] = RetryTokens()
+        self._budgets.move_to_end(key)
         return budget

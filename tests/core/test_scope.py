@@ -145,3 +145,10 @@ def test_a_glob_is_no_role() -> None:
     """It would match nobody, and a rule that denies would deny nobody."""
     with pytest.raises(ValueError, match=r"roles are names, not globs: 'aud\*'"):
         Scope(roles=["aud*"])
+
+
+@pytest.mark.parametrize("member", ["servers", "tools", "roles", "tenants", "agents"])
+def test_only_a_scope_without_members_matches_every_call(member: str) -> None:
+    """What is asked of it instead of every call."""
+    assert Scope().matches_all
+    assert not Scope(**{member: ["a"]}).matches_all

@@ -286,15 +286,6 @@ async def test_each_tenant_and_server_has_a_breaker_of_its_own() -> None:
     assert await per_tool.call(tool="write") is None
 
 
-async def test_where_it_depends_on_who_calls_and_nobody_said_a_call_is_denied() -> None:
-    """A rule that would silently not apply is no rule."""
-    one = Tried(tenants=["acme"])
-    await one.calls(*[LOST] * 5, principal=Principal(tenant="acme"))
-    assert await one.call(principal=None) == "no_principal"
-    assert await one.call(principal=Principal()) is None
-    assert await one.call(principal=Principal(tenant="acme")) == "circuit_open"
-
-
 async def test_a_tools_own_errors_count_where_the_policy_says_so() -> None:
     """For one tool, never for its server."""
     one = Tried(per="tool", tool_errors=True)
@@ -371,6 +362,36 @@ async def test_breakers_are_bounded_and_open_ones_are_kept() -> None:
         await one.call(tool=f"tool-{number}")
     assert await one.call(tool="bad") == "circuit_open"
     assert len(one.breaker._breakers) <= 4096
+
+
+async def test_who_makes_up_names_does_not_push_out_a_breaker_in_use() -> None:
+    """The one not used for longest goes first, not the one made first."""
+    one = Tried(per="tool")
+    await one.calls(*[LOST] * 4, tool="busy")
+    for number in range(6000):
+        await one.call(tool=f"tool-{number}")
+        if not number % 1000:
+            await one.call(Result(outcome=Outcome.TIMEOUT, fate=Fate.NOT_SENT), tool="busy")
+    assert await one.calls(LOST, OK, tool="busy") == [None, "circuit_open"]
+
+
+@pytest.mark.parametrize(
+    ("options", "others"),
+    [
+        ({"roles": ["auditor"]}, {"principal": Principal(tenant="acme", agent="tester")}),
+        ({"tenants": ["acme"]}, {"principal": Principal(tenant="other", agent="tester")}),
+        ({"agents": ["test*"]}, {"principal": Principal(tenant="acme", agent="writer")}),
+    ],
+)
+async def test_a_scope_leaves_the_rest_alone_and_asks_who_calls(
+    options: dict[str, Any], others: dict[str, Any]
+) -> None:
+    """Where it depends on who calls and nobody said, a call is denied: a rule that does not apply is none."""
+    one = Tried(**options)
+    assert await one.calls(*[LOST] * 6) == [*[None] * 5, "circuit_open"]
+    assert await one.calls(*[LOST] * 6, **others) == [None] * 6
+    assert await one.call(principal=Principal()) is None
+    assert await one.call(principal=None) == "no_principal"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from chains import ADA, FAILED, LOST, OK, UNSENT, Wire, linked, tool_call
 from harness import MCPError, opened, text
 
-from mcpguard import Budget, Call, Fate, Guard, Outcome, Result, Retry, Run, ToolFacts, WireError
+from mcpguard import Budget, Call, Fate, Guard, Outcome, Principal, Result, Retry, Run, ToolFacts, WireError
 from mcpguard.core.chain import Chain
 from mcpguard.testing import FakeClock, FakeServer, RecordingSink
 
@@ -125,6 +125,40 @@ async def test_a_server_in_trouble_is_not_buried_in_repeats() -> None:
     for _ in range(10):
         await one.call(OK)
     assert (await one.call(LOST))[1] == 2
+
+
+async def test_who_makes_up_names_does_not_fill_a_retry_budget_again() -> None:
+    """The one not used for longest is forgotten first, not the one made first."""
+    one = Tried(safe=["*"], attempts=2)
+    for _ in range(11):
+        await one.call(LOST)
+    for number in range(6000):
+        call = Call(**{**vars(tool_call()), "server": f"server-{number}"})
+        await one.call(OK, call=call)
+        if not number % 1000:
+            await one.call(LOST)
+    assert await one.call(LOST) == (LOST, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "others"),
+    [
+        ({"roles": ["auditor"]}, Principal(tenant="acme", agent="tester")),
+        ({"tenants": ["acme"]}, Principal(tenant="other", agent="tester")),
+        ({"agents": ["test*"]}, Principal(tenant="acme", agent="writer")),
+    ],
+)
+async def test_a_scope_leaves_the_rest_alone_and_asks_who_calls(
+    options: dict[str, Any], others: Principal
+) -> None:
+    """Where it depends on who calls and nobody said, a call is denied before it is made."""
+    one = Tried(safe=["*"], **options)
+    assert await one.call(LOST, OK) == (OK, 2)
+    for who in (others, Principal()):
+        assert await one.call(LOST, OK, call=tool_call().made_by(who)) == (LOST, 1)
+    result, sent = await one.call(LOST, OK, call=tool_call().made_by(None))
+    assert result.denial is not None
+    assert (result.denial.code, sent) == ("no_principal", 0)
 
 
 async def test_reading_may_always_be_repeated() -> None:
