@@ -114,6 +114,8 @@ class Call:
         approved: Questions that were answered with yes.
         enforced: False while an interceptor in `mode="audit"` looks at the call: nothing it does takes
             effect, and it must not wait.
+        explained: True while `guard.explain` asks what would become of the call: nobody has made it, so
+            nothing may be remembered of it.
         timer: Tells those further in when the call's time was up, where a layer `times` it; only such a layer
             may set it.
     """
@@ -132,6 +134,7 @@ class Call:
     asks: tuple[Ask, ...] = ()
     approved: tuple[Ask, ...] = ()
     enforced: bool = True
+    explained: bool = False
     timer: Timer | None = field(default=None, repr=False)
 
     def __init__(
@@ -151,6 +154,7 @@ class Call:
         asks: tuple[Ask, ...] = (),
         approved: tuple[Ask, ...] = (),
         enforced: bool = True,
+        explained: bool = False,
         timer: Timer | None = None,
     ) -> None:
         self.__dict__.update(
@@ -168,6 +172,7 @@ class Call:
             asks=asks,
             approved=approved,
             enforced=enforced,
+            explained=explained,
             timer=timer,
         )
 
@@ -295,6 +300,10 @@ class Call:
     def with_timer(self, timer: Timer) -> "Call":
         """A copy whose timer tells what the layer that `times` it knows."""
         return self._with({"timer": timer}, keep_derived=True)
+
+    def as_explained(self) -> "Call":
+        """A copy for checks that are only to say what they would."""
+        return self._with({"explained": True}, keep_derived=True)
 
     def made_by(self, principal: Principal | None) -> "Call":
         """A copy made on another's behalf."""

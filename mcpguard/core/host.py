@@ -38,7 +38,7 @@ class Host:
         return self.emitter.clock
 
     def warn(self, interceptor: "Interceptor", call: "Call", *, code: str, reason: str) -> None:
-        """Report what is about to go wrong with a call, and did not yet.
+        """Report what is about to go wrong with a call, and did not yet; nothing of one only explained.
 
         Args:
             interceptor: Who reports.
@@ -46,6 +46,8 @@ class Host:
             code: Stable snake_case code.
             reason: For the operator; no argument or result value.
         """
+        if call.explained:
+            return
         self.emitter.about(
             "warning",
             call,

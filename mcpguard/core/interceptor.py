@@ -186,7 +186,10 @@ class Interceptor:
         del before
 
     def check(self, call: Call) -> Verdict:
-        """Judge a call before it goes on. Pure: no I/O, no clock, no counting; it may be asked twice."""
+        """Judge a call before it goes on. Pure: no I/O, no clock, no counting; it may be asked twice.
+
+        What must remember a call here all the same leaves that where `call.explained`.
+        """
         del call
         return ALLOW
 

@@ -109,6 +109,7 @@ class Layer:
             and after.timeout == before.timeout
             and after.tool is before.tool
             and after.enforced is before.enforced
+            and after.explained is before.explained
             and (after.timer is before.timer or self.interceptor.times)
         )
         if not same:

@@ -131,7 +131,7 @@ def explained(call: Call, steps: Sequence[Step], clock: Clock, refused: Denial |
     meeting = [step for step in steps if handles(step, call.method, call.direction)]
     heard = _Heard()
     chain = link(meeting, Emitter([heard], clock=clock))
-    admitted = chain.admit(call)
+    admitted = chain.admit(call.as_explained())
     views: list[StepView] = []
     for step in meeting:
         label, mode = step.interceptor.label, step.interceptor.mode

@@ -102,7 +102,7 @@ class FlowControl(Interceptor):
         self._labelling = Labelling({})
         self._uses: dict[frozenset[str], tuple[_Rule, ...]] = {}
         self._read: WeakKeyDictionary[Run, ReadDestinations] = WeakKeyDictionary()
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
 
     def join(self, host: Host) -> None:
         """Take the labels from what the guard declares of servers."""
@@ -112,7 +112,7 @@ class FlowControl(Interceptor):
     def check(self, call: Call) -> Verdict:
         """Ask about a call that a rule is about, or refuse it."""
         labels = self._labelling.of(call.server, call.method, call.target)
-        if call.direction == "inbound":
+        if call.direction == "inbound" and not call.explained:
             self._mark(call, labels)
         if not labels.own and not labels.arguments:
             return ALLOW

@@ -220,7 +220,7 @@ class InjectionScan(Interceptor):
         self.host.warn(self, call, code="injection_found", reason=_said(finding))
 
     def _mark(self, call: Call) -> None:
-        if call.run is not None and call.enforced:
+        if call.run is not None and call.enforced and not call.explained:
             for label in LABELS:
                 call.run.mark(label, f"{call.server}/{call.target or call.method}")
 

@@ -112,7 +112,7 @@ class ResultCache(Interceptor):
 
     def check(self, call: Call) -> Verdict:
         """Drop what is kept of a server whose tools have changed."""
-        if call.enforced:
+        if call.enforced and not call.explained:
             with self._lock:
                 for server, tenant in list(self._generations):
                     if server == call.server:

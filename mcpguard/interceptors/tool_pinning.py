@@ -162,7 +162,7 @@ class ToolPinning(Interceptor):
 
     def _tell(self, call: Call, name: str, digest: str, verdict: Allow | Deny) -> None:
         """Report a refused definition, once; a list does not refuse, so the record would not show it."""
-        if not isinstance(verdict, Deny) or (call.server, name, digest) in self._told:
+        if not isinstance(verdict, Deny) or call.explained or (call.server, name, digest) in self._told:
             return
         if len(self._told) >= MAX_TOLD:
             self._told.clear()

@@ -40,6 +40,7 @@ OTHER: dict[str, Any] = {
     "tool": ToolFacts("read", {}),
     "parent": "call-0",
     "enforced": False,
+    "explained": True,
     "timer": Timer(),
 }
 """What a layer must not change, each with another value."""

@@ -333,6 +333,17 @@ async def test_flooding_the_memory_of_destinations_makes_nothing_forgotten() -> 
     assert await task.call("mailer", "send_mail", to="evil.attacker@example.net") == "approval_denied"
 
 
+def test_to_explain_an_inbound_request_marks_nothing() -> None:
+    """The run has not seen it."""
+    guard = Guard([FlowControl(trifecta="deny")], servers=SERVERS)
+    run = Run(principal=ANA)
+    asked = Call(
+        id="1", method="sampling/createMessage", server="git", direction="inbound", run=run, principal=ANA
+    )
+    assert guard.explain(asked).verdict == "allow"
+    assert dict(run.labels) == {}
+
+
 async def test_an_inbound_request_of_a_server_is_a_call_like_others() -> None:
     """What sampling answers goes to the server; what it asks was seen."""
     servers = {"odd": ServerOptions(trust=False, labels=["sink"])}

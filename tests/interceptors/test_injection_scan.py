@@ -216,6 +216,25 @@ async def test_what_a_server_asks_of_the_agent_is_looked_at() -> None:
     assert refused.denial.code == "injection_blocked"
 
 
+def test_to_explain_what_a_server_asks_labels_and_reports_nothing() -> None:
+    """It says what would be done, and nobody has asked."""
+    sink, run = RecordingSink(), Run()
+    guard = Guard([InjectionScan(action="block")], sinks=[sink])
+    asked = Call(
+        id="1",
+        method="elicitation/create",
+        params={"message": ORDER},
+        direction="inbound",
+        server="web",
+        run=run,
+    )
+    denial = guard.explain(asked).denial
+    assert denial is not None
+    assert denial.code == "injection_blocked"
+    assert dict(run.labels) == {}
+    assert sink.events == []
+
+
 async def test_words_that_ask_for_another_servers_tool_count() -> None:
     """Names are taken from the lists that pass."""
     one = Tried(InjectionScan())

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpguard import Ask, Call, CallNext, Fate, Guard, Outcome, Place, Principal, Result, ResultCache
+from mcpguard.core.views import explained
 from mcpguard.testing import FakeClock, FakeServer
 
 pytestmark = pytest.mark.anyio
@@ -173,6 +174,15 @@ async def test_a_change_of_the_servers_tools_drops_what_it_said() -> None:
     gate.admit(Call(id="2", method="notifications/tools/list_changed", direction="inbound", server="files"))
     assert await one.call() == "3"
     assert await one.call(server="mail") == "2"
+
+
+async def test_to_explain_a_change_of_the_servers_tools_drops_nothing() -> None:
+    """Nobody has changed them."""
+    one = Tried()
+    assert await one.call() == "1"
+    changed = Call(id="2", method="notifications/tools/list_changed", direction="inbound", server="files")
+    explained(changed, one.linked.steps, FakeClock(), None)
+    assert await one.call() == "1"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from mcp import ClientSession
 from mcp.types import PaginatedRequestParams
 
-from mcpguard import Guard, PolicyError, ToolPinning
+from mcpguard import Call, Guard, PolicyError, ToolFacts, ToolPinning
 from mcpguard.config import parse_policy
 from mcpguard.detectors.pins import Pins, pinned
 from mcpguard.testing import FakeServer, RecordingSink
@@ -107,6 +107,19 @@ async def test_a_definition_that_changes_in_any_member_is_neither_listed_nor_cal
         assert await listed(session) == ["add_note"]
         assert await said(session, "add_note") == "added"
     assert server.calls("read_note") == []
+
+
+def test_to_explain_a_call_reports_no_change(lock: Path) -> None:
+    """And does not keep the one that is made later from being reported."""
+    server, sink = notes(), RecordingSink()
+    approve(lock, server, "read_note")
+    guard = Guard([ToolPinning(lock=lock)], sinks=[sink])
+    facts = ToolFacts("read_note", {"name": "read_note", "description": "other"})
+    call = Call.tool_call("read_note", server="notes").with_tool(facts)
+    denial = guard.explain(call).denial
+    assert denial is not None
+    assert denial.code == "tool_changed"
+    assert sink.events == []
 
 
 async def test_without_the_interceptor_the_changed_tool_is_called() -> None:
