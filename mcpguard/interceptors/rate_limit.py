@@ -17,11 +17,12 @@ from mcpguard.core.host import Host
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import Match, Scope
+from mcpguard.core.verdict import ALLOW, Deny, Verdict
 from mcpguard.core.wire import JSON, canonical
 from mcpguard.detectors.payers import PER, Payer, Per, of_run, payers
 from mcpguard.stores.lent import lent
 from mcpguard.stores.memory import MemoryStore
-from mcpguard.stores.store import Store
+from mcpguard.stores.store import PRECISION, Store
 
 __all__ = ["RateLimit"]
 
@@ -29,6 +30,7 @@ MAX_KEYS: Final = 4096
 """Keys that are remembered so as not to be made again; who comes back gets an equal one."""
 
 _SLOWER: Final = "Too many calls in a short time."
+_NO_PRINCIPAL: Final = Deny("no_principal", reason="whose rate it is depends on who calls")
 
 
 class RateLimit(Interceptor):
@@ -61,6 +63,7 @@ class RateLimit(Interceptor):
 
     handles = frozenset({("tools/call", "outbound")})
     place = Place.RATE_LIMIT
+    check_place = Place.LOOK
 
     def __init__(
         self,
@@ -93,6 +96,10 @@ class RateLimit(Interceptor):
         self._interval = seconds / calls
         self._burst = calls if burst is None else burst
         self._per: Per = per
+        self._nobody = Deny(
+            "no_run" if per == "run" else "no_principal",
+            reason=f"the rate is that of each {per}, and none is known",
+        )
         self._max_wait = max_wait
         self.waits = max_wait > 0
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
@@ -113,20 +120,27 @@ class RateLimit(Interceptor):
         if self._own is None and self.host.store is None and self.mode == before.mode:
             self._store = before._store
 
+    def check(self, call: Call) -> Verdict:
+        """Look, without taking a place, so that nobody is asked about a call that comes too fast."""
+        if not call.enforced:
+            return ALLOW
+        paying = self._paying(call)
+        if isinstance(paying, Deny):
+            return paying
+        for payer in paying or ():
+            ahead = self._store.ahead(self._keys.get(payer) or self._key(payer), group=payer[0] or "")
+            wait = ahead - (self._burst - 1) * self._interval
+            if wait > self._max_wait + PRECISION:
+                return self._too_fast(wait)
+        return ALLOW
+
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take the next place in the rate, if it is near enough."""
-        if not self._scope.matches_all:
-            match = self._scope.match(call)
-            if match is Match.NO:
-                return await call_next(call)
-            if match is Match.NO_PRINCIPAL:
-                return call.denied(code="no_principal", reason="whose rate it is depends on who calls")
-        paying = self._payers(call)
-        if not paying:
-            return call.denied(
-                code="no_run" if self._per == "run" else "no_principal",
-                reason=f"the rate is that of each {self._per}, and none is known",
-            )
+        paying = self._paying(call)
+        if paying is None:
+            return await call_next(call)
+        if isinstance(paying, Deny):
+            return call.denied(code=paying.code, reason=paying.reason)
         wait = 0.0
         for payer in paying:
             pace = await self._store.pace(
@@ -137,11 +151,24 @@ class RateLimit(Interceptor):
                 group=payer[0] or "",
             )
             if not pace.is_admitted:
-                return self._denied(call, pace.wait)
+                said = self._too_fast(pace.wait)
+                return call.denied(
+                    code=said.code, reason=said.reason, message=said.message, retry_after=said.retry_after
+                )
             wait = max(wait, pace.wait)
         if wait > 0:
             await self._sleep(wait)
         return await call_next(call)
+
+    def _paying(self, call: Call) -> Sequence[Payer] | Deny | None:
+        """Whose rate it is, or why that cannot be told; None if the call is not limited."""
+        if not self._scope.matches_all:
+            match = self._scope.match(call)
+            if match is Match.NO:
+                return None
+            if match is Match.NO_PRINCIPAL:
+                return _NO_PRINCIPAL
+        return self._payers(call) or self._nobody
 
     def _payers(self, call: Call) -> Sequence[Payer]:
         """Whose rate it is; nobody's if that is not known."""
@@ -159,10 +186,10 @@ class RateLimit(Interceptor):
         key = self._keys[payer] = _digest([self._rate, self._per, *payer])
         return key
 
-    def _denied(self, call: Call, wait: float) -> Result:
+    def _too_fast(self, wait: float) -> Deny:
         seconds = math.ceil(wait) if wait >= 10 else math.ceil(wait * 10) / 10
-        return call.denied(
-            code="rate_limited",
+        return Deny(
+            "rate_limited",
             reason=f"over {self._burst} calls at once and one in {self._interval:g} s per {self._per}",
             message=f"{_SLOWER} Try again in {seconds:g} seconds.",
             retry_after=wait,

@@ -1,6 +1,6 @@
-"""What this process last saw of accounts that are kept outside it: what `look` and `peek` answer from.
+"""What this process last saw of what is kept outside it: what `look`, `peek` and `ahead` answer from.
 
-No I/O and no lock: one dictionary, whose single operations are atomic. What others did since is not in it.
+No I/O and no lock: two dictionaries, whose single operations are atomic. What others did since is not in it.
 """
 
 import math
@@ -19,7 +19,7 @@ FRESH: Final = 1.0
 """Seconds for which what was seen speaks against a call; later it is asked for anew."""
 
 MAX_KNOWN: Final = 4096
-"""Accounts that are remembered before all are forgotten."""
+"""Accounts, and rates, that are remembered before all are forgotten."""
 
 
 class Known:
@@ -29,11 +29,12 @@ class Known:
         clock: Time, to know how old it is.
     """
 
-    __slots__ = ("_clock", "_seen")
+    __slots__ = ("_clock", "_rates", "_seen")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._seen: dict[str, tuple[Sums, float, float | None]] = {}
+        self._rates: dict[tuple[str, str], tuple[float, float]] = {}
 
     def note(self, key: str, used: Sums, refills_in: float | None = None) -> None:
         """Remember what has been used of an account, and when there is more of it, if it refused."""
@@ -50,6 +51,21 @@ class Known:
         """What had been used when it was last seen."""
         seen = self._seen.get(key)
         return _NOTHING if seen is None else amounts_of(seen[0])
+
+    def paced(self, group: str, key: str, wait: float, *, taken: bool, interval: float, burst: int) -> None:
+        """Remember one step of a rate, and for how long it had to wait; below 0 where there was room."""
+        ahead = wait + (burst - 1) * interval
+        if taken:
+            ahead = max(0.0, ahead) + interval
+        if len(self._rates) >= MAX_KNOWN:
+            self._rates.clear()
+        self._rates[group, key] = (ahead, self._clock.now())
+
+    def ahead(self, group: str, key: str) -> float:
+        """Seconds by which the steps of a rate were ahead of time just now."""
+        ahead, at = self._rates.get((group, key), (0.0, -math.inf))
+        passed = self._clock.now() - at
+        return max(0.0, ahead - passed) if passed <= FRESH else 0.0
 
     def look(self, accounts: Sequence[Account], amounts: Amounts) -> Refusal | None:
         """Why a reserve would have been refused just now.

@@ -174,9 +174,14 @@ class RedisStore:
         answer = await self._server.run(_PACE, [self._key(group, "r", key)], words, again=False)
         is_admitted, wait = cast("tuple[int, bytes]", answer)
         seconds = float(wait)
+        self._known.paced(group, key, seconds, taken=bool(is_admitted), interval=interval, burst=burst)
         if is_admitted:
             return Pace(True, seconds if seconds > PRECISION else 0.0)
         return Pace(False, seconds)
+
+    def ahead(self, key: str, *, group: str = "") -> float:
+        """Seconds by which the steps of a rate were ahead of time within the last second."""
+        return self._known.ahead(group, key)
 
     async def read(self, key: str, *, group: str = "") -> Record:
         """The value under `key`."""

@@ -26,7 +26,7 @@ from mcpguard.stores.sqlite_rows import (
     read_record,
 )
 from mcpguard.stores.sqlite_steps import take_lease, take_step
-from mcpguard.stores.store import SLICES, Account, Amounts, Hold, Pace, Record, Refusal, counted
+from mcpguard.stores.store import PRECISION, SLICES, Account, Amounts, Hold, Pace, Record, Refusal, counted
 from mcpguard.stores.total import Total
 
 __all__ = ["SQLiteStore"]
@@ -191,11 +191,17 @@ class SQLiteStore:
         """One step of a rate."""
         place = (encoded(group), encoded(key))
 
-        return await self._run(
+        pace = await self._run(
             lambda connection: take_step(
                 connection, place, self._clock.time(), interval=interval, burst=burst, max_wait=max_wait
             )
         )
+        self._known.paced(group, key, pace.wait, taken=pace.is_admitted, interval=interval, burst=burst)
+        return pace if pace.wait > PRECISION else Pace(pace.is_admitted, 0.0)
+
+    def ahead(self, key: str, *, group: str = "") -> float:
+        """Seconds by which the steps of a rate were ahead of time within the last second."""
+        return self._known.ahead(group, key)
 
     async def read(self, key: str, *, group: str = "") -> Record:
         """The value under `key`."""

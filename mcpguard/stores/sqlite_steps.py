@@ -20,7 +20,7 @@ _PACED: Final = "UPDATE rates SET due = ?, at = ? WHERE kin = ? AND key = ?"
 def take_step(
     connection: sqlite3.Connection, place: Spot, now: float, *, interval: float, burst: int, max_wait: float
 ) -> Pace:
-    """One step of a rate, if it is not too early."""
+    """One step of a rate, if it is not too early; its wait is below 0 where there was room."""
     found = connection.execute(
         "SELECT due, at, expires FROM rates WHERE kin = ? AND key = ?", place
     ).fetchone()
@@ -38,7 +38,7 @@ def take_step(
         connection.execute(_PACED, (due, now, *place))
     else:
         put(connection, "rates", place, due=due, at=now, expires=2 * due - now + LEEWAY)
-    return Pace(True, wait if wait > PRECISION else 0.0)
+    return Pace(True, wait)
 
 
 def take_lease(

@@ -230,6 +230,15 @@ class Store(Protocol):
         """
         ...
 
+    def ahead(self, key: str, *, group: str = "") -> float:
+        """Seconds by which the steps of a rate that were taken are ahead of time; 0 where none is known.
+
+        `pace` would wait, or refuse, for as much of it as is over `interval` times one less than `burst`.
+
+        - No I/O and no waiting; as up to date as `look`.
+        """
+        ...
+
     async def read(self, key: str, *, group: str = "") -> Record:
         """The value under `key`."""
         ...

@@ -60,7 +60,9 @@ async def held(store: Store, accounts: Sequence[Account], amounts: Amounts = ONE
 async def keeps_pace(store: Store, keys: Keys, *, advance: Advance, unit: float) -> None:
     """One step an interval, a burst after a rest, and waits that are told and bounded."""
     key = keys("a")
+    expect(store.ahead(key) == 0.0, "a rate that nobody has used is not ahead of time")
     steps = [await store.pace(key, interval=unit, burst=3) for _ in range(4)]
+    expect(0.0 <= store.ahead(key) <= 3 * unit + 1e-6, "a rate is ahead by the steps that were taken")
     expect(
         [step.is_admitted for step in steps] == [True, True, True, False], "a burst is admitted, and no more"
     )

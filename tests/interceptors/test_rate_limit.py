@@ -4,15 +4,15 @@ from typing import Any
 
 import anyio
 import pytest
-from chains import OK, Wire, linked, tool_call
+from chains import OK, Checking, Wire, linked, tool_call
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpguard import Call, Principal, RateLimit, Result, Run
+from mcpguard import Ask, Call, Guard, Principal, RateLimit, Result, Run
 from mcpguard.core.chain import Chain
 from mcpguard.core.errors import StoreError
 from mcpguard.stores.memory import MemoryStore
-from mcpguard.testing import FakeClock, RecordingSink
+from mcpguard.testing import FakeClock, RecordingSink, ScriptedApprover
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +92,65 @@ def test_in_no_time_is_more_admitted_than_the_rate_and_its_burst(
         for end in range(start, len(admitted)):
             time = admitted[end] - admitted[start]
             assert end - start + 1 <= burst + time * calls + 1e-6
+
+
+@given(
+    burst=st.integers(1, 4),
+    steps=st.lists(st.tuples(st.integers(0, 40), st.sampled_from([0.0, 15.0])), min_size=1, max_size=30),
+)
+def test_a_look_at_a_rate_says_what_a_step_would(burst: int, steps: list[tuple[int, float]]) -> None:
+    """As long as nobody comes in between."""
+
+    async def run() -> None:
+        clock = FakeClock()
+        store = MemoryStore(clock=clock)
+        for gap, max_wait in steps:
+            clock.advance(gap)
+            wait = store.ahead("k") - (burst - 1) * 10.0
+            pace = await store.pace("k", interval=10.0, burst=burst, max_wait=max_wait)
+            assert pace.is_admitted == (wait <= max_wait)
+            assert pace.wait == max(wait, 0.0)
+
+    anyio.run(run)
+
+
+async def test_nobody_is_asked_about_a_call_that_comes_too_fast() -> None:
+    """It would be refused after the answer; and a question refused takes no place in the rate."""
+    asking = Checking(lambda call: Ask("sensitive", reason="r"), can_ask=True)
+    person, clock = ScriptedApprover().approves(), FakeClock()
+    limit = RateLimit(calls=1, seconds=60, burst=1)
+    chain = linked(asking, person, limit, clock=clock).chain("tools/call", "outbound")
+    assert await chain(tool_call(), Wire()) is OK
+    denial = (await chain(tool_call(), Wire())).denial
+    assert denial is not None
+    assert (denial.code, denial.retry_after) == ("rate_limited", pytest.approx(60.0))
+    assert len(person.asked) == 1
+    clock.advance(60)
+    assert await chain(tool_call(), Wire()) is OK
+
+
+@pytest.mark.parametrize("max_wait", [0.0, 60.0])
+async def test_to_explain_a_call_says_what_would_become_of_it_and_takes_no_place(max_wait: float) -> None:
+    """Where a call may wait its turn, that is allowed."""
+    clock = FakeClock()
+    limit = RateLimit(calls=1, seconds=60, burst=2, max_wait=max_wait, tenants=["acme"])
+    guard = Guard([limit], clock=clock)
+    layer = linked(limit, clock=clock).chain("tools/call", "outbound")
+    asked = Call.tool_call("read", server="files", principal=ACME)
+    for _ in range(5):
+        assert guard.explain(asked).verdict == "allow"
+    for _ in range(3 if max_wait else 2):
+        with anyio.move_on_after(0):
+            await layer(asked, Wire())
+    denial = guard.explain(asked).denial
+    assert denial is not None
+    assert denial.code == "rate_limited"
+    clock.advance(60)
+    assert guard.explain(asked).verdict == "allow"
+    assert guard.explain(Call.tool_call("read", server="files", principal=OTHER)).verdict == "allow"
+    nobody = guard.explain(Call.tool_call("read", server="files")).denial
+    assert nobody is not None
+    assert nobody.code == "no_principal"
 
 
 async def test_calls_wait_for_their_turn_where_they_may() -> None:

@@ -171,6 +171,23 @@ async def test_a_clock_that_is_put_back_gives_nothing_back_early_and_stalls_for_
     await store.aclose()
 
 
+async def test_a_look_at_a_rate_knows_what_was_seen_within_the_last_second(tmp_path: Path) -> None:
+    """Steps that were taken, and refused; what others did since is not known."""
+    clock = FakeClock()
+    store = SQLiteStore(tmp_path / "state.db", clock=clock)
+    for ahead in (60.0, 120.0, 120.0):
+        await store.pace("r", interval=60.0, burst=2)
+        assert store.ahead("r") == pytest.approx(ahead)
+    assert store.ahead("r", group="other") == 0.0
+    clock.advance(1.0)
+    assert store.ahead("r") == pytest.approx(119.0)
+    clock.advance(0.1)
+    assert store.ahead("r") == 0.0
+    await store.pace("r", interval=60.0, burst=2)
+    assert store.ahead("r") == pytest.approx(118.9)
+    await store.aclose()
+
+
 async def test_a_file_that_is_locked_blocks_no_event_loop(tmp_path: Path) -> None:
     """While another connection writes, the loop goes on; when it never ends, the wait does."""
     path = tmp_path / "s.db"
