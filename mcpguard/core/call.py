@@ -4,7 +4,6 @@ A call is frozen: change is `replace`. What several interceptors derive from its
 on first use, shared, and dropped by the rewrite that invalidates it.
 """
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -341,8 +340,7 @@ class Call:
         if self.tool is not None:
             changes["tool"] = ToolFacts(self.tool.name, _mapping(mutable_copy(self.tool.definition)))
         if self.principal is not None:
-            claims = _mapping(mutable_copy(self.principal.claims))
-            changes["principal"] = dataclasses.replace(self.principal, claims=claims)
+            changes["principal"] = self.principal.copy()
         copy = self._with(changes, keep_derived=False)
         del copy.__dict__[_ORIGIN]
         return copy
@@ -366,12 +364,12 @@ class Call:
         return Result.denied(refusal(code=code, reason=reason, message=message, retry_after=retry_after))
 
     def _with(self, changes: Mapping[str, object], *, keep_derived: bool) -> "Call":
-        copy = object.__new__(Call)
-        copy.__dict__.update(self.__dict__)
-        copy.__dict__.update(changes)
-        copy.__dict__.setdefault(_ORIGIN, self)
+        members = {**self.__dict__, **changes}
+        members.setdefault(_ORIGIN, self)
         if not keep_derived:
-            copy.__dict__.pop(_DERIVED, None)
+            members.pop(_DERIVED, None)
+        copy = _new(Call)
+        _fill(copy, members)
         return copy
 
     def _derive(self) -> _Derived:
@@ -402,4 +400,5 @@ def refusal(
 
 
 def _mapping(value: object) -> JSONObject:
-    return cast("JSONObject", value) if isinstance(value, Mapping) else EMPTY
+    is_mapping = type(value) is dict or isinstance(value, Mapping)
+    return cast("JSONObject", value) if is_mapping else EMPTY

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
 
-from mcpguard.core.wire import JSON, JSONObject
+from mcpguard.core.wire import JSON, JSONObject, mutable_copy
 
 __all__ = ["Principal"]
 
@@ -32,3 +32,11 @@ class Principal:
         if isinstance(roles, str):
             raise TypeError(f"roles takes a collection of names, not the single string {roles!r}")
         object.__setattr__(self, "roles", frozenset(roles))
+
+    def copy(self) -> "Principal":
+        """The same principal, which shares nothing mutable with this one."""
+        copy = object.__new__(type(self))
+        for name in self.__dataclass_fields__:
+            object.__setattr__(copy, name, getattr(self, name))
+        object.__setattr__(copy, "claims", mutable_copy(self.claims))
+        return copy

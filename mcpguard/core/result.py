@@ -184,12 +184,18 @@ class Result:
         """A copy that shares nothing mutable with this one; the SDK's exception stays with the original."""
         value = mutable_copy(self.value)
         error = self.error
-        return replace(
-            self,
-            value=value if isinstance(value, Mapping) else None,
-            error=None if error is None else replace(error, data=mutable_copy(error.data)),
-            cause=None,
+        copy = _new(Result)
+        _fill(
+            copy,
+            {
+                "outcome": self.outcome,
+                "fate": self.fate,
+                "value": value if isinstance(value, Mapping) else None,
+                "error": None if error is None else replace(error, data=mutable_copy(error.data)),
+                "denial": self.denial,
+            },
         )
+        return copy
 
 
 _new: Final = object.__new__

@@ -4,7 +4,7 @@ A call that is given up is cancelled, and a cancellation does not say whose it i
 timer, which the layer that times the call answers once it knows. Above: `Call.timer`. It has no clock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 __all__ = ["Timer"]
 
@@ -20,7 +20,7 @@ class Timer:
 
     def __init__(self, outer: "Timer | None" = None) -> None:
         self._outer = outer
-        self._asking: list[Callable[[bool], None]] = []
+        self._asking: Sequence[Callable[[bool], None]] = ()
         self.sent = 0
         """Messages of the call that have left the chain for the server."""
 
@@ -32,13 +32,13 @@ class Timer:
 
     def when_over(self, tell: Callable[[bool], None]) -> None:
         """Let `tell` know whether the time was up, as soon as that is known; for whoever was cancelled."""
-        self._asking.append(tell)
+        self._asking = (*self._asking, tell)
 
     def over(self, *, is_up: bool) -> None:
         """The call is no longer timed here; `is_up`: it was given up, and nobody else had cancelled it."""
-        asking, self._asking = self._asking, []
-        if self._outer is not None and not is_up:
-            self._outer._asking.extend(asking)
-            return
-        for tell in asking:
-            tell(is_up)
+        for tell in self._asking:
+            if self._outer is not None and not is_up:
+                self._outer.when_over(tell)
+            else:
+                tell(is_up)
+        self._asking = ()
