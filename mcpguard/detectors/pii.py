@@ -119,7 +119,7 @@ def _cards(text: str) -> Iterator[Finding]:
 
 
 def _is_in_a_word(text: str, start: int, end: int) -> bool:
-    """Whether digits stand among letters, as in a digest; the letter of an escape, `\\n`, is none."""
+    r"""Whether digits stand among letters, as in a digest; the letter of an escape, `\n`, is none."""
     if text[end : end + 1] in _LETTERS:
         return True
     return text[start - 1 : start] in _LETTERS and text[max(0, start - 2) : start - 1] != "\\"
