@@ -188,6 +188,7 @@ def benchmarks(session: nox.Session) -> None:
     session.install(wheel(session), "mcp==2.*")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
     session.run("python", "benchmarks/connection.py", *session.posargs)
+    session.run("python", "benchmarks/detectors.py", *session.posargs)
 
 
 @nox.session

@@ -20,6 +20,7 @@ _LOCAL: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.
 _DOMAIN: Final = re.compile(
     r"(?:[A-Za-z0-9-]{1,63}+\.){1,8}+[A-Za-z]{2,24}+|(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"
 )
+_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _CARD: Final = re.compile(r"\d(?<!\d\d)(?<![\d.]\d)(?:[ -]?\d){12,18}(?![\d]|\.\d)")
 _IBAN: Final = re.compile(r"[A-Z]{2}(?<![A-Za-z0-9][A-Z]{2})\d{2}(?:[ ]?[A-Z0-9]){11,30}")
 _SSN: Final = re.compile(r"\d{3}(?<!\d{4})(?<!-\d{3})-\d{2}-\d{4}(?![\d-])")
@@ -111,8 +112,17 @@ def _cards(text: str) -> Iterator[Finding]:
     spans = (_CARD.finditer(text, start, end) for start, end in _around(_DIGITS, shape))
     for found in chain.from_iterable(spans):
         digits = found[0].replace(" ", "").replace("-", "")
-        if digits[0] in "23456" and len(set(digits)) > 1 and _luhn(digits):
+        if digits[0] not in "23456" or _is_in_a_word(text, *found.span()):
+            continue
+        if len(set(digits)) > 1 and _luhn(digits):
             yield Finding(*found.span(), "card")
+
+
+def _is_in_a_word(text: str, start: int, end: int) -> bool:
+    r"""Whether digits stand among letters, as in a digest; the letter of an escape, `\n`, is none."""
+    if text[end : end + 1] in _LETTERS:
+        return True
+    return text[start - 1 : start] in _LETTERS and text[max(0, start - 2) : start - 1] != "\\"
 
 
 def _luhn(digits: str) -> bool:

@@ -156,6 +156,7 @@ def test_checksums_tell_a_token_from_what_looks_like_one() -> None:
         ("card", "5500-0000-0000-0004", "5500-0000-0000-0004"),
         ("iban", "IBAN DE89 3704 0044 0532 0130 00 please", "DE89 3704 0044 0532 0130 00"),
         ("iban", "GB82WEST12345698765432", "GB82WEST12345698765432"),
+        ("card", "\\n4111 1111 1111 1111", "4111 1111 1111 1111"),
         ("ssn", "SSN: 123-45-6789.", "123-45-6789"),
         ("ip", "from 8.8.8.8 today", "8.8.8.8"),
         ("ip", "from 193.99.144.80.", "193.99.144.80"),
@@ -178,6 +179,8 @@ def test_personal_data_is_found_by_its_form(kind: str, text: str, expected: str)
         "923-45-6789",
         "123-00-6789",
         "300.1.2.3",
+        "commit 9e4111111111111111c0",
+        "4111111111111111b7",
     ],
 )
 def test_what_fails_its_rules_is_not_personal_data(text: str) -> None:

@@ -24,6 +24,10 @@ from mcpguard.detectors.injection.signals import Signal
 __all__ = ["NO_TOOLS", "ToolNames", "hidden_signals", "markup_signals", "phrase_signals", "tool_signals"]
 
 
+FEW: Final = 64
+"""Names that are looked for one by one; the pattern alone is faster than more of them."""
+
+
 class ToolNames(dict[str, float]):
     """Names of tools in lower case, with the weight that an order to use each has.
 
@@ -105,7 +109,8 @@ def tool_signals(text: str, words: Set[str], tools: ToolNames) -> Iterator[Signa
     """Orders to use one of these tools; `words` are all there are."""
     if not tools or SOLICITING.isdisjoint(words):
         return
-    if any(name in text for word in tools.by_word.keys() & words for name in tools.by_word[word]):
+    names = [name for word in tools.by_word.keys() & words for name in tools.by_word[word]]
+    if len(names) > FEW or any(name in text for name in names):
         for match in SOLICITS.finditer(text):
             weight = tools.get(match[1].rstrip("."))
             if weight is not None:
