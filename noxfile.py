@@ -34,8 +34,18 @@ SEAMS = ["tests/seams", "tests/testing", "tests/test_guard.py"]
 EXTRAS = "approvals,audit,jwt,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
 
-CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]
+CORE_AND_SEAMS = [
+    "tests/core",
+    "tests/seams",
+    "tests/test_guard.py",
+    "tests/test_reload.py",
+    "tests/interceptors",
+]
 """The tests whose reach into core and seams is measured."""
+
+HOSTILE = ["tests/hostile", "-k", "asyncio and not messages and not pings and not sampling"]
+"""Servers that misbehave, without the floods: what reaches stdio, HTTP and what brings connections back."""
+
 FRAMEWORKS = {
     "langchain_mcp_adapters": ("langchain-mcp-adapters", "0.3.0", ["langgraph", "mcp<2"]),
     "openai_agents": ("openai-agents", "0.20.0", []),
@@ -102,6 +112,7 @@ def coverage(session: nox.Session, sdk: str, release: str) -> None:
     session.install(f"{wheel(session)}[{EXTRAS}]", *packages)
     measured = ("--cov=mcpguard", "--cov-branch", "--cov-report=", "--numprocesses=auto", "--dist=loadscope")
     session.run("python", "-m", "pytest", *CORE_AND_SEAMS, *measured, env=installed(session))
+    session.run("python", "-m", "pytest", *HOSTILE, *measured, "--cov-append", env=installed(session))
 
 
 @nox.session
