@@ -45,9 +45,8 @@ def _makers() -> dict[object, Callable[[Any, _Made, Watch], Any]]:
     old = getattr(http, "streamablehttp_client", None)
     if old is not None:
         makers[_generator(old)] = _by_factory
-    if os.name == "posix":
-        makers[import_module("mcp.client.stdio").stdio_client.__wrapped__] = _stdio
-    return makers
+    stdio: Any = import_module("mcp.client.stdio")
+    return makers | ({stdio.stdio_client.__wrapped__: _stdio} if os.name == "posix" else {})
 
 
 def _generator(function: Any) -> object:

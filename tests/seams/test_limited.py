@@ -1,16 +1,23 @@
 """Limits on transports that are not the SDK's own, and on sessions and clients: what they hold a server to."""
 
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import anyio
 import pytest
 from harness import V1, MCPError, Peer, opened, text, wire
-from line import Line, modern_client, talking
-from mcp import ClientSession
+from line import Line, item_of, message_of, modern_client, talking
+from mcp import ClientSession, StdioServerParameters
+from protected import Site, http, served
 
 from mcpguard import Call, ConnectionLimits, Fate, Guard, Interceptor, Outcome, Result
 from mcpguard.config import parse_policy
 from mcpguard.core.interceptor import CallNext
+from mcpguard.seams.stdio import limited_stdio
+from mcpguard.seams.watch import Watch
 from mcpguard.testing import FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -250,3 +257,140 @@ async def test_without_interceptors_an_honest_conversation_is_what_it_was() -> N
         assert (await peer.read("memo://a"))["contents"][0]["text"] == "remember"
         with pytest.raises(MCPError):
             await peer.prompt("nothing")
+
+
+def watched(told: list[str], **limits: Any) -> Watch:
+    """A watch over one connection."""
+    return Watch(
+        ConnectionLimits(**limits),
+        lambda limit, *_: told.append(limit),
+        anyio.current_time,
+        is_parsed_here=True,
+    )
+
+
+def process(program: str) -> StdioServerParameters:
+    """A server that is this program."""
+    return StdioServerParameters(command=sys.executable, args=["-S", "-c", program])
+
+
+async def test_a_process_that_does_not_read_ends_the_connection() -> None:
+    """What fits into the pipe is gone; what does not is waited for, for a time."""
+    told: list[str] = []
+    watch = watched(told, write_seconds=0.05)
+    async with limited_stdio(process("import os; os.read(os.pipe()[0], 1)"), watch=watch) as (read, write):
+        text = "x" * 2**20
+        line = {"method": "notifications/message", "params": {"data": text, "level": "info"}}
+        await write.send(item_of({"method": "notifications/initialized"}))
+        await write.send(item_of(line))
+        with anyio.fail_after(30):
+            while watch.ended is None:  # noqa: ASYNC110 - nobody could set an event
+                await anyio.sleep(0.005)
+        with pytest.raises(anyio.BrokenResourceError):
+            await write.send(item_of(line))
+    assert (told, watch.ended) == (["write_seconds"], "write_seconds")
+    with pytest.raises(anyio.EndOfStream):
+        await read.receive()
+
+
+async def test_a_process_that_has_closed_its_input_ends_the_connection() -> None:
+    """It may live on, and hears nothing."""
+    watch = watched([])
+    program = "import os, sys; os.close(0); print('closed', flush=True); os.read(os.pipe()[0], 1)"
+    async with limited_stdio(process(program), watch=watch) as (_, write):
+        with anyio.fail_after(30):
+            while watch.ended is None:
+                with suppress(anyio.BrokenResourceError):
+                    await write.send(item_of({"method": "notifications/initialized"}))
+                await anyio.sleep(0.005)
+    assert watch.ended == "ended"
+
+
+async def test_a_session_that_is_read_already_keeps_its_streams() -> None:
+    """Limits that come too late are none, and break nothing."""
+    server = FakeServer()
+    server.tool("read").returns("fine")
+    async with opened(guard_with(), server, "entered") as peer:
+        assert text(await peer.call("read")) == "fine"
+
+
+@modern_client
+@pytest.mark.parametrize("kind", ["url", "process", "in process"])
+async def test_a_client_is_limited_whatever_it_connects_to(kind: str) -> None:
+    """Each kind of server has a transport of its own, or none."""
+    app: Any = import_module("mcp.server.mcpserver") if not V1 else None
+    servers = {
+        "url": "http://127.0.0.1:9/mcp",
+        "process": process("raise SystemExit"),
+        "in process": app.MCPServer("local"),
+    }
+    client = guard_with().client(servers[kind], name="raw")
+    if kind == "in process":
+        async with client:
+            assert (await client.list_tools()).tools == []
+    else:
+        with pytest.raises((MCPError, ExceptionGroup, OSError)):
+            async with client:
+                raise AssertionError
+
+
+@modern_client
+async def test_structured_content_that_is_as_promised_passes() -> None:
+    """Where it is small it is checked at once."""
+    server = FakeServer()
+    schema = {"type": "object", "properties": {"n": {"type": "number"}}}
+    server.tool("good", output_schema=schema).returns({"content": [], "structuredContent": {"n": 1}})
+    async with opened(guard_with(), server, "session") as peer:
+        assert (await peer.call("good"))["structuredContent"] == {"n": 1}
+
+
+@modern_client
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_client_of_the_hosts_own_is_limited_and_left_as_it_is(site: Site) -> None:
+    """It has the host's authentication: a copy of it sends."""
+    streamable: Any = import_module("mcp.client.streamable_http")
+    headers = {"authorization": f"Bearer {site.issue('ana')}"}
+    async with http.AsyncClient(headers=headers, timeout=60) as client:
+        transport = streamable.streamable_http_client(site.url, http_client=client)
+        async with guard_with().transport(transport, name="raw") as (read, write, *_):
+            async with ClientSession(read, write) as session:
+                await session.initialize()
+                assert text(wire(await session.call_tool("note", {"tenant": "a", "number": 1}))) == "a 1"
+        assert (await client.post(site.url, content=b"{}")).status_code != 401
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_http_with_a_stream_of_answers_is_limited() -> None:
+    """HTTP with SSE (MCP 2024-11-05): the transport makes its clients by a factory."""
+    posted: list[bytes] = []
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"event: endpoint\r\ndata: /messages\r\n\r\n"
+        yield b'event: message\ndata: {"jsonrpc": "2.0", "id": 1, "result": {}}\n\n'
+        await anyio.sleep_forever()
+
+    def answer(request: Any) -> Any:
+        if request.method == "GET":
+            return http.Response(200, headers={"content-type": "text/event-stream"}, content=stream())
+        posted.append(request.content)
+        return http.Response(202)
+
+    def factory(*args: Any, **named: Any) -> Any:
+        return http.AsyncClient(transport=http.MockTransport(answer))
+
+    sse: Any = import_module("mcp.client.sse")
+    transport = sse.sse_client("http://files.example/sse", httpx_client_factory=factory)
+    async with guard_with().transport(transport, name="raw") as (read, write, *_):
+        await write.send(item_of({"id": 1, "method": "ping"}))
+        with anyio.fail_after(10):
+            assert message_of(await read.receive()) == {"id": 1, "result": {}}
+    assert len(posted) == 1
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A protected server."""
+    with served() as one:
+        yield one

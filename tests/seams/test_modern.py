@@ -384,6 +384,26 @@ async def test_asking_for_the_clients_cache_beside_interceptors_is_an_error(serv
         Guard([watching()]).client(server.transport(), name="files", cache=CacheConfig())
 
 
+@pytest.mark.parametrize("listing", ["fails", "has a bad header"])
+async def test_no_argument_becomes_a_header_where_nothing_good_says_which(
+    listing: str, server: FakeServer
+) -> None:
+    """A call that was renamed goes out without, rather than with what it must not have."""
+    schema = {"type": "object", "properties": {"q": {"type": "string", "x-mcp-header": "bad header"}}}
+    server.tool("real", input_schema=schema)
+    if listing == "fails":
+        server.on("tools/list").fails(-32603, "no")
+
+    def check(call: Call) -> Verdict:
+        return Rewrite({**call.params, "name": "real"}) if call.target == "shown" else ALLOW
+
+    async with opened(Guard([Checking(check)]), server, "client", modern=True) as peer:
+        await peer.call("shown", {"q": "x"})
+    headers = _headers_of_calls(server)[-1]
+    assert headers["mcp-name"] == "real"
+    assert not any(name.startswith("mcp-param") for name in headers)
+
+
 async def test_one_principals_listing_does_not_break_anothers_headers(server: FakeServer) -> None:
     """Trap 5: `_x_mcp_header_maps` was pruned by any principal's listing."""
     server.tool(
