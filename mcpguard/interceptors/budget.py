@@ -9,11 +9,10 @@ Below: `detectors` has the terms, the tariff and the ledger (how much, what a ca
 has what was used.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
-from typing import Final, Self, TypeVar, Unpack
+from typing import Final, Self, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.host import Host
@@ -21,7 +20,7 @@ from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.scope import Match, Scope, matcher
 from mcpguard.core.verdict import ALLOW, Deny, Verdict
-from mcpguard.core.wire import JSON, canonical
+from mcpguard.core.wire import JSON
 from mcpguard.detectors.ledger import Ledger
 from mcpguard.detectors.payers import Payer, Per, label
 from mcpguard.detectors.periods import Every, Period
@@ -33,43 +32,17 @@ from mcpguard.stores.lent import lent
 from mcpguard.stores.memory import MemoryStore
 from mcpguard.stores.store import Account, Amounts, Hold, Limits, Refusal, Store
 from mcpguard.stores.till import Till
+from mcpguard.stores.watched import NOTHING, Batch, Watch, WatchedAccount
 
 __all__ = ["Budget", "Price", "Usage"]
 
-K = TypeVar("K")
-T = TypeVar("T")
-
 MAX_KEPT: Final = 4096
-"""Warnings given and calls between two rounds that are remembered, each, before all are forgotten."""
+"""Calls between two rounds that are remembered before all are forgotten, and amounts of different calls."""
 
 MAX_SHOWN: Final = 100
 """Accounts that `status()` lists, the newest first; more would not be read."""
 
-MAX_KEY: Final = 512
-"""Bytes of an account's key in a store; a longer one, made of names from outside, is hashed."""
-
 _NOT_SENT: Final = Fate.NOT_SENT
-_NOTHING: Final = Amounts()
-
-
-@dataclass(frozen=True, slots=True)
-class _Account(Account):
-    """An account, and the same one with as much as may be used without a warning."""
-
-    low: Account
-
-
-class _Batch(tuple[_Account, ...]):
-    """Accounts of one group, and as much as may be used of each without a warning."""
-
-    lows: Sequence[Account]
-
-    @classmethod
-    def of(cls, accounts: Iterable[_Account]) -> "_Batch":
-        """A batch of `accounts`."""
-        batch = cls(accounts)
-        batch.lows = tuple(account.low for account in batch)
-        return batch
 
 
 class Budget(Interceptor):
@@ -182,13 +155,10 @@ class Budget(Interceptor):
         self._unwarned = Limits(**self._terms.unwarned)
         self._warns = warn_at is not None
         self._fixed = None if self._tariff.fixed is None else _amounts(self._tariff.fixed)
-        self._ledger = Ledger(
-            per, self._terms.calendar, make=self._account, bind=_Batch.of, drop=self._forget
-        )
+        self._ledger = Ledger(per, self._terms.calendar, make=self._account, bind=Batch.of, drop=self._forget)
         self._find = self._ledger.batches if self.scope.matches_all and every is None else self._counted
         self._unfinished: dict[str, tuple[Sequence[Hold], int]] = {}
-        self._warned: dict[str, float] = {}
-        self._known: dict[Expense, Amounts] = {}
+        self._watch = Watch()
         self._given = store
         self._keep_in(MemoryStore() if store is None else store)
 
@@ -204,7 +174,7 @@ class Budget(Interceptor):
         """Go on from the same accounts, where this process's memory has them; know calls between rounds."""
         if self._given is None and self.host.store is None and self.mode == before.mode:
             self._keep_in(before.store)
-        self._unfinished, self._warned = before._unfinished, before._warned
+        self._unfinished, self._watch = before._unfinished, before._watch
 
     def check(self, call: Call) -> Verdict:
         """Look, without holding anything, so that nobody is asked about a call there is no budget for."""
@@ -245,7 +215,7 @@ class Budget(Interceptor):
             return _denied(call, self._exhausted(taken, amounts))
         if self._warns:
             for batch in batches:
-                if self.store.look(batch.lows, _NOTHING) is not None:
+                if self.store.look(batch.lows, NOTHING) is not None:
                     self._warn(call, batch)
         result = await call_next(call)
         if result.fate is _NOT_SENT:
@@ -279,7 +249,7 @@ class Budget(Interceptor):
             accounts.append({"of": name, **self._plain(self.store.peek(account))})
         return {"per": self.per, **self._plain(self._limits), "accounts": accounts}
 
-    def _counted(self, call: Call) -> Sequence[_Batch] | Deny | None:
+    def _counted(self, call: Call) -> Sequence[Batch] | Deny | None:
         """What `call` spends from; nothing if nobody is known to pay; None if it is free."""
         if not self.scope.matches_all:
             match = self.scope.match(call)
@@ -291,12 +261,7 @@ class Budget(Interceptor):
 
     def _amounts(self, call: Call) -> Amounts | None:
         expense = self._tariff.before(call)
-        if expense is None:
-            return None
-        amounts = self._known.get(expense)
-        if amounts is None:
-            amounts = _with_room(self._known)[expense] = _amounts(expense)
-        return amounts
+        return None if expense is None else _amounts(expense)
 
     async def _continued(self, call: Call, call_next: CallNext) -> Result:
         """A further round of a call: its first has paid, and what it held is settled by the last."""
@@ -315,7 +280,9 @@ class Budget(Interceptor):
         if self._tariff.is_corrected:
             used = self._used(call, result, used, before)
             if result.outcome is Outcome.INPUT_REQUIRED:
-                _with_room(self._unfinished)[call.id] = (holds, used.bytes)
+                if len(self._unfinished) >= MAX_KEPT:
+                    self._unfinished.clear()
+                self._unfinished[call.id] = (holds, used.bytes)
                 return result
         await self._close(call, holds, used)
         self._record(call, used)
@@ -342,19 +309,11 @@ class Budget(Interceptor):
             what = f"{hold.accounts[0].label} stays charged: the store raised {type(error).__name__}"
             self.host.warn(self, call, code="budget_unsettled", reason=what)
 
-    def _warn(self, call: Call, batch: _Batch) -> None:
-        """Report accounts that have little left, once each; in a rolling window once a window."""
-        within = self._terms.within
-        for account in batch:
-            now, last = self.host.clock.now(), self._warned.get(account.key)
-            if last is not None and (within is None or now - last < within):
-                continue
-            short = self.store.look([account.low], _NOTHING)
-            if short is not None:
-                _with_room(self._warned)[account.key] = now
-                used = getattr(short.used, short.what)
-                reason = self._terms.warning(account.label, short.what, used)
-                self.host.warn(self, call, code="budget_low", reason=reason)
+    def _warn(self, call: Call, batch: Batch) -> None:
+        """Report accounts that have little left."""
+        for low in self._watch.low(self.store, batch, self.host.clock.now()):
+            reason = self._terms.warning(low.account.label, low.what, getattr(low.used, low.what))
+            self.host.warn(self, call, code="budget_low", reason=reason)
 
     def _telling(self, result: Result, holds: Sequence[Hold]) -> Result:
         """The result, with a line that says what is left."""
@@ -383,29 +342,19 @@ class Budget(Interceptor):
     def _plain(self, amounts: Amounts | Limits) -> Mapping[str, JSON]:
         return {what: self._terms.plain(what, getattr(amounts, what)) for what in self._terms.limits}
 
-    def _account(self, payer: Payer, period: Period | None) -> _Account:
-        begun = None if period is None else period.start
-        key = canonical([self.label, self.per, *payer, begun])
-        low = Account(
-            key.decode() if len(key) <= MAX_KEY else hashlib.sha256(key).hexdigest(),
+    def _account(self, payer: Payer, period: Period | None) -> WatchedAccount:
+        return WatchedAccount.of(
+            [self.label, self.per, *payer, None if period is None else period.start],
             label=label(self.per, payer),
-            limits=self._unwarned,
+            limits=self._limits,
+            unwarned=self._unwarned,
             group=payer[0] or "",
             window=self._terms.within,
             ends_at=None if period is None else period.kept_until,
         )
-        return _Account(
-            low.key,
-            label=low.label,
-            limits=self._limits,
-            group=low.group,
-            window=low.window,
-            ends_at=low.ends_at,
-            low=low,
-        )
 
     def _forget(self, account: Account) -> None:
-        self._warned.pop(account.key, None)
+        self._watch.forget(account)
         self.store.forget(account)
 
     def _keep_in(self, store: Store) -> None:
@@ -413,15 +362,9 @@ class Budget(Interceptor):
         self._till = Till(store)
 
 
+@lru_cache(maxsize=MAX_KEPT)
 def _amounts(expense: Expense) -> Amounts:
     return Amounts(calls=1, cost=expense.cost, tokens=expense.tokens, bytes=expense.bytes)
-
-
-def _with_room(kept: dict[K, T]) -> dict[K, T]:
-    """A dictionary with room for one more. Emptying it is one step, also for other threads."""
-    if len(kept) >= MAX_KEPT:
-        kept.clear()
-    return kept
 
 
 def _denied(call: Call, verdict: Deny) -> Result:

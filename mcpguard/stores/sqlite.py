@@ -66,8 +66,8 @@ class SQLiteStore:
 
     - A process that is killed at any time loses nothing that was answered and breaks nothing; what its open
       holds took stays charged. A machine that loses power may lose the last seconds.
-    - An operation never holds up its event loop for another process: its task sleeps and tries again, at most
-      for `patience` seconds, then it raises.
+    - While another process writes, an operation tries again for half a millisecond; then its task sleeps
+      between attempts, at most for `patience` seconds, and then it raises.
     - A file that is removed, replaced by something else, read-only, full or damaged raises `StoreError`. If
       another process has made it anew, that one is used.
     - `look` and `peek` know what this process saw within the last second, and last.

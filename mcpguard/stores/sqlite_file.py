@@ -1,8 +1,8 @@
 """The file of a `SQLiteStore`: opened, checked, shared with other processes, never waited for in a loop.
 
-A transaction is tried where it is asked for, without waiting. If another process or thread is just writing,
-its task sleeps and it is tried again, for a bounded time. Below: `sqlite_format` knows the file; what the
-tables mean is `sqlite`'s business.
+A transaction is tried where it is asked for. If another process or thread is just writing it is tried again,
+first for a moment, then whenever its task has slept, for a bounded time. Below: `sqlite_format` knows the
+file; what the tables mean is `sqlite`'s business.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from mcpguard.core.errors import StoreError, StoreFormatError, StoreFull
-from mcpguard.stores.sqlite_format import prepare
+from mcpguard.stores.sqlite_format import make, prepare, transacted
 
 __all__ = ["SQLiteFile"]
 
@@ -38,7 +38,12 @@ WORKERS: Final = 4
 PAUSE: Final = 0.002
 """Seconds between two attempts at most; a transaction takes a twentieth of it."""
 
+SPELL: Final = 0.0005
+"""Seconds for which an event loop attempts one transaction: half of the shortest sleep it can do instead."""
+
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+_let_others_run: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)
 
 _workers: Final = RunVar[anyio.CapacityLimiter]("mcpguard_sqlite_workers")
 
@@ -74,7 +79,7 @@ class SQLiteFile:
         self._open: sqlite3.Connection | None = None
         self._begin_anew()
         try:
-            _make(path)
+            make(path)
         except OSError as error:
             raise self._told(error) from error
         self._patiently(lambda _: None)
@@ -104,7 +109,7 @@ class SQLiteFile:
                 break
             if self._lock.acquire(blocking=False):
                 try:
-                    return self._attempt(work, at_once)
+                    return self._soon(work, at_once)
                 except _Busy:
                     pass
                 finally:
@@ -162,6 +167,23 @@ class SQLiteFile:
             if time.monotonic() >= until:
                 raise StoreError(f"{self._name} was locked for {self._patience:g} seconds")
 
+    def _soon(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        at_once: Callable[[sqlite3.Connection], T | None] | None,
+    ) -> T:
+        """Attempt it, and again while others are let run, for no longer than a sleep would take anyway."""
+        until = 0.0
+        while True:
+            try:
+                return self._attempt(work, at_once)
+            except _Busy:
+                now = time.monotonic()
+                until = until or now + SPELL
+                if now >= until:
+                    raise
+            _let_others_run()
+
     def _attempt(
         self,
         work: Callable[[sqlite3.Connection], T],
@@ -171,7 +193,7 @@ class SQLiteFile:
             connection = self._connection()
             value = None if at_once is None else at_once(connection)
             if value is None:
-                value = _transacted(connection, work)
+                value = transacted(connection, work)
         except (sqlite3.Error, OSError) as error:
             raise self._told(error) from error
         self._since_checkpoint += 1
@@ -262,26 +284,6 @@ class SQLiteFile:
             return StoreFormatError(f"{self._name} is not an SQLite database")
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return StoreError(f"{self._name} cannot be used ({name})")
-
-
-def _transacted(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        value = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return value
-
-
-def _make(path: Path) -> None:
-    """Make a file that only its owner can read, unless there is one."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return
 
 
 def _limiter() -> anyio.CapacityLimiter:

@@ -1,20 +1,33 @@
 """What a file of a `SQLiteStore` is known by: made where there is none, refused where it is something else.
 
-Below is SQLite alone; transactions and other processes are `sqlite_file`'s business.
+Below is SQLite alone; who may write, and who waits, is `sqlite_file`'s business.
 """
 
+import os
 import sqlite3
-from typing import Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
 
 from mcpguard.core.errors import StoreFormatError
 
-__all__ = ["prepare"]
+__all__ = ["make", "prepare", "transacted"]
+
+T = TypeVar("T")
 
 APPLICATION: Final = 0x6D637067
 """What SQLite's header calls a file of ours: "mcpg"."""
 
 FORMAT: Final = 1
 """The version of the tables. A file of a later one is refused: what it means is not known."""
+
+
+def make(path: Path) -> None:
+    """Make a file that only its owner can read, unless there is one."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
 
 
 def prepare(connection: sqlite3.Connection, tables: str, *, pages: int, name: str) -> None:
@@ -44,6 +57,19 @@ def prepare(connection: sqlite3.Connection, tables: str, *, pages: int, name: st
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def transacted(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """Do `work` in a transaction, all of it or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        value = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return value
 
 
 def _is_ours(connection: sqlite3.Connection, name: str) -> bool:
