@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Self, TypeVar, Unpack
+from typing import Final, TypeVar, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.host import Host
@@ -201,8 +201,10 @@ class Budget(Interceptor):
         elif self._given is None:
             self._keep_in(lent(host))
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on from the same accounts, where this process's memory has them; know calls between rounds."""
+        if not isinstance(before, Budget):
+            return
         if self._given is None and self.host.store is None and self.mode == before.mode:
             self._keep_in(before.store)
         self._unfinished, self._warned = before._unfinished, before._warned

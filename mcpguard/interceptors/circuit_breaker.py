@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from math import ceil, isinf
-from typing import Final, Literal, Self, TypeAlias, Unpack
+from typing import Final, Literal, TypeAlias, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -119,9 +119,9 @@ class CircuitBreaker(Interceptor):
         self._breakers: OrderedDict[_Key, Breaker] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on with the same breakers, where they are those of the same things."""
-        if self._is_per_tool == before._is_per_tool:
+        if isinstance(before, CircuitBreaker) and self._is_per_tool == before._is_per_tool:
             self._breakers, self._lock = before._breakers, before._lock
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Final, Self, TypeAlias, TypeVar, Unpack
+from typing import Final, TypeAlias, TypeVar, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -123,9 +123,10 @@ class LoopDetector(Interceptor):
         self._states: dict[int, Steps] = {}
         self._lock = threading.Lock()
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on with what runs have done so far."""
-        self._states, self._lock = before._states, before._lock
+        if isinstance(before, LoopDetector):
+            self._states, self._lock = before._states, before._lock
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse a call that would go on with a loop; else look at what came of it."""

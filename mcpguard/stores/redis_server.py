@@ -54,6 +54,7 @@ class RedisServer:
         try:
             import redis  # noqa: PLC0415 - an extra
             import redis.backoff  # noqa: PLC0415
+            import redis.exceptions  # noqa: PLC0415
             import redis.retry  # noqa: PLC0415
         except ImportError:
             raise StoreError(
@@ -63,7 +64,7 @@ class RedisServer:
         try:
             parts = urlsplit(url)
             self.name = f"{parts.hostname}:{parts.port or 6379}"
-            pool = redis.BlockingConnectionPool.from_url(
+            pool = redis.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
                 url,
                 max_connections=connections,
                 timeout=timeout,
@@ -129,7 +130,7 @@ class RedisServer:
             raise StoreError(f"the Redis server {self.name} cannot be used ({what})") from None
 
     def _once(self, script: Script, words: list[Argument], keys: int) -> object:
-        execute = cast("Callable[..., object]", self._client.execute_command)
+        execute = cast("Callable[..., object]", self._client.execute_command)  # pyright: ignore[reportUnknownMemberType]
         try:
             return execute("EVALSHA", script.digest, keys, *words)
         except self._redis.exceptions.NoScriptError:
