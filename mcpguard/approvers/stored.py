@@ -205,7 +205,7 @@ async def _listed(store: Store, digest: str, keep: float) -> None:
 
 def _digests(value: bytes | None) -> list[str]:
     try:
-        read = [] if value is None else json.loads(value)
+        read: JSON = [] if value is None else json.loads(value)
     except (ValueError, RecursionError):
         return []
     return [one for one in read if isinstance(one, str)] if isinstance(read, list) else []

@@ -9,7 +9,7 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, Literal
 
@@ -64,7 +64,7 @@ class TerminalApprover:
 
 
 @contextmanager
-def _opened(device: str) -> Iterator[int]:
+def _opened(device: str) -> Generator[int]:
     terminal = os.open(device, os.O_RDWR | getattr(os, "O_NOCTTY", 0))
     try:
         yield terminal

@@ -231,7 +231,7 @@ class FileMedium:
         if stream is None:  # an empty file, or one of another kind
             if length:
                 last.rename(last.with_name(f"{last.name}.replaced-0"))
-                members = {"lost": "replaced"}
+                members["lost"] = "replaced"
             if len(segments) == 1:
                 return Start(Stream(), members)
             stream, before, *_ = _read(segments[-2])

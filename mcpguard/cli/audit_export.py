@@ -32,8 +32,8 @@ def _lines(arguments: argparse.Namespace) -> Iterator[str]:
         return csv_rows(chosen(arguments))
     if arguments.format == "ocsf":
         trail = opened(arguments.path)
-        first = next(iter(records(trail)), {})
-        return map(encoded, ocsf(chosen(arguments), host=str(first.get("host", "unknown"))))
+        host = next((first.get("host", "unknown") for first in records(trail)), "unknown")
+        return map(encoded, ocsf(chosen(arguments), host=str(host)))
     kept = _records(arguments)
     return map(encoded, cloud_events(kept) if arguments.format == "cloudevents" else kept)
 

@@ -84,7 +84,10 @@ def _call(value: object) -> "Call":
         raise ValueError("server is text; params and principal are mappings")
     if not server or bool(tool) == bool(method) or not isinstance(tool, str) or not isinstance(method, str):
         raise ValueError("expected server, and either tool or method")
-    if not isinstance(given.get("arguments", {}), Mapping) or set(who) - _PRINCIPAL:
+    if (
+        not isinstance(given.get("arguments", {}), Mapping)
+        or set(cast("Mapping[str, object]", who)) - _PRINCIPAL
+    ):
         raise ValueError("arguments are a mapping; a principal has tenant, user, agent and roles")
     direction = given.get("direction", "outbound")
     if direction not in ("outbound", "inbound"):

@@ -18,6 +18,7 @@ from mcpguard.cli.servers_file import Listed, read_servers
 
 if TYPE_CHECKING:
     from mcpguard.cli import Commands
+    from mcpguard.core.wire import JSON
 
 __all__ = ["add_parser", "policy_text", "run"]
 
@@ -119,7 +120,7 @@ def policy_text(offered: Mapping[str, list[Mapping[str, Any]] | str]) -> str:
 
 def _claimed(tool: Mapping[str, Any]) -> str:
     """What a server says of a tool, in one line of ASCII."""
-    hints = tool.get("annotations")
+    hints: JSON = tool.get("annotations")
     said = [word for key, value, word in _HINTS if isinstance(hints, Mapping) and hints.get(key) is value]
     described = tool.get("description")
     text = " ".join(described.split())[:MAX_TEXT] if isinstance(described, str) else ""

@@ -98,7 +98,7 @@ async def listed_by(name: str, options: Mapping[str, object], stderr: TextIO) ->
     except Exception as error:
         first: BaseException = error
         while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
+            first = cast("BaseExceptionGroup[BaseException]", first).exceptions[0]
         raise PinError(f"{name}: cannot be listed: {str(first) or type(first).__name__}") from error
 
 
@@ -139,7 +139,7 @@ def _session(
             return guard.client(url, name=name)
         from mcp.client.streamable_http import streamablehttp_client  # type: ignore[attr-defined,unused-ignore]
 
-        return _Ready(guard, streamablehttp_client(url), name)
+        return _Ready(guard, cast("Any", streamablehttp_client)(url), name)
     command, arguments, environment = options.get("command"), options.get("args", []), options.get("env", {})
     if (
         not isinstance(command, str)
@@ -147,10 +147,11 @@ def _session(
         or not isinstance(environment, Mapping)
     ):
         raise PinError(f"{name}: expected a command with args and env, or a url")
+    variables = cast("Mapping[object, object]", environment)
     stdio = StdioServerParameters(
         command=command,
         args=[str(one) for one in cast("list[object]", arguments)],
-        env={**os.environ, **{str(key): str(value) for key, value in environment.items()}},
+        env={**os.environ, **{str(key): str(value) for key, value in variables.items()}},
     )
     return (
         guard.client(stdio_client(stdio, errlog=stderr), name=name)

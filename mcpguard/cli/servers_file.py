@@ -8,9 +8,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from mcpguard.core.errors import MCPGuardError
+from mcpguard.core.wire import JSON
 
 __all__ = ["Listed", "ServersFileError", "read_servers", "servers_of"]
 
@@ -54,7 +55,7 @@ def read_servers(path: Path) -> tuple[dict[str, Any], list[Listed]]:
     """
     try:
         content = path.read_bytes()[: MAX_BYTES + 1]
-        document = json.loads(content) if len(content) <= MAX_BYTES else None
+        document: JSON = json.loads(content) if len(content) <= MAX_BYTES else None
     except OSError as error:
         raise ServersFileError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -72,7 +73,7 @@ def servers_of(document: dict[str, Any]) -> dict[str, Any] | None:
     return next((document[key] for key in _KEYS if isinstance(document.get(key), dict)), None)
 
 
-def _listed(path: Path, name: str, entry: object) -> Listed:
+def _listed(path: Path, name: str, entry: JSON) -> Listed:
     if not name.isprintable() or set(name) & set("*?["):
         raise ServersFileError(
             f"{path}: {name!a}: no name for a policy: it has one of *?[ or a control in it"
@@ -80,13 +81,22 @@ def _listed(path: Path, name: str, entry: object) -> Listed:
     if not name or not isinstance(entry, dict):
         raise ServersFileError(f"{path}: expected a name and an object for each server")
     command, url = entry.get("command"), entry.get("url", entry.get("serverUrl"))
-    args, env, headers = (entry.get(key) for key in ("args", "env", "headers"))
-    args, env, headers = args or [], env or {}, headers or {}
+    args, env, headers = entry.get("args") or [], entry.get("env") or {}, entry.get("headers") or {}
     if not (isinstance(command, str) or (command is None and isinstance(url, str))):
         raise ServersFileError(f"{path}: {name}: expected a command or a url")
-    if not (isinstance(args, list) and all(isinstance(one, str) for one in args)):
+    if not _are_texts(args):
         raise ServersFileError(f"{path}: {name}: expected args to be a list of texts")
-    for what, given in (("env", env), ("headers", headers)):
-        if not (isinstance(given, dict) and all(isinstance(one, str) for one in given.values())):
-            raise ServersFileError(f"{path}: {name}: expected {what} to be an object of texts")
-    return Listed(name, command, tuple(args), env, None if command else url, headers)
+    if not _are_named_texts(env):
+        raise ServersFileError(f"{path}: {name}: expected env to be an object of texts")
+    if not _are_named_texts(headers):
+        raise ServersFileError(f"{path}: {name}: expected headers to be an object of texts")
+    reached = url if isinstance(url, str) and not command else None
+    return Listed(name, command, tuple(args), env, reached, headers)
+
+
+def _are_texts(given: JSON) -> TypeGuard[list[str]]:
+    return isinstance(given, list) and all(isinstance(one, str) for one in given)
+
+
+def _are_named_texts(given: JSON) -> TypeGuard[dict[str, str]]:
+    return isinstance(given, dict) and all(isinstance(one, str) for one in given.values())

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if unknown:
         return fail([f"{arguments.policy}: the policy declares no server {name!r}" for name in unknown])
     entries = servers_of(document) or {}
-    left = []
+    left: list[str] = []
     for one in listed:
         if one.command is None:
             left.append(f"left as it is, not guarded: {one.name} is reached by a URL")

@@ -17,7 +17,7 @@ import anyio.to_thread
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import TokenRefused
 from mcpguard.core.principal import Principal
-from mcpguard.core.wire import JSONObject
+from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.detectors.token_claims import ClaimMap, Unmapped
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Tokens:
         self._cooldown = cooldown
         self._timeout = timeout
         self._clock = clock
-        self._keys = [] if jwks_url is not None else _read({"keys": list(keys)})
+        self._keys = [] if jwks_url is not None else _read(cast("JSON", {"keys": list(keys)}))
         if jwks_url is None and len(self._keys) != len(keys):
             raise ValueError("keys holds a key that is no public JWK of a known type")
         self._fetched = float("-inf")
@@ -190,7 +190,7 @@ class _Unredirected(urllib.request.HTTPRedirectHandler):
         return
 
 
-def _downloaded(url: str, timeout: float) -> object:
+def _downloaded(url: str, timeout: float) -> JSON:
     opener = urllib.request.build_opener(_Unredirected, urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=timeout) as answer:
@@ -200,10 +200,11 @@ def _downloaded(url: str, timeout: float) -> object:
         raise OSError(f"the issuer answered {error.code}") from None
     if len(body) > MAX_KEYS:
         raise ValueError("too large")
-    return json.loads(body)
+    read: JSON = json.loads(body)
+    return read
 
 
-def _read(published: object) -> "list[PyJWK]":
+def _read(published: JSON) -> "list[PyJWK]":
     """The public keys of a JWK set; others, and what is none, are left out."""
     try:
         from jwt import PyJWK, PyJWTError

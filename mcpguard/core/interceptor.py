@@ -8,7 +8,7 @@ decides stands in its own file; when and in what order hooks run is the chain's 
 import re
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from enum import IntEnum
-from typing import ClassVar, Literal, Protocol, Self, TypeAlias, TypedDict
+from typing import ClassVar, Literal, Protocol, TypeAlias, TypedDict
 
 from mcpguard.core.call import Call
 from mcpguard.core.host import ALONE, Host
@@ -177,11 +177,12 @@ class Interceptor:
         """Take what a guard lends. Called when a guard is built; the last guard's stays."""
         self.host = host
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: "Interceptor", /) -> None:
         """Go on from what the rule of this class and id had counted before a reload changed it.
 
-        Called after `join`. Calls that began under `before` still run under it, so what both count must be
-        one object. `before` must stay as it is: the reload may yet be refused.
+        `before` is of exactly this class, and `join` has been called. Calls that began under `before` still
+        run under it, so what both count must be one object. `before` must stay as it is: the reload may yet
+        be refused.
         """
         del before
 

@@ -5,9 +5,9 @@ Everything that is said must hold. Nothing is converted: a number written as tex
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from mcpguard.core.scope import matcher
 from mcpguard.detectors.path_rule import PathRule, Resolve
@@ -22,6 +22,7 @@ Type: TypeAlias = Literal["string", "integer", "number", "boolean", "array", "ob
 Test: TypeAlias = Callable[[object], bool]
 
 _SCALARS: Final = str | int | float | bool | None
+_SIZED: Final = (str, Sequence, Mapping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class Accepted:
         if self.min_length is not None or self.max_length is not None:
             least = 0 if self.min_length is None else self.min_length
             most = math.inf if self.max_length is None else self.max_length
-            yield lambda value: isinstance(value, str | Sequence | Mapping) and least <= len(value) <= most
+            yield lambda value: isinstance(value, _SIZED) and least <= len(cast("Sized", value)) <= most
         if self.globs:
             glob = matcher(self.globs)
             yield lambda value: isinstance(value, str) and value.isprintable() and glob(value)

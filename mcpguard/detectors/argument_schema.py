@@ -87,6 +87,8 @@ def merged(schema: JSONObject, narrower: JSONObject) -> JSONObject:
 
 
 def _both(keyword: str, one: JSON, other: JSON) -> JSON:
+    if isinstance(one, str) or isinstance(other, str):
+        return None
     if keyword == "enum" and isinstance(one, Sequence) and isinstance(other, Sequence):
         return [value for value in other if value in one]
     if isinstance(one, int | float) and isinstance(other, int | float):

@@ -203,6 +203,6 @@ def _reads(source: str, root: str) -> Reads:
 
 def _plain(value: object) -> object:
     """The engine knows dicts and lists alone; what came over the wire is made of them."""
-    if isinstance(value, Mapping | list | tuple) and type(value) not in (dict, list):
+    if type(value) not in (dict, list) and isinstance(value, Mapping | list | tuple):
         return mutable_copy(cast("JSON", value))
     return value

@@ -6,7 +6,7 @@ whatever spelling a lenient server might take for it.
 
 from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from mcpguard.core.scope import Matcher, matcher
 from mcpguard.core.wire import JSON
@@ -58,7 +58,7 @@ class ToolView:
         for argument, schema in self.narrow.items():
             if argument in self.pin or argument in self.hide:
                 raise ValueError(f"the argument {argument!r} is hidden, so that nothing is left to narrow")
-            _check_schema(argument, schema)
+            _check_schema(argument, cast("JSON", schema))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def _check_arguments(pin: Collection[str], hide: Collection[str], default: Colle
             )
 
 
-def _check_schema(argument: str, schema: JSON | object) -> None:
+def _check_schema(argument: str, schema: JSON) -> None:
     """Refuse what takes long on hostile values, or would have to be fetched."""
     if isinstance(schema, Mapping):
         for keyword, member in schema.items():

@@ -5,7 +5,9 @@ process. So nothing is handed to it that has not been measured.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
+
+from mcpguard.core.wire import JSON
 
 __all__ = ["MAX_DEPTH", "MAX_VALUES", "is_bounded"]
 
@@ -18,10 +20,10 @@ MAX_VALUES: Final = 100_000
 
 def is_bounded(value: object) -> bool:
     """Whether `value` has at most `MAX_DEPTH` levels and `MAX_VALUES` values."""
-    level: list[object] = [value]
+    level: list[JSON] = [cast("JSON", value)]
     count = 1
     for _ in range(MAX_DEPTH):
-        below: list[object] = []
+        below: list[JSON] = []
         for one in level:
             if isinstance(one, str):
                 continue

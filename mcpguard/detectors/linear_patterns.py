@@ -7,10 +7,14 @@ beginning, no more than one of them, and none inside another. Bounded repetition
 import re
 import warnings
 from collections.abc import Iterable
-from re import _constants, _parser  # type: ignore[attr-defined]  # the only parser of what `re` accepts
+from importlib import import_module
 from typing import Any, Final
 
 __all__ = ["is_linear"]
+
+_constants: Any = import_module("re._constants")
+_parser: Any = import_module("re._parser")
+"""The only parser of what `re` accepts; it has no types."""
 
 MAX_LENGTH: Final = 500
 """Characters of a pattern."""

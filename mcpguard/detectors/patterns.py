@@ -5,7 +5,8 @@ imported when the first pattern is compiled.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 __all__ = ["Patterns"]
 
@@ -32,7 +33,7 @@ class Patterns:
         if not patterns:
             raise ValueError("patterns holds no pattern, and would match nothing")
         try:
-            import re2  # noqa: PLC0415 - an extra, loaded on use
+            re2: Any = import_module("re2")  # an extra, loaded on use; it has no types
         except ImportError:
             raise ValueError("patterns need google-re2: pip install 'mcpguard-inline[rules]'") from None
         options = re2.Options()

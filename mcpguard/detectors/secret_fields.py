@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from mcpguard.core.wire import JSON, JSONObject
+from mcpguard.core.wire import EMPTY, JSON, JSONObject
 
 __all__ = ["asks_for_secret"]
 
@@ -56,7 +56,7 @@ def asks_for_secret(params: JSONObject) -> bool:
     What can only be answered with one of a few given values asks for none.
     """
     schema = params.get("requestedSchema")
-    known = schema if isinstance(schema, Mapping) else {}
+    known = schema if isinstance(schema, Mapping) else EMPTY
     properties = known.get("properties")
     given = [params.get("message"), known.get("title"), known.get("description")]
     texts = [text for text in given if isinstance(text, str)]

@@ -22,8 +22,6 @@ class _Missing:
 MISSING: Final = _Missing()
 
 _STEP: Final = re.compile(r'\[\*\]|\["([^"]+)"\]|(?:^|(?<=.)\.)([^.\[\]"]+)')
-_EVERY: Final = None
-"""The step that `[*]` stands for."""
 
 
 class Selector:
@@ -47,21 +45,22 @@ class Selector:
                 break
             steps.append(match[1] or match[2])
             position = match.end()
-        if not steps or position != len(text) or steps[0] is _EVERY:
+        first = steps[0] if steps else None
+        if first is None or position != len(text):
             raise ValueError(f"{text!r} names no argument; write 'path', 'options.target' or 'files[*].url'")
         self.text = text
-        self.name: str = steps[0]
-        self._steps = tuple(steps)
+        self.name = first
+        self._steps = tuple(steps)  # None: `[*]`
 
     def select(self, arguments: Mapping[str, JSON]) -> Sequence[object]:
         """Everything it names, `MISSING` for each that is not there. An empty list has no elements."""
         if len(self._steps) == 1:
             return (arguments.get(self.name, MISSING),)
-        found: list[object] = [arguments]
+        found: list[JSON | _Missing] = [arguments]
         for step in self._steps:
-            below: list[object] = []
+            below: list[JSON | _Missing] = []
             for value in found:
-                if step is not _EVERY:
+                if step is not None:
                     below.append(value.get(step, MISSING) if isinstance(value, Mapping) else MISSING)
                 elif isinstance(value, Sequence) and not isinstance(value, str):
                     below.extend(value)

@@ -8,7 +8,7 @@ time, depth and size are bounded, and nothing that a value says appears in what 
 from collections.abc import Mapping
 from typing import Final, cast
 
-from mcpguard.core.wire import JSONObject, canonical, mutable_copy
+from mcpguard.core.wire import JSON, JSONObject, canonical, mutable_copy
 from mcpguard.detectors.extent import is_bounded
 
 __all__ = ["ToolSchema", "UnusableSchema"]
@@ -47,22 +47,24 @@ class ToolSchema:
             raise ValueError("schemas need jsonschema-rs: pip install 'mcpguard-inline[rules]'") from None
         if not is_bounded(schema) or len(canonical(schema)) > MAX_SCHEMA:
             raise UnusableSchema("the tool's schema is too large or too deep to enforce")
+        properties = schema.get("properties")
+        self._names = frozenset(properties) if isinstance(properties, Mapping) else frozenset[str]()
         try:
             self._validator = jsonschema_rs.validator_for(
-                dict(schema) if type(schema) is dict else cast("dict[str, object]", mutable_copy(schema)),
+                cast("dict[str, object]", schema if type(schema) is dict else mutable_copy(schema)),
                 retriever=_refuse,
                 pattern_options=jsonschema_rs.RegexOptions(size_limit=MAX_REGEX, dfa_size_limit=MAX_REGEX),
             )
         except Exception as error:  # noqa: BLE001 - whatever the validator makes of it, it cannot be enforced
             raise UnusableSchema(f"the tool's schema cannot be enforced ({type(error).__name__})") from None
-        properties = schema.get("properties")
-        self._names = frozenset(properties) if isinstance(properties, Mapping) else frozenset[str]()
 
     def mismatch(self, arguments: JSONObject) -> str | None:
         """What does not fit, without values; None if all does."""
         if not is_bounded(arguments):
             return "they are nested too deep or hold too many values"
-        plain = arguments if type(arguments) is dict else mutable_copy(arguments)
+        plain: JSON = arguments
+        if type(arguments) is not dict:
+            plain = mutable_copy(arguments)
         try:
             error = next(iter(self._validator.iter_errors(plain)), None)
         except Exception as failed:  # noqa: BLE001 - what cannot be validated does not fit

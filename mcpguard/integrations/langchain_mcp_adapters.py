@@ -39,7 +39,8 @@ def guarded_client(guard: "Guard", connections: dict[str, Any], **options: Any) 
         @asynccontextmanager
         async def session(self, server_name: str, *, auto_initialize: bool = True) -> AsyncGenerator[Any]:
             """The base's, guarded."""
-            async with super().session(server_name, auto_initialize=False) as session:
+            opener: Any = super()
+            async with opener.session(server_name, auto_initialize=False) as session:
                 guard.session(session, name=server_name)
                 if auto_initialize:
                     await session.initialize()
@@ -52,7 +53,7 @@ def guarded_client(guard: "Guard", connections: dict[str, Any], **options: Any) 
 
         async def get_server_info(self, *, server_name: str | None = None) -> dict[str, Any]:
             """The base's, by guarded sessions."""
-            found = {}
+            found: dict[str, Any] = {}
             for name in list(self.connections) if server_name is None else [server_name]:
                 async with self.session(name, auto_initialize=False) as session:
                     found[name] = await session.initialize()

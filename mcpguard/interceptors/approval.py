@@ -95,17 +95,16 @@ class Approval(Interceptor):
         if approver != "store" and (keys or store is not None):
             raise ValueError("keys and store are for approver='store'")
         self._keys = Keys(keys) if approver == "store" else None
-        if isinstance(approver, str):
-            approver = (
-                _nobody if approver == "store" else TerminalApprover() if approver == "terminal" else approver
-            )
-        if isinstance(approver, str) or not callable(approver):
+        chosen = (
+            _nobody if approver == "store" else TerminalApprover() if approver == "terminal" else approver
+        )
+        if isinstance(chosen, str) or not callable(chosen):
             raise TypeError(f"approver is 'terminal', 'store' or a function of a request, not {approver!r}")
         self._own = store
         self._poll = poll
         self.rules = tuple(rules)
         self.can_ask = bool(rules)
-        self._approver: Approver = approver
+        self._approver: Approver = chosen
         self._expires = expires
         self._remember = remember
         self._max_waiting = max_waiting
@@ -209,9 +208,10 @@ class Approval(Interceptor):
         )
         answer: object = None
         error: Exception | None = None
+        scope = anyio.move_on_after(self._expires)
         self._waiting[call.id] = request
         try:
-            with anyio.move_on_after(self._expires) as scope:
+            with scope:
                 answer = await self._approver(request)
         except Exception as raised:  # noqa: BLE001 - an approver that fails has approved nothing
             error = raised

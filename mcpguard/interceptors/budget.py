@@ -12,7 +12,7 @@ has what was used.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Final, Self, Unpack
+from typing import Final, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.host import Host
@@ -170,8 +170,10 @@ class Budget(Interceptor):
         elif self._given is None:
             self._keep_in(lent(host))
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on from the same accounts, where this process's memory has them; know calls between rounds."""
+        if not isinstance(before, Budget):
+            return
         if self._given is None and self.host.store is None and self.mode == before.mode:
             self._keep_in(before.store)
         self._unfinished, self._watch = before._unfinished, before._watch

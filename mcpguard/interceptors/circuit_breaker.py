@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from functools import partial
 from math import ceil, isinf
-from typing import Final, Literal, Self, TypeAlias, Unpack
+from typing import Final, Literal, TypeAlias, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -126,9 +126,9 @@ class CircuitBreaker(Interceptor):
         """One that its owner may take again: a call that nobody awaits any more ends while garbage is
         collected, wherever the collecting thread then is."""
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on with the same breakers, where they are those of the same things."""
-        if self._is_per_tool == before._is_per_tool:
+        if isinstance(before, CircuitBreaker) and self._is_per_tool == before._is_per_tool:
             self._breakers, self._lock = before._breakers, before._lock
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:

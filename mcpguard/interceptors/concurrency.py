@@ -6,7 +6,7 @@ leaves it, also by being cancelled. How fast calls are made is `RateLimit`'s bus
 
 import threading
 from collections.abc import Collection, Mapping
-from typing import Final, Literal, Self, TypeAlias, Unpack
+from typing import Final, Literal, TypeAlias, Unpack
 
 import anyio
 
@@ -82,9 +82,9 @@ class Concurrency(Interceptor):
         """One that its owner may take again: a call that nobody awaits any more leaves while garbage is
         collected, wherever the collecting thread then is."""
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on with the slots that are taken and the line, where the slots are those of the same things."""
-        if self._is_per_tool == before._is_per_tool:
+        if isinstance(before, Concurrency) and self._is_per_tool == before._is_per_tool:
             self._slots.take_over(before._slots)
             self._lock = before._lock
 

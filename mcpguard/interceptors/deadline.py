@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Collection, Mapping
 from functools import partial
 from math import inf
-from typing import Final, Self, Unpack
+from typing import Final, Unpack
 
 import anyio
 
@@ -85,8 +85,10 @@ class Deadline(Interceptor):
         """Keeps the clocks of runs. Its owner may take it again: what nobody awaits any more ends while
         garbage is collected, wherever the collecting thread then is."""
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on with the clocks of runs, where they run as long; and know the calls under way."""
+        if not isinstance(before, Deadline):
+            return
         self._under_way = before._under_way
         if (self._run_seconds, self._max_pause) == (before._run_seconds, before._max_pause):
             self._runs, self._lock = before._runs, before._lock

@@ -7,7 +7,7 @@ has seen them. What a text says is not judged here, and nothing a server says of
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Unpack
+from typing import Final, Literal, Unpack, cast
 from weakref import WeakKeyDictionary
 
 from mcpguard.core.call import Call
@@ -16,6 +16,7 @@ from mcpguard.core.host import Host
 from mcpguard.core.interceptor import Common, Interceptor, Place
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.run import Run
+from mcpguard.core.servers import ServerOptions
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
 from mcpguard.core.wire import JSON, LIFECYCLE, LISTINGS
 from mcpguard.detectors.destinations import Allowed, ReadDestinations, sent_by
@@ -97,7 +98,7 @@ class FlowControl(Interceptor):
         self._destinations = destinations
         self._allowed = Allowed(() if destinations is None else destinations.allow)
         self._content = tuple(content)
-        actions = {one.rule.action for one in named} | ({destinations.action} if destinations else set())
+        actions = {one.rule.action for one in named} | ({destinations.action} if destinations else set[str]())
         self.can_ask = "ask" in actions
         self._labelling = Labelling({})
         self._uses: dict[frozenset[str], tuple[_Rule, ...]] = {}
@@ -159,7 +160,7 @@ class FlowControl(Interceptor):
 
     def warnings(self, servers: Collection[str]) -> Iterable[str]:
         """Labels that nothing has: rules that name them never match."""
-        options = servers if isinstance(servers, Mapping) else {}
+        options = cast("Mapping[str, ServerOptions]", servers if isinstance(servers, Mapping) else {})
         declared = set(Labelling(options).declared())
         declared |= {label for one in self._content for label in one.labels}
         for one in self._rules:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Final, Self, TypeAlias, TypeVar, Unpack
+from typing import Final, TypeAlias, TypeVar, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -127,10 +127,11 @@ class LoopDetector(Interceptor):
         """Runs of calls that ended without an answer, once for each; noted without a lock, because a call
         that nobody awaits any more ends while garbage is collected."""
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on with what runs have done so far."""
-        self._states, self._lock = before._states, before._lock
-        self._given_up = before._given_up
+        if isinstance(before, LoopDetector):
+            self._states, self._lock = before._states, before._lock
+            self._given_up = before._given_up
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse a call that would go on with a loop; else look at what came of it."""

@@ -8,7 +8,7 @@ is `Concurrency`'s.
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final, Self, Unpack
+from typing import Final, Unpack
 
 import anyio
 
@@ -115,8 +115,10 @@ class RateLimit(Interceptor):
         super().join(host)
         self._store = MemoryStore(clock=host.clock) if self.mode == "audit" else lent(host, self._own)
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on from the same rates, where they are in this process's memory."""
+        if not isinstance(before, RateLimit):
+            return
         if self._own is None and self.host.store is None and self.mode == before.mode:
             self._store = before._store
 

@@ -59,7 +59,7 @@ class Redaction(Interceptor):
 
     checks = _RECEIVED
     filters = _ANSWERS
-    layers: Handles = ()
+    layers: Handles | None = ()
     place = Place.PLACEHOLDERS
     check_place = Place.ARGUMENT_RULES
     filter_place = Place.REDACTION

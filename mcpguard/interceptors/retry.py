@@ -9,7 +9,7 @@ stand further in.
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, Final, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Final, Protocol, Unpack
 
 import anyio
 
@@ -119,9 +119,10 @@ class Retry(Interceptor):
         """One that its owner may take again: a finalizer may make a call while garbage is collected, wherever
         the collecting thread then is."""
 
-    def take_over(self, before: Self) -> None:
+    def take_over(self, before: Interceptor, /) -> None:
         """Go on with what is left of each server's retries."""
-        self._budgets, self._lock = before._budgets, before._lock
+        if isinstance(before, Retry):
+            self._budgets, self._lock = before._budgets, before._lock
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Make the call, and make it again as long as that is safe and may help."""

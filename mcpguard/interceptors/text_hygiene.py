@@ -160,7 +160,7 @@ class _Cleaning:
         handles: How many strings would be removed from that must not be rewritten.
     """
 
-    removed: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter[str])
     handles: int = 0
 
     def treat(self, passage: Passage) -> str:

@@ -102,6 +102,7 @@ class Events:
             inflater = Inflater(self._response.headers.get("content-encoding"))
             raw = self._response.aiter_raw()
             while not self._is_answered and limit is None:
+                chunk = None
                 with anyio.CancelScope(deadline=self._until) as scope:
                     chunk = await anext(raw, None)
                 if scope.cancelled_caught:

@@ -88,8 +88,9 @@ class _Sender:
         response: Any = None
         answer = None
         was_sent = True
+        scope = anyio.CancelScope(deadline=until)
         try:
-            with anyio.CancelScope(deadline=until) as scope:
+            with scope:
                 response = await self._client.send(request, **{**options, "stream": True})
                 status: int = response.status_code
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -200,8 +201,9 @@ class _Sender:
     async def _leave(self, request: Any, options: Mapping[str, Any]) -> Any:
         """End the session, or do not wait for it."""
         response = None
+        scope = anyio.move_on_after(self._watch.limits.close_seconds / 2)
         try:
-            with anyio.move_on_after(self._watch.limits.close_seconds / 2) as scope:
+            with scope:
                 response = await self._client.send(request, **{**options, "stream": True})
                 return self._plain(response, b"")
         finally:

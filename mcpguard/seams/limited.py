@@ -144,6 +144,7 @@ class LimitedRead:
             if watch.refusals:
                 await self._writer.refuse()
                 continue
+            item: Any = None
             with anyio.CancelScope(deadline=watch.deadline) as scope:
                 watch.reading = scope
                 try:

@@ -120,7 +120,7 @@ class RedisStore:
             words += ["" if one is None else one for one in (account.window, account.ends_at)]
         answer = await self._server.run(_RESERVE, [marker, *keys, *self._drops(group)], words, again=True)
         if isinstance(answer, list):
-            return self._refused(accounts, answer)
+            return self._refused(accounts, cast("list[object]", answer))
         hold = _Taken(accounts, taken, name)
         for account, key, told in zip(accounts, keys, _told(answer), strict=True):
             opened, latest, used = told

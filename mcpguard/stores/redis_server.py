@@ -64,6 +64,7 @@ class RedisServer:
             import redis  # noqa: PLC0415 - an extra
             import redis.asyncio.retry  # noqa: PLC0415
             import redis.backoff  # noqa: PLC0415
+            import redis.exceptions  # noqa: PLC0415
             import redis.retry  # noqa: PLC0415
         except ImportError:
             raise StoreError(

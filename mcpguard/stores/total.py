@@ -3,6 +3,7 @@
 No lock, no clock and no I/O: the stores have them.
 """
 
+import builtins
 from array import array
 from collections.abc import Sequence
 from typing import Final
@@ -128,7 +129,7 @@ class Total:
         self.slide(now)
         return not self._slices
 
-    def dump(self) -> bytes:
+    def dump(self) -> builtins.bytes:
         """The slices, for a file."""
         flat = array("q")
         for index, amounts in self._slices.items():
@@ -136,7 +137,7 @@ class Total:
             flat.extend([min(amount, MAX_AMOUNT) for amount in amounts])
         return flat.tobytes()
 
-    def restore(self, slices: bytes) -> None:
+    def restore(self, slices: builtins.bytes) -> None:
         """Have the slices that `dump` gave.
 
         Raises:

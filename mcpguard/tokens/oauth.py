@@ -17,9 +17,9 @@ from typing import Any, Final, Literal
 from urllib.parse import quote_plus, urlsplit
 
 import anyio
-import anyio.to_thread
 
 from mcpguard.core.principal import Principal
+from mcpguard.core.wire import JSON
 from mcpguard.tokens.secret import Secret, Token, TokenError, sendable
 from mcpguard.tokens.source import File
 
@@ -204,7 +204,7 @@ def _http_library() -> object:
 def _token(body: bytes) -> Token:
     """The bearer token in an endpoint's answer (RFC 6749, section 5.1)."""
     try:
-        told: object = json.loads(body)
+        told: JSON = json.loads(body)
     except (ValueError, RecursionError):
         raise TokenError("the token endpoint's answer is no JSON") from None
     if not isinstance(told, Mapping):
