@@ -125,6 +125,7 @@ def _print(explanation: "Explanation", call: "Call", *, undeclared: bool) -> Non
     denial = explanation.denial
     why = "" if denial is None else f": {denial.code} ({denial.source or 'guard'}: {denial.reason})"
     write(f"{explanation.verdict}{why}", style="bold")
+    write("judged alone: what a run has used up, said or done before is not known here", style="dim")
 
 
 def _document(explanation: "Explanation") -> "JSONObject":

@@ -41,6 +41,9 @@ _YAML_1_1: Final[dict[str, Plain]] = {
 _OTHER_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
 """What ends a line, and with it a comment, in YAML 1.1 and not in 1.2."""
 
+_QUOTE: Final = "a glob goes in quotes, such as '*'"
+"""The way out for who meant a glob."""
+
 _DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _WORD: Final = re.compile(r"[A-Za-z]{1,3}")
 
@@ -76,6 +79,8 @@ def read(text: str) -> tuple[Node, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.problem, error.context) if part)
+        if error.context == "while scanning an alias":
+            what = f"a word that begins with * is an alias; {_QUOTE}"
         raise Unreadable(f"not YAML: {what}", None if mark is None else mark.line + 1) from None
     except yaml.YAMLError:
         raise Unreadable("not YAML") from None
@@ -97,7 +102,7 @@ def _take(event: yaml.Event, tree: Tree, loader: _Parser) -> None:
         case yaml.DocumentStartEvent() if tree.root is not None:
             raise Unreadable("a second document begins here; a policy is one document", line)
         case yaml.AliasEvent():
-            tree.problem("aliases (*name) are refused: write the value out", line)
+            tree.problem(f"aliases (*name) are refused: write the value out; {_QUOTE}", line)
             tree.scalar("", line)
         case yaml.ScalarEvent():
             _refuse_extras(event, tree, line)

@@ -92,7 +92,7 @@ class Stretch:
         if seen is result:
             return result
         if not isinstance(seen, Result) or not seen.is_whole:
-            what = report_failure(self._emitter, call, interceptor, error, "filter", "a whole Result")
+            what = report_failure(self._emitter, call, interceptor, error, "filter", "a whole Result", seen)
             return result if interceptor.fail_open else failure(interceptor, what, result.fate)
         if seen.denial is not None and seen.denial is not result.denial:
             return attributed(self._emitter, call, interceptor, seen.denial, result.fate)

@@ -16,12 +16,15 @@ from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.result import Denial
 from mcpguard.core.verdict import ALLOW, Allow, Ask, Deny, Rewrite, Verdict
 
-__all__ = ["UNCHECKED", "Check", "Gate", "report_denial", "report_failure", "unasked"]
+__all__ = ["UNCHECKED", "VERDICT", "Check", "Gate", "report_denial", "report_failure", "unasked"]
 
 _log = logging.getLogger("mcpguard")
 
 UNCHECKED: Final = "This call could not be checked and was refused. Try once more, or go on without it."
 """What the model is told where an interceptor failed: that is no judgement of the call."""
+
+VERDICT: Final = "a Verdict: ALLOW, Deny, Ask or a Rewrite to a mapping"
+"""What a check must return, for a message."""
 
 Check: TypeAlias = Callable[[Call], Verdict]
 
@@ -141,11 +144,13 @@ class Gate:
                 )
                 return call.replace(params=verdict.params, approved=())
             case _:
-                failed = self._failed(call, interceptor, None)
+                failed = self._failed(call, interceptor, None, verdict)
                 return call if isinstance(failed, Allow) else self._settle(call, interceptor, failed)
 
-    def _failed(self, call: Call, interceptor: Interceptor, error: Exception | None) -> Allow | Deny:
-        what = report_failure(self._emitter, call, interceptor, error, "check", "a verdict")
+    def _failed(
+        self, call: Call, interceptor: Interceptor, error: Exception | None, seen: object = None
+    ) -> Allow | Deny:
+        what = report_failure(self._emitter, call, interceptor, error, "check", VERDICT, seen)
         return ALLOW if interceptor.fail_open else Deny("interceptor_failed", reason=what, message=UNCHECKED)
 
 
@@ -164,14 +169,21 @@ def report_denial(emitter: Emitter, call: Call, denial: Denial, *, mode: str | N
 
 
 def report_failure(
-    emitter: Emitter, call: Call, interceptor: Interceptor, error: Exception | None, hook: str, wanted: str
+    emitter: Emitter,
+    call: Call,
+    interceptor: Interceptor,
+    error: Exception | None,
+    hook: str,
+    wanted: str,
+    seen: object,
 ) -> str:
     """Record that an interceptor failed, and say so in a sentence without values.
 
     Where there is no sink, the log has it: whoever writes an interceptor would look for long otherwise.
     """
     if error is None:
-        what = f"the {hook} of {interceptor.label} did not return {wanted}"
+        name = f"the class {seen.__name__}" if isinstance(seen, type) else type(seen).__name__
+        what = f"the {hook} of {interceptor.label} returned {name}; it must return {wanted}"
     else:
         what = f"the {hook} of {interceptor.label} raised {type(error).__name__}"
     if not emitter.is_active:

@@ -88,13 +88,13 @@ class Layer:
         try:
             result = await self.interceptor(call, step)
         except Exception as error:  # noqa: BLE001 - a layer that raises denies
-            return await self._failed(call, wire, step, error)
+            return await self._failed(call, wire, step, error, None)
         finally:
             step.is_over = True
         if result is step.result and result is not None and not self.interceptor.repeats:
             return result
         if not isinstance(result, Result) or not (result is step.result or result.is_whole):
-            return await self._failed(call, wire, step, None)
+            return await self._failed(call, wire, step, None, result)
         if result.denial is not None and not any(result.denial is known for known in step.denials):
             return attributed(self.emitter, call, self.interceptor, result.denial, step.fate)
         if result is not step.result:
@@ -134,9 +134,11 @@ class Layer:
             after = after.replace(approved=())
         return self._gate.judge_again(after, may_ask=False)
 
-    async def _failed(self, call: Call, wire: Wire, step: _Next, error: Exception | None) -> Result:
+    async def _failed(
+        self, call: Call, wire: Wire, step: _Next, error: Exception | None, seen: object
+    ) -> Result:
         interceptor = self.interceptor
-        what = report_failure(self.emitter, call, interceptor, error, "layer", "a Result")
+        what = report_failure(self.emitter, call, interceptor, error, "layer", "a whole Result", seen)
         if interceptor.fail_open:
             if step.result is not None:
                 return step.result

@@ -6,19 +6,25 @@ asked, a label that is put on results) appears there as well.
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from inspect import iscoroutinefunction
 from itertools import pairwise
+from typing import Final
 
 from mcpguard.core.chain import Hook, Step
 from mcpguard.core.errors import GuardBuildError, OrderError
 from mcpguard.core.interceptor import Handles, Interceptor, Place
 from mcpguard.core.watching import Watcher
-from mcpguard.core.wire import LIFECYCLE, Direction, is_notification
+from mcpguard.core.wire import LIFECYCLE, METHODS, Direction, is_notification
 
 __all__ = ["arrange", "covers", "handled", "handles"]
 
 _PER_ATTEMPT = frozenset({Place.BUDGET, Place.RATE_LIMIT, Place.CIRCUIT_BREAKER})
 """What must see every attempt at a call, so that nothing further in may repeat it."""
+
+_NEAR: Final = 0.92
+"""How alike two methods are of which one is a slip (difflib's ratio): one letter of ten. The methods that a
+server makes up are further away."""
 
 EVERY_REQUEST = "*"
 EVERY_NOTIFICATION = "notifications/*"
@@ -110,6 +116,12 @@ def _valid(pairs: Handles, owner: str) -> Handles:
         is_pair = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
         if not is_pair or pair[1] not in ("outbound", "inbound"):
             raise GuardBuildError(f"{owner} handles {pair!r}; expected pairs like ('tools/call', 'outbound')")
+        meant = () if pair[0] in METHODS else get_close_matches(pair[0], METHODS, cutoff=_NEAR)
+        if meant:
+            raise GuardBuildError(
+                f"{owner} handles {pair[0]!r}, which is no method of the protocol; did you mean "
+                f"{' or '.join(map(repr, meant))}?"
+            )
     return pairs
 
 
@@ -137,12 +149,14 @@ def _refuse_twins(interceptors: Sequence[Interceptor]) -> None:
 
 def _refuse_disorder(interceptors: Sequence[Interceptor]) -> None:
     placed = [(one, one.place) for one in interceptors if one.place is not None]
-    for (outer, outer_place), (inner, inner_place) in pairwise(placed):
-        if inner_place < outer_place:
-            raise OrderError(
-                f"{inner.label} ({Place(inner_place).name.lower()}) must stand before {outer.label} "
-                f"({Place(outer_place).name.lower()}): lists are outermost first"
-            )
+    wrong = [
+        f"{inner.label} ({Place(inner_place).name.lower()}) must stand before {outer.label} "
+        f"({Place(outer_place).name.lower()})"
+        for (outer, outer_place), (inner, inner_place) in pairwise(placed)
+        if inner_place < outer_place
+    ]
+    if wrong:
+        raise OrderError(f"{'; '.join(wrong)}: lists are outermost first")
 
 
 def _refuse_free_repeats(interceptors: Sequence[Interceptor]) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.errors import LayerError
 from mcpguard.core.events import Emitter
-from mcpguard.core.gate import Check, report_denial, report_failure
+from mcpguard.core.gate import VERDICT, Check, report_denial, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
 from mcpguard.core.layer import failure, unsent
 from mcpguard.core.result import Fate, Result
@@ -41,7 +41,7 @@ def shadow_check(interceptor: Interceptor, emitter: Emitter) -> Check:
             case Rewrite():
                 _report(emitter, call, interceptor, "rewrite", reason=verdict.reason)
             case _:
-                report_failure(emitter, call, interceptor, error, "check", "a verdict")
+                report_failure(emitter, call, interceptor, error, "check", VERDICT, verdict)
         return ALLOW
 
     return check
@@ -58,7 +58,7 @@ def shadow_filter(interceptor: Interceptor, emitter: Emitter) -> Callable[[Call,
         except Exception as raised:  # noqa: BLE001 - an auditing filter has no effect, failures included
             error = raised
         if not isinstance(seen, Result) or not seen.is_whole:
-            report_failure(emitter, call, interceptor, error, "filter", "a whole Result")
+            report_failure(emitter, call, interceptor, error, "filter", "a whole Result", seen)
         else:
             _report_change(emitter, call, interceptor, seen, result)
         return result
@@ -89,7 +89,9 @@ class ShadowLayer:
             step.is_over = True
         what = ""
         if not isinstance(seen, Result) or not (seen is step.given or seen.is_whole):
-            what = report_failure(self._emitter, call, self._interceptor, error, "layer", "a Result")
+            what = report_failure(
+                self._emitter, call, self._interceptor, error, "layer", "a whole Result", seen
+            )
         elif step.given is None or seen is not step.given:
             _report_change(self._emitter, call, self._interceptor, seen, step.result)
         if step.result is not None:

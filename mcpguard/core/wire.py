@@ -19,6 +19,7 @@ __all__ = [
     "JSON",
     "LIFECYCLE",
     "LISTINGS",
+    "METHODS",
     "TARGETS",
     "UNCANCELLED",
     "Direction",
@@ -63,6 +64,40 @@ UNCANCELLED: Final = frozenset({"initialize", "server/discover"})
 
 INPUT_METHODS: Final = frozenset({"sampling/createMessage", "elicitation/create", "roots/list"})
 """What a server may ask of the client, as a request (to 2025-11-25) or inside a result (2026-07-28)."""
+
+
+METHODS: Final = (
+    LIFECYCLE
+    | TARGETS.keys()
+    | INPUT_METHODS
+    | {
+        "*",
+        "completion/complete",
+        "logging/setLevel",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+        "subscriptions/listen",
+        "tasks/cancel",
+        "tasks/get",
+        "tasks/list",
+        "tasks/result",
+        "tasks/update",
+        "tools/list",
+        "notifications/*",
+        "notifications/elicitation/complete",
+        "notifications/message",
+        "notifications/progress",
+        "notifications/prompts/list_changed",
+        "notifications/resources/list_changed",
+        "notifications/resources/updated",
+        "notifications/roots/list_changed",
+        "notifications/subscriptions/acknowledged",
+        "notifications/tasks/status",
+        "notifications/tools/list_changed",
+    }
+)
+"""The methods of all revisions, to tell a slip of the pen by. Others are guarded all the same."""
 
 
 class Listing:

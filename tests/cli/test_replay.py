@@ -132,15 +132,25 @@ def test_explain_shows_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert explain(tmp_path, call, POLICY) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["#", "interceptor", "hook", "mode", "verdict", "code", "reason"]
-    assert [line[1:5] for line in lines[1:-1]] == [
+    assert [line[1:5] for line in lines[1:-2]] == [
         ["access", "check", "enforce", "allow"],
         ["budget", "check", "enforce", "allow"],
         ["budget", "layer", "enforce", "undecided"],
     ]
-    assert lines[-1] == ["allow"]
+    assert lines[-2] == ["allow"]
+    assert lines[-1][:2] == ["judged", "alone:"]
     assert explain(tmp_path, {**call, "tool": "delete"}, POLICY, "--json") == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["verdict"], document["code"]) == ("deny", "access_denied")
+
+
+def test_the_call_that_the_docs_show_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file's shape stands in docs/cli.md."""
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+    shown = page.split("```json\n")[1].split("```")[0]
+    assert json.loads(shown)["tool"] == "git_log"
+    assert explain(tmp_path, shown, "{access: {default: deny, allow: [{roles: [auditor]}]}}") == 0
+    assert capsys.readouterr().out.splitlines()[-2] == "allow"
 
 
 @pytest.mark.parametrize(

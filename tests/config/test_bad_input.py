@@ -141,7 +141,7 @@ def test_aliases_and_anchors_are_refused() -> None:
 
     assert problems(text) == [
         (2, "anchors (&name) are refused: write the value out where it is needed"),
-        (3, "aliases (*name) are refused: write the value out"),
+        (3, "aliases (*name) are refused: write the value out; a glob goes in quotes, such as '*'"),
     ]
 
 
@@ -639,3 +639,11 @@ def test_thousands_of_faults_are_told_as_the_first_few() -> None:
     with pytest.raises(PolicyError) as raised:
         parse_policy(text)
     assert len(raised.value.problems) == 50
+
+
+def test_a_glob_without_quotes_is_told_apart_from_an_alias() -> None:
+    """Who writes tools: [*] means a glob."""
+    text = "version: 1\ninterceptors:\n  access: {default: deny, allow: [{servers: [*], tools: [x]}]}\n"
+    assert problems(text) == [
+        (3, "not YAML: a word that begins with * is an alias; a glob goes in quotes, such as '*'")
+    ]

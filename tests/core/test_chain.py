@@ -212,7 +212,7 @@ async def test_a_filter_that_returns_garbage_denies(garbage: object) -> None:
     assert result.denial is not None
     assert (result.denial.code, result.denial.source) == ("interceptor_failed", "filtering")
     assert result.fate is Fate.ANSWERED
-    assert sink.last("interceptor_failed").reason == "the filter of filtering did not return a whole Result"
+    assert sink.last("interceptor_failed").reason.startswith("the filter of filtering returned ")
 
 
 async def test_a_filter_that_raises_denies_without_showing_what_it_saw() -> None:

@@ -84,7 +84,10 @@ async def test_a_check_that_returns_no_verdict_denies(garbage: object) -> None:
     result = await chain(Checking(lambda call: garbage), allowing(), sinks=[sink])(tool_call(), wire)
     assert code(result) == "interceptor_failed"
     assert wire.calls == []
-    assert sink.last("interceptor_failed").reason == "the check of checking did not return a verdict"
+    name = f"the class {garbage.__name__}" if isinstance(garbage, type) else type(garbage).__name__
+    assert sink.last("interceptor_failed").reason == (
+        f"the check of checking returned {name}; it must return a Verdict: ALLOW, Deny, Ask or a Rewrite to a mapping"
+    )
 
 
 async def test_a_check_that_raises_denies_and_shows_nothing_of_it() -> None:
@@ -383,7 +386,8 @@ async def test_without_a_sink_a_failing_interceptor_is_in_the_log(caplog: pytest
     """Whoever writes one would look for long otherwise; with a sink the record has it."""
     broken = Checking(lambda call: None, id="mine")
     await chain(broken)(tool_call(), Wire())
-    assert [record.message for record in caplog.records] == ["the check of mine did not return a verdict"]
+    (record,) = caplog.records
+    assert record.message.startswith("the check of mine returned NoneType; it must return a Verdict")
     caplog.clear()
     await chain(broken, sinks=[RecordingSink()])(tool_call(), Wire())
     assert caplog.records == []

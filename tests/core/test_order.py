@@ -246,3 +246,34 @@ def test_a_hook_that_would_have_to_be_awaited_is_refused_when_it_is_linked(hook:
     kind = type("Waiting", (Interceptor,), {"handles": TOOLS, hook: wait})
     with pytest.raises(GuardBuildError, match=f"the {hook} of Waiting is async"):
         arrange([kind()])
+
+
+def test_every_pair_that_stands_wrongly_is_named() -> None:
+    """A list is put in order in one go."""
+    places = (Place.RETRY, Place.APPROVAL, Place.DEADLINE, Place.ACCESS)
+    with pytest.raises(OrderError) as raised:
+        arrange([allowing(id=place.name.lower(), place=place) for place in places])
+    assert str(raised.value).startswith(
+        "approval (approval) must stand before retry (retry); access (access)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "meant"),
+    [
+        ("tools/cal", "'tools/call'"),
+        ("tool/call", "'tools/call'"),
+        ("resource/read", "'resources/read'"),
+        ("notifications/cancel", "'notifications/cancelled'"),
+    ],
+)
+def test_a_method_that_is_spelled_wrongly_is_refused(method: str, meant: str) -> None:
+    """It would never be called, and the control would never be there."""
+    with pytest.raises(GuardBuildError, match=f"did you mean .*{meant}"):
+        arrange([allowing(handles={(method, "outbound")})])
+
+
+@pytest.mark.parametrize("method", ["x/tools/call", "acme/search", "tasks/list", "resources/templates/list"])
+def test_a_method_of_a_servers_own_is_handled(method: str) -> None:
+    """Methods that are in no revision are guarded like any other."""
+    assert len(arrange([allowing(handles={(method, "outbound")})])) == 1
