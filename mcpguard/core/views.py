@@ -128,7 +128,7 @@ def explained(call: Call, steps: Sequence[Step], clock: Clock, refused: Denial |
         clock: The guard's clock.
         refused: Why the guard itself would refuse the call, before any interceptor.
     """
-    meeting = [step for step in steps if handles(step, call.method, call.direction)]
+    meeting = [s for s in steps if s.hook != "watch" and handles(s, call.method, call.direction)]
     heard = _Heard()
     chain = link(meeting, Emitter([heard], clock=clock))
     admitted = chain.admit(call)
