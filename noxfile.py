@@ -203,6 +203,16 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def killed(session: nox.Session) -> None:
+    """A process that records 50,000 calls and is killed twenty times: none went out without its intent."""
+    session.install(f"{wheel(session)}[{EXTRAS}]", "mcp==2.*", *dependencies("test"))
+    environment = {**installed(session), "MCPGUARD_KILLED_CALLS": "50000"}
+    session.run(
+        "pytest", "tests/sinks/test_jsonl.py", "-k", "whenever_the_process_is_killed", env=environment
+    )
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Half an hour of random misbehaviour over five servers; `nox -s soak -- --seconds 60` for less."""
     session.install(wheel(session), "mcp==2.*")

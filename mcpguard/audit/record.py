@@ -57,10 +57,12 @@ _encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure
 def of_event(event: Event) -> Record:
     """What a record says of an event: all but the payload. `event` is its number among its guard's."""
     record: Record = {}
-    for name, value in event.as_dict().items():
-        if name == "payload":
+    for name, value in event.__dict__.items():
+        if value is None or name == "payload":
             continue
-        if name == "seq":
+        if type(value) is str:
+            record[name] = value if value.isprintable() else text(value)
+        elif name == "seq":
             record["event"] = _whole(event.seq)
         elif name in _MICROSECONDS:
             record[_MICROSECONDS[name]] = _microseconds(value)

@@ -23,6 +23,10 @@ State: TypeAlias = Literal["intact", "tampered", "incomplete"]
 
 EXIT_CODES: Final[dict[State, int]] = {"intact": 0, "tampered": 1, "incomplete": 2}
 
+_KIND: Final = b'"kind":"'
+"""What stands before a record's kind. Members are sorted, so its position and payload come after it; in a
+value the quotes would be escaped."""
+
 _CALL: Final = re.compile(rb'"call_id":"((?:[^"\\]|\\.)*)"')
 _COMMITMENT: Final = re.compile(rb'"payload_commitment":"([0-9a-f]{64})"')
 
@@ -131,22 +135,25 @@ class _Walk:
         payloads = _Payloads(segment, verdict)
         self._tree = tree = Tree()
         for number, raw in enumerate(segment.lines(), start=1):
-            place = f"{segment.name}:{number}"
             parts = parted(raw)
             if parts is None:
+                place = f"{segment.name}:{number}"
                 if is_last and not raw.endswith(b"\n"):
                     return self._bad("incomplete", place, "the last line is cut off: a crash, or a cut")
                 return self._bad("tampered", place, "no record")
             hashed, body = parts
             if wanted is None:
-                if not self._enter(place, body):
+                if not self._enter(f"{segment.name}:{number}", body):
                     return False
                 wanted = {one.size for one in self._checkpoints if one.segment == self._segment}
             linked = link(self._head, body)
             if linked.hex().encode() != hashed:
+                place = f"{segment.name}:{number}"
                 return self._bad("tampered", place, "its hash does not follow from the record before it")
             seq = verdict.seq + 1
-            if b'"seq":%d' % seq not in body:
+            at = max(0, body.find(_KIND))
+            if body.find(b'"seq":%d,' % seq, at) < 0 and not body.endswith(b'"seq":%d}' % seq):
+                place = f"{segment.name}:{number}"
                 return self._bad("tampered", place, "its position is not the next one")
             self._head = verdict.head = linked
             verdict.seq = seq
@@ -155,8 +162,9 @@ class _Walk:
                 tree.add(linked)
                 if tree.size in wanted:
                     self._roots[self._segment, tree.size] = tree.root, linked, seq
+                    wanted.remove(tree.size)
             self._sizes[self._segment] = number
-            self._note(body, payloads)
+            self._note(body, at, payloads)
         if wanted is None:
             return self._bad("incomplete", segment.name, "the file is empty")
         payloads.finish()
@@ -218,31 +226,32 @@ class _Walk:
         self._segment = segment
         return True
 
-    def _note(self, body: bytes, payloads: "_Payloads") -> None:
-        """What a record says that verifying counts or compares."""
+    def _note(self, body: bytes, at: int, payloads: "_Payloads") -> None:
+        """What a record says that verifying counts or compares; its kind stands `at` there."""
         verdict = self._verdict
         verdict.is_closed = False
-        if b'"payload_commitment":' in body:
+        if body.find(b'"payload_commitment":', at) >= 0:
             payloads.expect(verdict.seq, body)
-        if b'"call_id":' in body:
-            if b'"kind":"dispatched"' in body:
-                match = _CALL.search(body)
-                self._open.add(b"" if match is None else match[1])
-            elif b'"kind":"completed"' in body or b'"kind":"cancelled"' in body:
-                match = _CALL.search(body)
-                self._open.discard(b"" if match is None else match[1])
-        elif b'"kind":"opened"' in body:
-            if b'"unclean":true' in body:
-                verdict.crashes += 1
-                self._forgive()
-        elif b'"kind":"closed"' in body:
-            verdict.is_closed = True
-            self._insist()
-        elif b'"kind":"dropped"' in body:
-            verdict.dropped += int(json.loads(body).get("count", 0))
-        elif b'"kind":"checkpoint"' in body:
-            self._insist()
-            self._announced[self._segment, int(json.loads(body).get("size", 0))] = True
+        begins = at + len(_KIND)
+        match body[begins : body.find(b'"', begins)]:
+            case b"dispatched":
+                called = _CALL.search(body)
+                self._open.add(b"" if called is None else called[1])
+            case b"completed" | b"cancelled":
+                called = _CALL.search(body)
+                self._open.discard(b"" if called is None else called[1])
+            case b"opened":
+                if b'"unclean":true' in body:
+                    verdict.crashes += 1
+                    self._forgive()
+            case b"closed":
+                verdict.is_closed = True
+                self._insist()
+            case b"dropped":
+                verdict.dropped += int(json.loads(body).get("count", 0))
+            case b"checkpoint":
+                self._insist()
+                self._announced[self._segment, int(json.loads(body).get("size", 0))] = True
 
     def _insist(self) -> None:
         """Whoever wrote on after announcing a checkpoint has signed it."""

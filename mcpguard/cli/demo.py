@@ -7,7 +7,9 @@ This module is the command; `demo_run` performs it, `demo_agent` is the agent, `
 import argparse
 import importlib.util
 import shutil
+import sys
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -18,6 +20,7 @@ from mcpguard.cli.output import fail, write, write_json
 if TYPE_CHECKING:
     from mcpguard.cli import Commands
     from mcpguard.cli.demo_report import Report
+    from mcpguard.cli.demo_run import Approve
 
 __all__ = ["add_parser", "run"]
 
@@ -42,6 +45,12 @@ def add_parser(commands: "Commands") -> argparse.ArgumentParser:
         metavar="FILE",
         help="where to write the audit file (default: a new temporary file)",
     )
+    parser.add_argument(
+        "--approve",
+        choices=("yes", "no", "ask"),
+        help="what becomes of calls that wait for a person: ask you at the terminal, or answer for you"
+        " (default: ask on a terminal, else no: nobody is there)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
 
@@ -50,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 if both runs came to their end, 2 with one line on stderr if they could not."""
     for what, found, remedy in (
         ("mcp-server-git", importlib.util.find_spec("mcp_server_git"), "pip install 'mcpguard-inline[demo]'"),
+        ("cel", importlib.util.find_spec("cel"), "pip install 'mcpguard-inline[demo]'"),
+        ("cryptography", importlib.util.find_spec("cryptography"), "pip install 'mcpguard-inline[demo]'"),
         ("git", shutil.which("git"), "install git and put it on PATH"),
     ):
         if found is None:
@@ -63,9 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         given = None if arguments.repo is None else find_repository(arguments.repo)
         audit = _audit_file(arguments.audit)
-        waiting = Console(stderr=True).status("the agent is at work, twice")
+        approve: Approve = arguments.approve or ("ask" if _is_attended() else "no")
+        console = Console(stderr=True)
+        waiting: AbstractContextManager[object] = nullcontext()
+        if approve == "ask":
+            console.print("the agent is at work, twice; you will be asked about one of its calls")
+        else:
+            waiting = console.status("the agent is at work, twice")
         with waiting, tempfile.TemporaryDirectory(prefix="mcpguard-demo-") as work:
-            report = anyio.run(perform, Path(work).resolve(), given, audit)
+            report = anyio.run(perform, Path(work).resolve(), given, audit, approve)
     except (DemoError, OSError) as error:
         return fail([f"mcpguard demo: {error}"])
     if arguments.json:
@@ -73,6 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(report)
     return 0
+
+
+def _is_attended() -> bool:
+    """Whether a person sits at a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _print(report: "Report") -> None:

@@ -5,7 +5,7 @@ servers and repositories is shown without its control characters.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from mcpguard.cli.demo_agent import Step
 from mcpguard.cli.demo_repo import RepositoryState
+from mcpguard.cli.demo_trail import Trail
 from mcpguard.core.wire import JSON
 
 __all__ = ["Decision", "Outcome", "Report", "State"]
@@ -34,12 +35,14 @@ class Decision:
         interceptor: Who denied it; None when it was allowed.
         code: The code of the denial; None when it was allowed.
         warning: The code of what was seen coming; None when nothing was.
+        approver: Who said yes to it; None when nobody was asked, or did not.
     """
 
     dispatched: bool
     interceptor: str | None
     code: str | None
     warning: str | None
+    approver: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,7 @@ class Report:
     """The same agent twice.
 
     Args:
+        trail: What the trail of the guarded run shows.
         given: The repository of the user; None if the demo made one.
         policy: The policy file of the guarded run.
         audit: Where its events are.
@@ -96,6 +100,7 @@ class Report:
         guarded: The run with one.
     """
 
+    trail: Trail
     given: Path | None
     policy: Path
     audit: Path
@@ -124,7 +129,18 @@ class Report:
         return {
             "repository": None if self.given is None else str(self.given),
             "policy": str(self.policy),
-            "audit": {"path": str(self.audit), "events": dict(self.events)},
+            "audit": {
+                "path": str(self.audit),
+                "events": dict(self.events),
+                "state": self.trail.state,
+                "records": self.trail.records,
+                "signed": self.trail.signed,
+                "key": self.trail.public,
+                "calls": self.trail.calls,
+                "outcomes": dict(self.trail.outcomes),
+                "cost": dict(self.trail.costs),
+                "report": str(self.trail.page),
+            },
             "decisions": [asdict(decision) for decision in self.decisions],
             "states": [asdict(state) for state in self.states],
             "unguarded": self.bare.document(),
@@ -146,7 +162,20 @@ class Report:
         for of, states in self._changes().items():
             console.print(Text(_plain(f"state:  {of}: closed, {', '.join(states)}")))
         console.print(Text(f"policy: {self.policy}"), soft_wrap=True)
-        console.print(Text(f"audit:  {self.audit}, {sum(self.events.values())} events"), soft_wrap=True)
+        for line in self._left_behind():
+            console.print(Text(line), soft_wrap=True)
+
+    def _left_behind(self) -> Iterator[str]:
+        """What there is to look at now."""
+        trail = self.trail
+        costs = "".join(f", {cost / 1_000_000:.2f} {currency}" for currency, cost in trail.costs.items())
+        yield f"audit:  {self.audit}, {sum(self.events.values())} events"
+        yield f"calls:  {trail.calls}: {_counted(trail.outcomes)}{costs}"
+        signed = "not signed, as the file was there before"
+        if trail.public is not None:
+            signed = f"signed up to record {trail.signed} by {trail.public}"
+        yield f"chain:  {trail.state}, {trail.records} records, {signed}"
+        yield f"report: {trail.page}, one page that needs nothing else"
 
     def _changes(self) -> dict[str, list[str]]:
         """By what changed, its states in order."""
@@ -239,6 +268,8 @@ def _what(pair: tuple[Step, Decision]) -> tuple[str, str]:
         return decision.code, "red"
     if decision.warning is not None:
         return f"warned ({decision.warning})", "yellow"
+    if decision.approver is not None:
+        return f"approved ({decision.approver})", "green"
     return ("failed", "yellow") if step.is_error else ("allowed", "green")
 
 

@@ -11,21 +11,35 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO, TypeAlias
 from uuid import uuid4
 
 import anyio
 import mcp
-import yaml
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from mcpguard import Guard, Principal
+from mcpguard import (
+    Approval,
+    ApprovalRequest,
+    Approved,
+    Approver,
+    Declined,
+    Guard,
+    Interceptor,
+    JsonLines,
+    Principal,
+)
 from mcpguard.cli.demo_agent import Agent
 from mcpguard.cli.demo_repo import DemoError, clone, look_at, make_repository
 from mcpguard.cli.demo_report import Decision, Outcome, Report, State
+from mcpguard.cli.demo_trail import make_key, read_trail
+from mcpguard.config import load_policy
+from mcpguard.detectors.approval import Answer
 
-__all__ = ["connected", "perform"]
+__all__ = ["Approve", "connected", "perform"]
+
+Approve: TypeAlias = Literal["yes", "no", "ask"]
 
 STARTUP = 60.0
 """Seconds within which all servers have to answer the handshake."""
@@ -43,13 +57,14 @@ BROKEN = (PROTOCOL_ERROR, OSError, TimeoutError, anyio.BrokenResourceError, anyi
 """What comes out of a session whose server is gone."""
 
 
-async def perform(work: Path, given: Path | None, audit: Path) -> Report:
+async def perform(work: Path, given: Path | None, audit: Path, approve: Approve = "no") -> Report:
     """Let the agent work twice, and compare.
 
     Args:
         work: An empty directory for the clones and databases; its path is absolute.
         given: The repository to review, which is only read; None for one made on the spot.
-        audit: The JSON Lines file that the guarded run's events are added to.
+        audit: The JSON Lines file that the guarded run's events are added to; signed if it is new.
+        approve: What becomes of calls that wait for a person: `yes`, `no`, or `ask` at the terminal.
 
     Raises:
         DemoError: If git or a server fails, or the example files are missing.
@@ -60,7 +75,8 @@ async def perform(work: Path, given: Path | None, audit: Path) -> Report:
     before = look_at(clone(origin, work / "unguarded"))
     clone(origin, work / "guarded")
     bare = await _work(work / "unguarded", None)
-    guard = Guard.from_policy(_with_audit(policy, audit, work / "policy.json"))
+    key = make_key(work) if _is_new(audit) else None
+    guard = _guard(policy, JsonLines(audit, key=None if key is None else key.file), approve)
     try:
         async with guard.run(principal=Principal(tenant="acme", user="ana", agent="compliance"), id=run_id):
             guarded = await _work(work / "guarded", guard)
@@ -70,6 +86,7 @@ async def perform(work: Path, given: Path | None, audit: Path) -> Report:
     if len(decisions) != len(guarded.steps):
         raise DemoError(f"{audit} has {len(decisions)} tool calls, the agent made {len(guarded.steps)}")
     return Report(
+        trail=read_trail(audit, run_id, None if key is None else key.public),
         given=given,
         policy=policy,
         audit=audit,
@@ -144,19 +161,47 @@ async def connected(
 
 def _example(name: str) -> Path:
     """One of the demo's example files, from the wheel or from the checkout."""
-    examples = Path(__file__).parents[2] / "examples"
+    examples = Path(__file__).resolve().parents[2] / "examples"
     for path in (PACKAGED / name, examples / name, examples / "servers" / name):
         if path.is_file():
             return path
     raise DemoError(f"{name} is missing: neither in {PACKAGED} nor in {examples}")
 
 
-def _with_audit(policy: Path, audit: Path, path: Path) -> Path:
-    """Write the policy as JSON, with this run's audit file in place of its own."""
-    content = yaml.safe_load(policy.read_text(encoding="utf-8"))
-    content["audit"] = [{"jsonl": {"path": str(audit)}}]
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
+def _is_new(audit: Path) -> bool:
+    """Whether there is nothing in a file, so that one key can sign all of it."""
+    return not audit.exists() or audit.stat().st_size == 0
+
+
+def _guard(file: Path, trail: JsonLines, approve: Approve) -> Guard:
+    """The policy's guard, with this run's trail in place of its own, and whoever answers its questions."""
+    policy = load_policy(file)
+    interceptors: list[Interceptor] = []
+    for plan in policy.plans:
+        one = plan.build()
+        if isinstance(one, Approval) and approve != "ask":
+            one = Approval(id=one.id, rules=one.rules, approver=_answering(approve))
+        interceptors.append(one)
+    return Guard(
+        interceptors,
+        sinks=[trail],
+        servers=policy.servers,
+        on_deny=policy.on_deny,
+        anonymous=policy.anonymous,
+        policy_digest=policy.digest,
+        connection=policy.options.connection,
+    )
+
+
+def _answering(approve: Literal["yes", "no"]) -> Approver:
+    """Whoever answers each question as the command line says."""
+
+    async def answer(_request: ApprovalRequest) -> Answer:
+        if approve == "yes":
+            return Approved(by="--approve yes")
+        return Declined(by="--approve no")
+
+    return answer
 
 
 def _tables(path: Path) -> list[tuple[str, int]]:
@@ -176,6 +221,7 @@ def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision], list[
     kinds: Counter[str] = Counter()
     dispatched: set[str] = set()
     warnings: dict[str, str] = {}
+    approvers: dict[str, str] = {}
     decisions: list[Decision] = []
     states: list[State] = []
     is_open = False
@@ -191,6 +237,8 @@ def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision], list[
             states.append(State(interceptor=event["interceptor"], of=of, state=event["state"]))
         elif kind == "warning":
             warnings[event["call_id"]] = event["code"]
+        elif kind == "decision" and event.get("verdict") == "approve":
+            approvers[event["call_id"]] = event.get("approver", "somebody")
         elif kind == "dispatched":
             dispatched.add(event["call_id"])
         elif kind == "completed" and event["method"] == "tools/call":
@@ -201,6 +249,7 @@ def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision], list[
                     interceptor=event.get("interceptor"),
                     code=event.get("code"),
                     warning=warnings.get(call_id),
+                    approver=approvers.get(call_id),
                 )
             )
     return kinds, decisions, states

@@ -20,8 +20,11 @@ from mcpguard.core.order import arrange, handles
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.run import Run
+from mcpguard.core.scope import Match
 from mcpguard.core.wire import JSON, TARGETS, is_notification
+from mcpguard.detectors.approval_rule import ApprovalRule
 from mcpguard.interceptors.access import Access
+from mcpguard.interceptors.approval import Approval
 from mcpguard.interceptors.budget import Budget
 from mcpguard.interceptors.circuit_breaker import CircuitBreaker
 from mcpguard.interceptors.loop_detector import LoopDetector
@@ -90,7 +93,7 @@ class Replay:
         if result.denial is not None:
             why = f"{result.denial.source or 'guard'}: {result.denial.reason}"
             return Judgement(view, "same" if was_denied else "denied", result.denial.code, why)
-        blind = dict.fromkeys(step.interceptor.label for step in self._blind if _decides(step, view.method))
+        blind = dict.fromkeys(step.interceptor.label for step in self._blind if _decides(step, call))
         if blind:
             return Judgement(view, "undecided", why=f"{', '.join(blind)}: needs what is not recorded")
         if was_denied:
@@ -175,11 +178,18 @@ def _is_decidable(one: Interceptor) -> bool:
     return isinstance(one, Access | CircuitBreaker | LoopDetector)
 
 
-def _decides(step: Step, method: str) -> bool:
+def _decides(step: Step, call: Call) -> bool:
+    """Whether a hook may refuse `call`, or hold it for a person."""
     one = step.interceptor
-    if step.hook == "filter" or one.mode != "enforce" or one.name in _HARMLESS:
+    if step.hook in ("filter", "watch") or one.mode != "enforce" or one.name in _HARMLESS:
         return False
-    return handles(step, method, "outbound")
+    if isinstance(one, Approval) and not any(_asks_about(rule, call) for rule in one.rules):
+        return False
+    return handles(step, call.method, "outbound")
+
+
+def _asks_about(rule: ApprovalRule, call: Call) -> bool:
+    return bool(rule.roles) or rule.scope.match(call) is not Match.NO
 
 
 def _roles(one: Interceptor) -> Iterator[str]:

@@ -43,6 +43,7 @@ Kind: TypeAlias = Literal[
     "policy_loaded",
     "policy_refused",
     "spent",
+    "labelled",
 ]
 
 
@@ -55,7 +56,7 @@ class Event:
             verdict other than allow; `notification` is a one-way message that passed or was dropped;
             `warning` is what an interceptor saw coming; `state_changed` is a limit's or connection's state;
             `policy_loaded` says what is enforced from here on, `policy_refused` that it stays what it was;
-            `spent` what a call has cost.
+            `spent` what a call has cost; `labelled` that its run has now seen what `code` names.
         seq: Position in this guard's stream, from 1.
         time: Seconds since the epoch, UTC.
         policy: SHA-256 of the policy that decides, where the guard was made from a file.
@@ -64,7 +65,8 @@ class Event:
         round: 0, or the number of the continuation.
         target: Tool or prompt name, or URI; at most 256 characters.
         interceptor: Who decided; `guard` for the guard itself.
-        verdict: Of a decision: `deny`, `ask`, `approve`, `rewrite`, `change`; or `drop` of a notification.
+        verdict: Of a decision: `deny`, `ask`, `approve`, `decline`, `rewrite`, `change`; of a notification
+            `drop`.
         state: Of a change: the new state.
         mode: `audit` where the verdict was reported and not taken.
         code: The stable code of a refusal or question.

@@ -60,6 +60,18 @@ class Host:
             reason=reason,
         )
 
+    def labelled(self, interceptor: "Interceptor", call: "Call", *, label: str) -> None:
+        """Report that the call's run has seen something of this kind for the first time.
+
+        Args:
+            interceptor: Who says so.
+            call: The call by which it did.
+            label: What was seen, as declared by the user.
+        """
+        self.emitter.about(
+            "labelled", call, interceptor=interceptor.label, mode=_mode(interceptor), code=label
+        )
+
     def spent(self, interceptor: "Interceptor", call: "Call", *, cost: int, currency: str) -> None:
         """Report what a call has cost.
 

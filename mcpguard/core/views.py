@@ -139,7 +139,11 @@ def explained(call: Call, steps: Sequence[Step], clock: Clock, refused: Denial |
         clock: The guard's clock.
         refused: Why the guard itself would refuse the call, before any interceptor.
     """
-    meeting = [step for step in _told_apart(steps) if handles(step, call.method, call.direction)]
+    meeting = [
+        step
+        for step in _told_apart(steps)
+        if step.hook != "watch" and handles(step, call.method, call.direction)
+    ]
     heard = _Heard()
     chain = link(meeting, Emitter([heard], clock=clock))
     admitted = chain.admit(call.as_explained())

@@ -162,6 +162,7 @@ class Approval(Interceptor):
         if isinstance(answer, Result):
             return answer
         if isinstance(answer, Declined):
+            self._record(call, answer.by, "decline")
             return _declined(call, answer)
         self._record(call, answer.by)
         if answer.arguments is not None:
@@ -224,14 +225,15 @@ class Approval(Interceptor):
         what = "gave no answer" if error is None else f"raised {type(error).__name__}"
         return self._denied(call, "approval_failed", f"the approver {what}")
 
-    def _record(self, call: Call, by: str) -> None:
+    def _record(self, call: Call, by: str, verdict: Literal["approve", "decline"] = "approve") -> None:
         self.host.emitter.about(
             "decision",
             call,
             interceptor=self.label,
-            verdict="approve",
+            verdict=verdict,
             code=call.asks[0].code,
-            reason=f"approved by {by}",
+            reason=f"{verdict}d by {by}",
+            approver=by,
         )
 
     def _denied(self, call: Call, code: str, reason: str) -> Result:

@@ -141,8 +141,7 @@ class FlowControl(Interceptor):
             return result
         labels = self._labelling.of(call.server, call.method, call.target)
         self._mark(call, labels)
-        for label in _labels_in(result):
-            run.mark(label, _where(call))
+        self._see(call, run, _labels_in(result))
         body: JSON = result.value
         if result.error is not None:
             body = [result.error.message, result.error.data]
@@ -150,8 +149,7 @@ class FlowControl(Interceptor):
             return result
         for one in self._content:
             if one.covers(call) and one.is_in(texts(body)):
-                for label in one.labels:
-                    run.mark(label, _where(call))
+                self._see(call, run, one.labels)
         if self._destinations is not None and self._destinations.origin == "read" and not labels.is_trusted:
             read = self._of(run)
             for text in texts(body):
@@ -183,10 +181,15 @@ class FlowControl(Interceptor):
 
     def _mark(self, call: Call, labels: Labels) -> None:
         if call.run is not None and labels.own:
-            seen = call.run.labels
-            for label in labels.own:
-                if label not in seen:
-                    call.run.mark(label, _where(call))
+            self._see(call, call.run, labels.own)
+
+    def _see(self, call: Call, run: Run, labels: Iterable[str]) -> None:
+        """Mark the run with what it has not seen yet, and record that it has now."""
+        for label in labels:
+            if label not in run.labels:
+                run.mark(label, _where(call))
+                if label in run.labels:
+                    self.host.labelled(self, call, label=label)
 
     def _hit(self, one: "_Rule", run: Run) -> "_Hit":
         seen = ", ".join(f"{label} ({run.labels[label]})" for label in sorted(one.after))

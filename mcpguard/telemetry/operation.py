@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from mcpguard.core.call import Call
 from mcpguard.core.clock import Clock
 from mcpguard.core.result import Result
-from mcpguard.core.wire import JSON, JSONObject
+from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.telemetry.conventions import Attributes, error_type, of_answer
 from mcpguard.telemetry.instruments import Instruments
 
@@ -91,7 +91,7 @@ class Operation:
             around = bags.clear(around)
             self._emptied = context.attach(around)
         meta = call.params.get("_meta")
-        known = meta if isinstance(meta, Mapping) else {}
+        known: JSONObject = meta if isinstance(meta, Mapping) else EMPTY
         carried: dict[str, JSON] = {}
         carrier: dict[str, str] = {}
         if "traceparent" not in known:

@@ -6,7 +6,7 @@ taken for somebody else's.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 from opentelemetry.trace import Span, SpanKind, get_current_span
 
@@ -27,15 +27,18 @@ def current_span_of(method: str, target: str | None) -> Span | None:
     """
     span = get_current_span()
     attributes = getattr(span, "attributes", None)
-    if not span.is_recording() or not isinstance(attributes, Mapping) or CALL in attributes:
+    if not span.is_recording() or not isinstance(attributes, Mapping):
+        return None
+    about = cast("Mapping[str, object]", attributes)
+    if CALL in about:
         return None
     if getattr(span, "kind", None) in _RECEIVING:
         return None
-    if attributes.get(OPERATION) == EXECUTE_TOOL and method == "tools/call":
-        return span if attributes.get(TOOL) == target else None
-    if attributes.get(METHOD) != method:
+    if about.get(OPERATION) == EXECUTE_TOOL and method == "tools/call":
+        return span if about.get(TOOL) == target else None
+    if about.get(METHOD) != method:
         return None
-    named = attributes.get(TOOL, attributes.get(PROMPT))
+    named = about.get(TOOL, about.get(PROMPT))
     if named is not None:
         return span if named == target else None
     is_named = method in ("tools/call", "prompts/get")

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 from mcp import StdioServerParameters
 
+from mcpguard.audit.note import Verifier, new_key
+from mcpguard.audit.reading import open_trail
+from mcpguard.audit.verify import verify
 from mcpguard.cli import demo
 from mcpguard.cli.demo_agent import PATIENCE
 from mcpguard.cli.demo_repo import DemoError, clone, find_repository, look_at, make_repository
@@ -67,7 +71,7 @@ class TestBothRuns:
     async def report(self, anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> Report:
         pytest.importorskip("mcp_server_git", reason="comes with the extra `demo`")
         audit = tmp_path_factory.mktemp("audit") / "audit.jsonl"
-        return await perform(tmp_path_factory.mktemp("work").resolve(), None, audit)
+        return await perform(tmp_path_factory.mktemp("work").resolve(), None, audit, "yes")
 
     def test_without_a_guard_the_agent_harms_the_repository_and_the_database(self, report: Report) -> None:
         """The threat is real: else the guarded half proves nothing."""
@@ -134,6 +138,47 @@ class TestBothRuns:
         assert report.guarded.rows["rota.requests"] == 4
         assert report.guarded.steps[-1].text.startswith("Ana is on duty")
         assert [state.state for state in report.states] == ["open", "half_open", "closed"]
+
+    def test_a_diff_that_touches_secrets_is_stored_when_somebody_says_so(self, report: Report) -> None:
+        """The trail says who; nobody is asked about the others."""
+        stored = [
+            decision.approver
+            for step, decision in zip(report.guarded.steps, report.decisions, strict=True)
+            if step.tool == "store_diff"
+        ]
+        assert [one for one in stored if one] == ["--approve yes"]
+        assert len(stored) == 5
+
+    def test_the_trail_is_whole_and_signed_to_its_end(self, report: Report) -> None:
+        """Verified with the run's own key, which is gone; another key has signed nothing."""
+        trail = open_trail(report.audit)
+        assert (report.trail.state, report.trail.signed) == ("intact", report.trail.records)
+        assert report.trail.public is not None
+        verdict = verify(trail, keys=[Verifier(report.trail.public)])
+        assert (verdict.state, verdict.signed_seq) == ("intact", verdict.seq)
+        _, another = new_key("somebody")
+        assert verify(trail, keys=[Verifier(another)]).state != "intact"
+        assert not list(report.audit.parent.rglob("*.key"))
+
+    def test_the_report_is_one_page_that_loads_nothing(self, report: Report) -> None:
+        """And it shows what was denied, and what it has cost."""
+        text = report.trail.page.read_text("utf-8")
+        assert not re.search(r"""(?:src|href)=["']?(?!#|data:)""", text)
+        assert "budget_exhausted" in text
+        assert report.trail.costs == {"USD": 1_000_000}
+        assert report.trail.outcomes["denied"] == sum(bool(one.code) for one in report.decisions)
+
+    def test_a_stricter_policy_is_replayed_over_it(self, report: Report, tmp_path: Path) -> None:
+        """What would have been denied."""
+        stricter = tmp_path / "stricter.yaml"
+        stricter.write_text(
+            "version: 1\ninterceptors:\n  access: {default: allow, deny: [{servers: [advisor]}]}\n", "utf-8"
+        )
+        command = [sys.executable, "-m", "mcpguard", "replay", "--policy", str(stricter), "--json"]
+        done = subprocess.run([*command, str(report.audit)], capture_output=True, check=True)
+        counts = json.loads(done.stdout)["counts"]
+        assert counts["denied"] == ASSESSMENTS
+        assert "undecided" not in counts
 
     def test_the_audit_file_agrees_with_what_the_agent_saw(self, report: Report) -> None:
         """Two witnesses: results the agent read, and events the guard wrote."""
@@ -207,6 +252,9 @@ class TestTheUsersRepository:
         assert document["repository"] == str(repository)
         assert document["effects"]["HEAD"]["before"].endswith(git(repository, "rev-parse", "HEAD")[:8])
         assert document["effects"]["HEAD"]["guarded"] == document["effects"]["HEAD"]["before"]
+        assert (document["audit"]["state"], document["audit"]["key"]) == ("intact", None)
+        refused = [step for step in document["guarded"]["steps"] if step["denial"] == "approval_denied"]
+        assert [step["tool"] for step in refused] == ["store_diff"]
         assert sum(step["tool"] == "store_diff" for step in document["unguarded"]["steps"]) == 5
         aside = tmp_path / "audit.jsonl.replaced-0"
         assert aside.read_bytes() == b"what stood in the file before, \xff and not JSON"
@@ -230,10 +278,12 @@ class TestTheUsersRepository:
         assert "\x1b" not in done.stdout
         lines = done.stdout.replace("\\u2026", ".").splitlines()
         assert all(
-            len(line) <= 100 or line.startswith(("policy:", "audit:", "repository:")) for line in lines
+            len(line) <= 100 or line.startswith(("policy:", "audit:", "repository:", "chain:", "report:"))
+            for line in lines
         )
         assert all(line == line.rstrip() for line in done.stdout.splitlines())
         (audit,) = tmp_path.glob("mcpguard-demo-*.jsonl")
+        assert f"report: {audit.with_suffix('.html')}" in done.stdout
         assert f"audit:  {audit}" in done.stdout
 
     def test_a_clone_shares_no_file_and_is_no_deeper_than_the_review(self, tmp_path: Path) -> None:
@@ -252,7 +302,7 @@ class TestErrors:
 
     def fails(self, capsys: pytest.CaptureFixture[str], **arguments: object) -> str:
         """Run the command where it cannot work; what it says."""
-        chosen = {"repo": None, "audit": None, "json": False} | arguments
+        chosen = {"repo": None, "audit": None, "approve": None, "json": False} | arguments
         assert demo.run(argparse.Namespace(**chosen)) == 2
         said = capsys.readouterr()
         assert said.out == ""

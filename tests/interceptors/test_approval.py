@@ -82,7 +82,9 @@ async def test_a_call_goes_out_only_after_a_yes() -> None:
     assert await one.call(path="a") is None
     assert len(one.wire.calls) == 1
     approvals = [event for event in one.sink.events if event.verdict == "approve"]
-    assert [event.reason for event in approvals] == ["approved by ana"]
+    assert [(event.reason, event.approver) for event in approvals] == [("approved by ana", "ana")]
+    declined = [event for event in one.sink.events if event.verdict == "decline"]
+    assert [(event.reason, event.approver) for event in declined] == [("declined by ana", "ana")]
 
 
 async def test_a_yes_holds_once() -> None:

@@ -185,6 +185,17 @@ async def test_lists_and_refused_calls_label_nothing() -> None:
     assert dict(task.run.labels) == {}
 
 
+async def test_a_label_is_recorded_when_the_run_gets_it_and_not_again() -> None:
+    """An auditor asks when the run had seen private data, and through which call."""
+    task = Task()
+    for _ in range(3):
+        await task.call("git", "show")
+    labelled = task.sink.of("labelled")
+    assert [(event.code, event.server, event.target) for event in labelled] == [("private", "git", "show")]
+    assert task.run is not None
+    assert labelled[0].run_id == task.run.id
+
+
 async def test_resources_are_labelled_by_uri_however_it_is_written() -> None:
     """As written, or as a lenient server reads it."""
     for uri in ("file:///secrets/key", "file:///public/../secrets/key", "FILE:///%73ecrets/key"):
