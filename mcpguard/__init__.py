@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mcpguard.core.clock import Clock as Clock
     from mcpguard.core.errors import Denied as Denied
     from mcpguard.core.errors import GuardBuildError as GuardBuildError
+    from mcpguard.core.errors import HubError as HubError
     from mcpguard.core.errors import LayerError as LayerError
     from mcpguard.core.errors import MCPGuardError as MCPGuardError
     from mcpguard.core.errors import OrderError as OrderError
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from mcpguard.core.wire import JSON as JSON
     from mcpguard.core.wire import JSONObject as JSONObject
     from mcpguard.guard import Guard as Guard
+    from mcpguard.hub.hub import Hub as Hub
     from mcpguard.interceptors.access import Access as Access
     from mcpguard.interceptors.access import AccessRule as AccessRule
     from mcpguard.interceptors.budget import Budget as Budget
@@ -80,6 +82,7 @@ _HOMES = {
     "core.errors": (
         "Denied",
         "GuardBuildError",
+        "HubError",
         "LayerError",
         "MCPGuardError",
         "OrderError",
@@ -97,6 +100,7 @@ _HOMES = {
     "core.views": ("Coverage", "Explanation"),
     "core.wire": ("JSON", "JSONObject"),
     "guard": ("Guard",),
+    "hub.hub": ("Hub",),
     "interceptors.access": ("Access", "AccessRule"),
     "interceptors.budget": ("Budget", "Price", "Usage"),
     "interceptors.circuit_breaker": ("CircuitBreaker",),
