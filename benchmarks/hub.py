@@ -1,7 +1,7 @@
 """What a hub adds to a guarded call and a list, and what `View` and `Credentials` add to a chain.
 
 Ten servers of fifty tools each, in memory, behind one guard; calls of one of them through the hub and on its
-own session, in shuffled blocks of one process. The direct call stands there twice: how far the two lie apart is
+own session, in shuffled blocks of one process. The direct call stands there twice: how far they lie apart is
 noise. A warm list is one of 500 tools that has been fetched before.
 
     python benchmarks/hub.py [--rounds N]

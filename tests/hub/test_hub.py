@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
-from harness import MCPError, code, text, wire
+from harness import V1, MCPError, code, text, wire
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import ClientSession
@@ -228,6 +228,7 @@ async def test_a_call_counts_once_and_for_whoever_makes_it() -> None:
     assert len(git.calls("log")) == 2
 
 
+@pytest.mark.skipif(V1, reason="a list under way waits for ever when a session of SDK 1.x is left")
 async def test_leaving_a_hub_ends_its_servers_also_those_that_are_starting() -> None:
     """Nothing outlives the block."""
     git, begun = server("log"), anyio.Event()
