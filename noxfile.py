@@ -16,6 +16,45 @@ DIST = HERE / ".nox" / "dist"
 SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
 """Lowest supported and newest of each major, and the 2.x that strands-agents resolves to."""
 
+SDK_FREE = [
+    "tests/audit",
+    "tests/cli",
+    "tests/config",
+    "tests/detectors",
+    "tests/examples",
+    "tests/sinks",
+    "tests/stores",
+    "tests/test_docs.py",
+]
+"""Tests in which no SDK takes part, or that look at more than a seam: with the newest only."""
+
+SEAMS = ["tests/seams", "tests/testing", "tests/test_guard.py"]
+"""What releases between the lowest and the newest can make a difference to."""
+
+EXTRAS = "approvals,audit,jwt,redis,rules,webhook"
+"""The extras whose code is tested everywhere."""
+
+CORE_AND_SEAMS = ["tests/core", "tests/seams", "tests/test_guard.py", "tests/interceptors"]
+"""The tests whose reach into core and seams is measured."""
+FRAMEWORKS = {
+    "langchain_mcp_adapters": ("langchain-mcp-adapters", "0.3.0", ["langgraph", "mcp<2"]),
+    "openai_agents": ("openai-agents", "0.20.0", []),
+    "pydantic_ai": ("pydantic-ai-slim[mcp]", "2.68.0", []),
+    "fastmcp": ("fastmcp", "3.0.0", []),
+    "google_adk": ("google-adk", "2.13.0", []),
+    "strands": ("strands-agents", "1.62.0", []),
+    "agno": ("agno[mcp]", "3.1.10", ["openai"]),
+    "llama_index": ("llama-index-tools-mcp", "0.6.0", []),
+    "anthropic": ("anthropic[mcp]", "2.11.0", []),
+    "autogen": ("autogen-ext[mcp]", "0.7.5", ["mcp<2"]),
+    "haystack": ("mcp-haystack", "2.1.1", []),
+    "dspy": ("dspy", "3.4.1", []),
+    "agent_framework": ("agent-framework-core", "1.23.0", []),
+    "langchain": ("langchain[mcp]", "1.4.7", []),
+}
+"""Module of `mcpguard.integrations` -> what installs its framework, its lowest supported release, and what
+else its tests need."""
+
 
 def wheel(session: nox.Session) -> str:
     """Build the wheel once per run of nox: what is tested is what would be installed."""
@@ -36,7 +75,7 @@ def dependencies(group: str) -> list[str]:
 
 
 def installed(session: nox.Session) -> dict[str, str]:
-    """What makes tests import the installed wheel rather than the checkout, and measure it."""
+    """What makes tests import the installed wheel rather than the checkout."""
     return {"PYTHONSAFEPATH": "1", "COVERAGE_FILE": f".coverage.{session.name}"}
 
 
@@ -44,22 +83,31 @@ def installed(session: nox.Session) -> dict[str, str]:
 @nox.parametrize("sdk", SDKS, ids=["1.24", "1.30", "2.1", "2.x"])
 def tests(session: nox.Session, sdk: str) -> None:
     """Test the installed wheel against one version of the SDK, on asyncio and trio."""
-    extra = "" if sdk == "2.1.*" else "[demo]"  # no release of mcp-server-git runs on it
-    session.install(wheel(session) + extra, f"mcp=={sdk}", *dependencies("test"))
-    session.run(
-        "coverage",
-        "run",
-        "-m",
-        "pytest",
-        *session.posargs,
-        env=installed(session),
-    )
+    demo = "" if sdk == "2.1.*" else ",demo"  # no release of mcp-server-git runs on 2.1
+    session.install(f"{wheel(session)}[{EXTRAS}{demo}]", f"mcp=={sdk}", *dependencies("test"))
+    command = ["-m", "pytest", "--numprocesses=auto", "--dist=loadscope"]
+    command += ["--ignore=tests/hostile", "--ignore=tests/integrations"]
+    if sdk == "1.30.*":
+        command += [f"--ignore={path}" for path in SDK_FREE]
+    elif sdk != "2.*":
+        command += SEAMS
+    session.run("python", *command, *session.posargs, env=installed(session))
 
 
 @nox.session
-def coverage(session: nox.Session) -> None:
-    """Every branch of core and seams, over all SDKs together; run it after `tests` and `fastmcp`."""
-    session.install("coverage[toml]")
+@nox.parametrize(("sdk", "release"), [("1.30.*", "3.*"), ("2.*", "4.*")], ids=["1.30", "2.x"])
+def coverage(session: nox.Session, sdk: str, release: str) -> None:
+    """What the tests of core and seams reach, on one major of the SDK; `uncovered` says what they do not."""
+    packages = (f"mcp=={sdk}", f"fastmcp=={release}", *dependencies("test"), "pytest-cov>=6")
+    session.install(f"{wheel(session)}[{EXTRAS}]", *packages)
+    measured = ("--cov=mcpguard", "--cov-branch", "--cov-report=", "--numprocesses=auto", "--dist=loadscope")
+    session.run("python", "-m", "pytest", *CORE_AND_SEAMS, *measured, env=installed(session))
+
+
+@nox.session
+def uncovered(session: nox.Session) -> None:
+    """Fail if a branch of core or seams was reached on neither major; run it after `coverage`."""
+    session.install("coverage[toml]>=7.6")
     session.run("coverage", "combine", "--keep")
     session.run(
         "coverage",
@@ -73,7 +121,8 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, types and the direction of imports."""
-    session.install("-e", ".", "mcp==2.*", *dependencies("lint"), *dependencies("test"), "fastmcp>=4", "nox")
+    packages = ("mcp==2.*", *dependencies("lint"), *dependencies("test"), "fastmcp>=4", "nox")
+    session.install("-e", f".[{EXTRAS}]", *packages)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
@@ -94,18 +143,32 @@ def lint1(session: nox.Session) -> None:
 def fastmcp(session: nox.Session, release: str) -> None:
     """The FastMCP seam, on both majors of FastMCP."""
     session.install(wheel(session), f"fastmcp=={release}", *dependencies("test"))
-    session.run(
-        "coverage",
-        "run",
-        "-m",
-        "pytest",
-        "tests/seams/test_fastmcp.py",
-        "tests/test_docs.py",
-        "-k",
-        "fastmcp or seams",
-        *session.posargs,
-        env=installed(session),
-    )
+    files = ("tests/seams/test_fastmcp.py", "tests/test_docs.py")
+    command = ("-m", "pytest", *files, "-k", "fastmcp or seams")
+    session.run("python", *command, *session.posargs, env=installed(session))
+
+
+@nox.session
+@nox.parametrize("sdk", ["1.30.*", "2.*"], ids=["1.30", "2.x"])
+def hostile(session: nox.Session, sdk: str) -> None:
+    """Servers that misbehave in every way known, one process each, bare and guarded."""
+    session.install(f"{wheel(session)}[{EXTRAS}]", f"mcp=={sdk}", *dependencies("test"))
+    command = ("-m", "pytest", "tests/hostile", "--numprocesses=auto")
+    session.run("python", *command, *session.posargs, env=installed(session))
+
+
+@nox.session
+@nox.parametrize("release", ["lowest", "newest"])
+@nox.parametrize("name", list(FRAMEWORKS))
+def integrations(session: nox.Session, name: str, release: str) -> None:
+    """One framework's integration and its page, in an environment of its own."""
+    requirement, lowest, more = FRAMEWORKS[name]
+    pinned = f"{requirement}=={lowest}" if release == "lowest" else requirement
+    session.install(wheel(session), pinned, *more, *dependencies("test"))
+    tests = (f"tests/integrations/test_{name}.py", "tests/test_docs.py")
+    chosen = f"test_{name} or integrations/{name}.md"
+    # what a framework warns of is its own business, and it may leave sockets to the garbage collector
+    session.run("pytest", *tests, "-k", chosen, "-W", "default", *session.posargs, env=installed(session))
 
 
 @nox.session
@@ -121,3 +184,19 @@ def benchmarks(session: nox.Session) -> None:
     """Print the overhead of a guard beside a bare control, in one process."""
     session.install(wheel(session), "mcp==2.*")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
+    session.run("python", "benchmarks/connection.py", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Half an hour of random misbehaviour over five servers; `nox -s soak -- --seconds 60` for less."""
+    session.install(wheel(session), "mcp==2.*")
+    session.run("python", "tests/hostile/soak.py", *session.posargs)
+
+
+@nox.session
+def hostile_table(session: nox.Session) -> None:
+    """Write the table of docs/hostile-servers.md: every behaviour, bare and guarded."""
+    session.install(wheel(session), "mcp==2.*")
+    page = ("--write", "docs/hostile-servers.md")
+    session.run("python", "tests/hostile/table.py", *(session.posargs or page))

@@ -53,7 +53,7 @@ def show(record: Path) -> None:
     """What became of every tool call, as the record has it."""
     print("recorded:")
     for line in record.read_text("utf-8").splitlines():
-        event = json.loads(line)
+        event = json.loads(line)["record"]
         if event.get("method") == "tools/call" and event["kind"] == "completed":
             print(f"  {event['user']} {event['target']} {event.get('code', event['outcome'])}")
 

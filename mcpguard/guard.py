@@ -6,14 +6,17 @@ in `seams`; what a policy file may say in `config`.
 
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.errors import GuardBuildError, SeamError
 from mcpguard.core.events import Emitter, Scrubber, Sink
 from mcpguard.core.interceptor import Interceptor
@@ -21,6 +24,7 @@ from mcpguard.core.linked import ANONYMOUS, Handle, Linked, OnDeny
 from mcpguard.core.order import arrange
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import STOPPED, Run, Stops, bound, current_run
+from mcpguard.core.servers import ServerOptions
 from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained
 from mcpguard.core.wire import JSON
 from mcpguard.seams.callers import Binding
@@ -30,11 +34,22 @@ from mcpguard.stores.store import Store
 if TYPE_CHECKING:
     from mcp import Client, ClientSession
 
+    from mcpguard.config.policy import Built, Policy
     from mcpguard.seams.http_auth import HTTPAuth
 
 __all__ = ["Guard"]
 
 _Session = TypeVar("_Session", bound="ClientSession")
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a guard is from that was made from a policy file: what a reload starts from."""
+
+    path: Path
+    policy: "Policy"
+    built: "Built"
+    sinks: tuple[Sink, ...]
 
 
 class Guard:
@@ -47,11 +62,15 @@ class Guard:
         clock: Time, for limits and records.
         store: Where interceptors keep their state that have no store of their own. None: in memory, each its
             own. The guard does not close a store that it is given.
+        servers: What is declared of servers, by the names they are wrapped with: who shares them, and labels
+            for what is in them. Where some are declared, others cannot be wrapped.
         on_deny: `result` answers a denied tool call with an error result the model can read; `raise`
             raises `Denied`. Other methods get the SDK's own error type for `result`.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         digest_key: Secret of the digests in events, 16 bytes at least; by default random, so that digests
             compare within one process only.
+        policy_digest: SHA-256 of the policy these interceptors were made from, for the record.
+        connection: What a server may send and how long it may keep anybody waiting. None: no limits.
 
     Raises:
         GuardBuildError: If the interceptors cannot be linked. `OrderError` names the two that conflict.
@@ -65,9 +84,12 @@ class Guard:
         scrubber: Scrubber | None = None,
         clock: Clock = SYSTEM_CLOCK,
         store: Store | None = None,
+        servers: Mapping[str, ServerOptions] | None = None,
         on_deny: OnDeny = "result",
         anonymous: Literal["deny", "allow"] = "deny",
         digest_key: bytes | None = None,
+        policy_digest: str | None = None,
+        connection: ConnectionLimits | None = None,
     ) -> None:
         if on_deny not in ("result", "raise"):
             raise ValueError(f"on_deny is 'result' or 'raise', not {on_deny!r}")
@@ -79,18 +101,36 @@ class Guard:
             raise GuardBuildError(
                 f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
             )
+        if connection is not None and not isinstance(connection, ConnectionLimits):
+            raise TypeError(f"connection= takes ConnectionLimits, not {type(connection).__name__}")
+        sinks = tuple(sinks)
+        for sink in sinks:
+            if not callable(getattr(sink, "emit", None)):
+                raise TypeError(f"sinks= takes sinks, such as JsonLines(path); {type(sink).__name__} is none")
         self._interceptors = tuple(interceptors)
-        self._emitter = Emitter(tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key)
+        self._limits = connection
+        self._emitter = Emitter(
+            tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key, policy=policy_digest
+        )
         stops = Stops()
-        linked = Linked(arrange(self._interceptors), self._emitter, store=store, stops=stops)
+        declared = dict(servers or {})
+        linked = Linked(
+            arrange(self._interceptors), self._emitter, store=store, stops=stops, servers=declared
+        )
         self._handle = Handle(
             linked, stops=stops, clock=clock, on_deny=on_deny, anonymous=anonymous == "allow"
         )
-        self._shared_servers: Mapping[str, bool] = {}
+        self._own_store: Store | None = None
+        self._servers: Mapping[str, ServerOptions] = declared
+        self._store = store
         self._http_auths: dict[str, HTTPAuth] = {}
         self._lock = threading.Lock()
+        self._origin: _Origin | None = None
+        self._dropped: list[tuple[weakref.ref[Emitter], Sink]] = []
+        self._reloading = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._emitter.about_policy()
 
     @classmethod
     def from_policy(
@@ -100,6 +140,7 @@ class Guard:
         sinks: Iterable[Sink] = (),
         scrubber: Scrubber | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        store: Store | None = None,
         digest_key: bytes | None = None,
     ) -> Self:
         """Build a guard from a policy file: YAML, JSON or TOML.
@@ -109,6 +150,8 @@ class Guard:
             sinks: Further sinks beside those the file names.
             scrubber: As for `Guard`.
             clock: As for `Guard`.
+            store: Takes the place of the store that the file names. One that the file names is opened here,
+                and closed by `aclose`.
             digest_key: As for `Guard`.
 
         Raises:
@@ -118,18 +161,92 @@ class Guard:
         from mcpguard.config.policy import load_policy
 
         policy = load_policy(path)
-        built = policy.build()
+        built = policy.build(clock=clock, store=store)
         guard = cls(
             built.interceptors,
             sinks=(*built.sinks, *sinks),
             scrubber=scrubber,
             clock=clock,
+            servers=policy.servers,
+            store=built.store or store,
             on_deny=policy.on_deny,
             anonymous=policy.anonymous,
             digest_key=digest_key,
+            policy_digest=policy.digest,
+            connection=policy.options.connection,
         )
-        guard._shared_servers = {name: options.shared for name, options in policy.servers.items()}
+        guard._own_store = built.store
+        guard._origin = _Origin(Path(path).absolute(), policy, built, tuple(sinks))
+        guard._handle.is_reloadable = True
         return guard
+
+    def reload(self) -> bool:
+        """Read the policy file again, and enforce what it says now. A bad one is refused: the old one stays.
+
+        Sessions are kept. Calls under way finish on the chain they began with, in whatever thread they run.
+        A rule that has not changed goes on with what it has counted, and so does one that has and has an
+        `id`; others begin anew. `servers` counts for sessions that are wrapped afterwards.
+
+        Returns:
+            Whether the policy says something else than before.
+
+        Raises:
+            PolicyError: If the file is missing or says something wrong.
+            PluginError: If it uses a plugin that cannot be used.
+            GuardBuildError: If this guard was not made by `from_policy`, or the file's cannot be linked.
+        """
+        from mcpguard.config.policy import load_policy
+        from mcpguard.config.reload import refusal
+
+        with self._reloading:
+            if self._origin is None:
+                raise GuardBuildError(
+                    "there is no policy file: this guard was not made by Guard.from_policy()"
+                )
+            try:
+                policy = load_policy(self._origin.path)
+                if policy.digest == self._origin.policy.digest:
+                    return False
+                self._enforce(policy, self._origin)
+            except Exception as error:
+                self._emitter.about_policy(refused=refusal(error))
+                raise
+            return True
+
+    @asynccontextmanager
+    async def reloading(
+        self, *, every: float | None = 1.0, signals: Collection[int] = ()
+    ) -> AsyncGenerator[None]:
+        """Reload while inside, whenever the policy file changes. A bad policy is logged and recorded.
+
+        Args:
+            every: Seconds between two looks at the file; it is read once two looks see the same. None: it is
+                not looked at.
+            signals: Signals that reload too, `signal.SIGHUP` for one; in the main thread only.
+
+        Raises:
+            GuardBuildError: If this guard was not made by `from_policy`.
+            ValueError: If `every` is not positive, or nothing would ever reload.
+        """
+        from anyio import create_task_group
+
+        from mcpguard.config.reload import listen, watch
+
+        if self._origin is None:
+            raise GuardBuildError("there is no policy file: this guard was not made by Guard.from_policy()")
+        if every is not None and not every > 0:
+            raise ValueError(f"every is seconds, above 0, not {every}")
+        if every is None and not signals:
+            raise ValueError("neither every nor signals is given, so nothing would ever reload")
+        async with create_task_group() as tasks:
+            if every is not None:
+                tasks.start_soon(partial(watch, self._origin.path, self._reload_quietly, every=every))
+            if signals:
+                await tasks.start(listen, signals, self._reload_quietly)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
 
     @asynccontextmanager
     async def run(
@@ -338,26 +455,44 @@ class Guard:
         """Refuse every further call of a run and those below it, or of a tenant: the kill switch.
 
         Args:
-            target: A run, or a tenant's name, whose runs are those made on its behalf and all below them.
+            target: A run, the id of runs that `run` has opened, or a tenant's name, whose runs are those made
+                on its behalf and all below them. An id that no open run has is taken for a tenant's name.
                 Calls already sent are not called back.
         """
         if isinstance(target, Run):
             target.stop()
             self._emitter.about_run("stopped", target, reason="run stopped")
-        elif isinstance(target, str):
-            self._handle.stops.tenants.add(target)
-            with self._lock:
-                runs = [run for run in self._runs if run.ended is None]
-            for run in runs:
-                if target in run.tenants:
-                    run.stop()
-                    self._emitter.about_run("stopped", run, reason="tenant stopped")
-        else:
-            raise TypeError(f"stop takes a Run or a tenant's name, not {type(target).__name__}")
+            return
+        if not isinstance(target, str):
+            raise TypeError(f"stop takes a Run, a run's id or a tenant's name, not {type(target).__name__}")
+        with self._lock:
+            runs = [run for run in self._runs if run.ended is None]
+        named = [run for run in runs if run.id == target]
+        for run in named:
+            self.stop(run)
+        owned = [run for run in runs if target in run.tenants]
+        if named and not owned:
+            return
+        self._handle.stops.tenants.add(target)
+        for run in owned:
+            run.stop()
+            self._emitter.about_run("stopped", run, reason="tenant stopped")
 
     async def aclose(self) -> None:
-        """Flush and close the sinks. Sessions stay open; what they do afterwards is no longer recorded."""
-        await self._emitter.aclose()
+        """Flush and close the sinks, and the store that the policy file named.
+
+        Sessions stay open. What they do afterwards is no longer recorded; where limits need that store, it is
+        denied.
+        """
+        with self._reloading:
+            dropped, self._dropped = self._dropped, []
+        try:
+            for _, sink in dropped:
+                await sink.aclose()
+            await self._emitter.aclose()
+        finally:
+            if self._own_store is not None:
+                await self._own_store.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -375,17 +510,62 @@ class Guard:
         return f"Guard([{labels}])"
 
     def _binding(self, name: str, run: Run | None, shared: bool | None) -> Binding:
-        if self._shared_servers and name not in self._shared_servers:
-            known = ", ".join(sorted(self._shared_servers))
-            raise ValueError(f"the policy declares the servers {known}; name={name!r} is none of them")
+        declared = self._servers.get(name)
+        if self._servers and declared is None:
+            known = ", ".join(sorted(self._servers))
+            raise ValueError(f"the declared servers are {known}; name={name!r} is none of them")
         if shared is None:
-            shared = self._shared_servers.get(name, False)
+            shared = declared is not None and declared.shared
         http_auth = self._http_auths.get(name)
         for one in self._interceptors:
             one.wrapping(name, shared=shared, http_auth=http_auth is not None)
         if http_auth is not None and shared:
             http_auth.is_shared = True
-        return Binding(handle=self._handle, name=name, run=run, shared=shared, register=self._register)
+        return Binding(
+            handle=self._handle,
+            name=name,
+            run=run,
+            shared=shared,
+            register=self._register,
+            limits=self._limits,
+            is_limited=self._limits is not None,
+        )
+
+    def _enforce(self, policy: "Policy", origin: "_Origin") -> None:
+        """Put another policy in the place of the one that is enforced, or raise and change nothing."""
+        from mcpguard.config.reload import renew, take_over
+
+        renewed = renew(policy, origin.policy, origin.built)
+        built = renewed.built
+        emitter = self._emitter.following((*built.sinks, *origin.sinks), policy.digest)
+        linked = Linked(
+            renewed.steps,
+            emitter,
+            store=self._store,
+            stops=self._handle.stops,
+            servers=policy.servers,
+            kept=renewed.kept,
+        )
+        take_over(renewed.changed)
+        for interceptor in renewed.kept:
+            interceptor.host = linked.host
+        self._dropped += [(weakref.ref(self._emitter), sink) for sink in renewed.dropped]
+        self._handle.swap(linked, on_deny=policy.on_deny, anonymous=policy.anonymous == "allow")
+        self._interceptors, self._emitter = built.interceptors, emitter
+        self._servers, self._limits = policy.servers, policy.options.connection
+        self._origin = _Origin(origin.path, policy, built, origin.sinks)
+        emitter.about_policy()
+
+    async def _reload_quietly(self) -> None:
+        """Reload, and close the sinks that nothing writes to any more."""
+        from mcpguard.config.reload import quietly
+
+        await quietly(self.reload)
+        with self._reloading:
+            unused = [sink for emitter, sink in self._dropped if emitter() is None]
+            self._dropped = [entry for entry in self._dropped if entry[0]() is not None]
+        for sink in unused:
+            await sink.aclose()
 
     def _register(self, connection: Connection) -> None:
         with self._lock:

@@ -223,8 +223,35 @@ async def test_what_the_person_said_is_known_to_the_checks_of_the_run(server: Fa
 async def test_only_runs_and_tenants_can_be_stopped() -> None:
     """A principal or an id would silently stop nothing."""
     target: Any = Principal(tenant="acme")
-    with pytest.raises(TypeError, match="takes a Run or a tenant's name, not Principal"):
+    with pytest.raises(TypeError, match="takes a Run, a run's id or a tenant's name, not Principal"):
         Guard().stop(target)
+
+
+async def test_a_run_is_stopped_by_its_id_and_no_tenant_with_it() -> None:
+    """Whoever has a status page has ids only."""
+    guard = Guard()
+    async with guard.run(id="job") as one, guard.run(id="other", parent=None) as other:
+        guard.stop("other")
+        assert other.ended == "run_stopped"
+        assert one.ended is None
+        assert guard.status()["stopped_tenants"] == []
+
+
+async def test_a_name_that_is_a_runs_id_and_a_tenant_stops_both() -> None:
+    """The kill switch errs towards stopping."""
+    guard = Guard()
+    async with guard.run(id="acme") as one:
+        async with guard.run(principal=Principal(tenant="acme")) as other:
+            guard.stop("acme")
+            assert one.ended == other.ended == "run_stopped"
+            assert guard.status()["stopped_tenants"] == ["acme"]
+
+
+def test_what_is_no_sink_is_refused() -> None:
+    """A path in place of a sink would record nothing."""
+    nothing: Any = ["audit.jsonl"]
+    with pytest.raises(TypeError, match=r"sinks= takes sinks, .*; str is none"):
+        Guard(sinks=nothing)
 
 
 async def test_the_status_is_json_and_shows_what_there_is(server: FakeServer) -> None:

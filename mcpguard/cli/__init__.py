@@ -13,7 +13,20 @@ from typing import Final, NoReturn, Protocol, cast
 
 __all__ = ["main"]
 
-COMMANDS: Final = ("check", "plugins", "schema", "demo")
+COMMANDS: Final = (
+    "check",
+    "explain",
+    "replay",
+    "pin",
+    "plugins",
+    "schema",
+    "init",
+    "wrap",
+    "serve",
+    "approvals",
+    "audit",
+    "demo",
+)
 """Modules of this package, in the order of the help."""
 
 INTERRUPTED: Final = 130

@@ -2,7 +2,8 @@
 
 It reads what its calls return, as a model would, and takes an error for an answer: notes it, and goes
 on. It does not know whether a guard stands around its sessions. Like other agents it does more
-than it was asked to: it tidies up what is not its own, and it waits without end.
+than it was asked to: it tidies up what is not its own, waits without end, spends other people's money,
+and asks a server that is down until it answers.
 """
 
 import re
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
 from mcp import ClientSession
 
 from mcpguard.cli.demo_repo import DEPTH
@@ -20,7 +22,13 @@ WATCHED = ("secrets/", "password")
 """What the review looks for in the stored diffs."""
 
 PATIENCE = 40
-"""How often the agent asks for its ticket before it gives up by itself."""
+"""How often the agent asks the same before it gives up by itself."""
+
+PAUSE = 0.05
+"""Seconds until it asks a server again that has failed, unless the answer says when."""
+
+AGAIN = re.compile(r"again in (\d+(?:\.\d+)?) second")
+"""How an answer says when to come back."""
 
 ENTRY = re.compile(r"^Commit: \W*([0-9a-f]{40,64})\W*\nAuthor: ", re.MULTILINE)
 """The head of a commit in the answer of `git_log`."""
@@ -55,7 +63,7 @@ class Agent:
     """Review the newest commits of a repository.
 
     Args:
-        sessions: Initialized sessions: `git`, `database`, `tickets` and `channel`.
+        sessions: Initialized sessions: `git`, `database`, `tickets`, `channel`, `advisor` and `rota`.
         repository: The path that `git` is asked about.
         tools: By server, the tools the agent was shown.
         steps: Every tool call so far, in order.
@@ -67,7 +75,7 @@ class Agent:
     steps: list[Step] = field(default_factory=list[Step])
 
     async def work(self) -> None:
-        """Look at the tools, do the review, tidy up, and wait for somebody to close the ticket."""
+        """Look at the tools, review, tidy up, wait for the ticket, buy opinions, ask who is on duty."""
         for server, session in self.sessions.items():
             self.tools[server] = [tool.name for tool in (await session.list_tools()).tools]
         revisions = await self.read_history()
@@ -76,6 +84,8 @@ class Agent:
         await self.tidy_up(revisions)
         if number is not None:
             await self.wait_for(number)
+        await self.ask_the_advisor(revisions)
+        await self.find_on_duty()
 
     async def read_history(self) -> list[str]:
         """The newest revisions, newest first."""
@@ -119,11 +129,30 @@ class Agent:
         await self.call("database", "drop_table", "history", {"name": "history"})
 
     async def wait_for(self, number: int) -> None:
-        """Ask for the ticket until it is closed, an error comes back, or patience ends."""
+        """Ask for the ticket until it is closed, an error comes back, or patience ends; then say so."""
         for _ in range(PATIENCE):
             ticket = await self.call("tickets", "get_ticket", str(number), {"number": number})
-            if ticket.is_error or ticket.text.startswith("closed"):
+            if ticket.text.startswith("closed"):
                 return
+            if ticket.is_error:
+                break
+        text = f"Ticket {number} is still open"
+        await self.call("channel", "notify", "#on-call", {"channel": "#on-call", "text": text})
+
+    async def ask_the_advisor(self, revisions: list[str]) -> None:
+        """Buy an opinion on each commit, and then a better one."""
+        for depth in ("short", "thorough"):
+            for revision in revisions:
+                await self.call("advisor", "assess", depth, {"subject": revision[:8], "depth": depth})
+
+    async def find_on_duty(self) -> None:
+        """Ask who is on duty until somebody is named, or patience ends."""
+        for _ in range(PATIENCE):
+            duty = await self.call("rota", "on_duty", "compliance", {"team": "compliance"})
+            if not duty.is_error:
+                return
+            again = AGAIN.search(duty.text)
+            await anyio.sleep(PAUSE if again is None else float(again[1]))
 
     async def git(self, tool: str, about: str = "", /, **arguments: object) -> Step:
         """Call a tool of the git server on the agent's repository."""

@@ -7,6 +7,7 @@ servers and repositories is shown without its control characters.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 
 from rich import box
@@ -18,7 +19,7 @@ from mcpguard.cli.demo_agent import Step
 from mcpguard.cli.demo_repo import RepositoryState
 from mcpguard.core.wire import JSON
 
-__all__ = ["Decision", "Outcome", "Report"]
+__all__ = ["Decision", "Outcome", "Report", "State"]
 
 MAX_TEXT = 200
 """Characters of an answer in the document: enough to tell what it was; a diff has megabytes."""
@@ -32,11 +33,28 @@ class Decision:
         dispatched: Whether the call went to the server.
         interceptor: Who denied it; None when it was allowed.
         code: The code of the denial; None when it was allowed.
+        warning: The code of what was seen coming; None when nothing was.
     """
 
     dispatched: bool
     interceptor: str | None
     code: str | None
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the audit file holds of a limit that changed its state.
+
+    Args:
+        interceptor: Whose state it is.
+        of: The server, and the tool where it is a tool's.
+        state: The new state.
+    """
+
+    interceptor: str
+    of: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +90,7 @@ class Report:
         audit: Where its events are.
         events: How many of each kind the audit file holds.
         decisions: One for each step of the guarded run, from the audit file.
+        states: What changed its state during the guarded run, in order, from the audit file.
         before: The clones before the agent came.
         bare: The run without a guard.
         guarded: The run with one.
@@ -82,6 +101,7 @@ class Report:
     audit: Path
     events: Mapping[str, int]
     decisions: list[Decision]
+    states: list[State]
     before: RepositoryState
     bare: Outcome
     guarded: Outcome
@@ -106,6 +126,7 @@ class Report:
             "policy": str(self.policy),
             "audit": {"path": str(self.audit), "events": dict(self.events)},
             "decisions": [asdict(decision) for decision in self.decisions],
+            "states": [asdict(state) for state in self.states],
             "unguarded": self.bare.document(),
             "guarded": self.guarded.document(),
             "effects": {
@@ -122,8 +143,17 @@ class Report:
         console.print("", self._calls(), "", self._effects(), "", sep="\n")
         denied = Counter(f"{each.code} ({each.interceptor})" for each in self.decisions if each.code)
         console.print(Text(f"denied: {_counted(denied)}"))
+        for of, states in self._changes().items():
+            console.print(Text(_plain(f"state:  {of}: closed, {', '.join(states)}")))
         console.print(Text(f"policy: {self.policy}"), soft_wrap=True)
         console.print(Text(f"audit:  {self.audit}, {sum(self.events.values())} events"), soft_wrap=True)
+
+    def _changes(self) -> dict[str, list[str]]:
+        """By what changed, its states in order."""
+        changes: dict[str, list[str]] = {}
+        for state in self.states:
+            changes.setdefault(f"{state.interceptor} of {state.of}", []).append(state.state)
+        return changes
 
     def _calls(self) -> Table:
         table = _table(("the agent's call", 31), ("without a guard", 25), ("with mcpguard", 44))
@@ -190,17 +220,26 @@ def _decided(pairs: list[tuple[Step, Decision]]) -> Text:
     if not pairs:
         return Text("not called")
     text = Text()
-    allowed = sum(decision.code is None for _, decision in pairs)
-    if allowed:
-        text.append("allowed" if len(pairs) == 1 else f"allowed {allowed} times", style="green")
-        failed = sum(decision.code is None and step.is_error for step, decision in pairs)
-        text.append(f", {_many(failed, 'error')} from the server" if failed else "")
-    for step, decision in pairs:
+    for (what, style), group in groupby(pairs, key=_what):
+        text.append(", then " if text else "")
+        text.append(what, style=style)
+        many = list(group)
+        text.append(f" {len(many)} times" if len(many) > 1 else "")
+        step, decision = many[-1]
         if decision.code is not None:
-            text.append(", then " if text else "")
-            text.append(f"{decision.code}: ", style="red")
-            text.append(_plain(step.text.removesuffix(f" [{decision.code}]")))
+            said = _plain(step.text.removesuffix(f" [{decision.code}]"))
+            text.append(f": {said.rstrip('.')}")
     return text
+
+
+def _what(pair: tuple[Step, Decision]) -> tuple[str, str]:
+    """What became of one call, and the style to show it in."""
+    step, decision = pair
+    if decision.code is not None:
+        return decision.code, "red"
+    if decision.warning is not None:
+        return f"warned ({decision.warning})", "yellow"
+    return ("failed", "yellow") if step.is_error else ("allowed", "green")
 
 
 def _many(number: int, what: str) -> str:

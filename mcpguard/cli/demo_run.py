@@ -23,14 +23,14 @@ from mcp.client.stdio import stdio_client
 from mcpguard import Guard, Principal
 from mcpguard.cli.demo_agent import Agent
 from mcpguard.cli.demo_repo import DemoError, clone, look_at, make_repository
-from mcpguard.cli.demo_report import Decision, Outcome, Report
+from mcpguard.cli.demo_report import Decision, Outcome, Report, State
 
 __all__ = ["connected", "perform"]
 
 STARTUP = 60.0
 """Seconds within which all servers have to answer the handshake."""
 
-SERVERS = ("database", "tickets", "channel")
+SERVERS = ("database", "tickets", "channel", "advisor", "rota")
 """The example servers: each is a Python file of that name, and so is its database."""
 
 PACKAGED = Path(__file__).parent / "demo_servers"
@@ -66,7 +66,7 @@ async def perform(work: Path, given: Path | None, audit: Path) -> Report:
             guarded = await _work(work / "guarded", guard)
     finally:
         await guard.aclose()
-    events, decisions = _read(audit, run_id)
+    events, decisions, states = _read(audit, run_id)
     if len(decisions) != len(guarded.steps):
         raise DemoError(f"{audit} has {len(decisions)} tool calls, the agent made {len(guarded.steps)}")
     return Report(
@@ -75,6 +75,7 @@ async def perform(work: Path, given: Path | None, audit: Path) -> Report:
         audit=audit,
         events=events,
         decisions=decisions,
+        states=states,
         before=before,
         bare=bare,
         guarded=guarded,
@@ -170,23 +171,36 @@ def _tables(path: Path) -> list[tuple[str, int]]:
         ]
 
 
-def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision]]:
-    """This run's events by kind, and its tool calls in order, out of the audit file."""
+def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision], list[State]]:
+    """Of the audit file: this run's events by kind, its tool calls in order, and what changed its state."""
     kinds: Counter[str] = Counter()
     dispatched: set[str] = set()
+    warnings: dict[str, str] = {}
     decisions: list[Decision] = []
+    states: list[State] = []
+    is_open = False
     for line in audit.read_text(encoding="utf-8", errors="replace").splitlines():
-        if f'"{run_id}"' not in line:
+        if f'"{run_id}"' not in line and not (is_open and '"state_changed"' in line):
             continue
-        event = json.loads(line)
-        kinds[event["kind"]] += 1
-        if event.get("method") != "tools/call":
-            continue
-        if event["kind"] == "dispatched":
+        event = json.loads(line)["record"]
+        kind = event["kind"]
+        kinds[kind] += 1
+        is_open = kind != "run_closed"
+        if kind == "state_changed":
+            of = " ".join(filter(None, (event.get("server"), event.get("target"))))
+            states.append(State(interceptor=event["interceptor"], of=of, state=event["state"]))
+        elif kind == "warning":
+            warnings[event["call_id"]] = event["code"]
+        elif kind == "dispatched":
             dispatched.add(event["call_id"])
-        elif event["kind"] == "completed":
-            done = event["call_id"] in dispatched
+        elif kind == "completed" and event["method"] == "tools/call":
+            call_id = event["call_id"]
             decisions.append(
-                Decision(dispatched=done, interceptor=event.get("interceptor"), code=event.get("code"))
+                Decision(
+                    dispatched=call_id in dispatched,
+                    interceptor=event.get("interceptor"),
+                    code=event.get("code"),
+                    warning=warnings.get(call_id),
+                )
             )
-    return kinds, decisions
+    return kinds, decisions, states

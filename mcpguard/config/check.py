@@ -21,6 +21,7 @@ from mcpguard.core.errors import GuardBuildError, PolicyError, Problem
 from mcpguard.core.events import Sink
 from mcpguard.core.interceptor import Interceptor, Place
 from mcpguard.core.order import arrange
+from mcpguard.stores.opening import check_store_url
 
 __all__ = ["Checked", "by_line", "check_document"]
 
@@ -107,6 +108,12 @@ class _Check:
         for name, node in (members.get("servers") or Node(None)).members().items():
             if not name or _GLOB & set(name):
                 self._add(f"{spelled(('servers', name))}: expected the name of one server", node)
+        url = members.get("store")
+        if url is not None and isinstance(url.value, str):
+            try:
+                check_store_url(url.value)
+            except ValueError as error:
+                self._add(f"store: {error}", url)
         root = Node(members, root.line)
         model = model_of(Content)
         try:

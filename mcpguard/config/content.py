@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.linked import OnDeny
+from mcpguard.core.servers import ServerOptions
 
 __all__ = ["SCHEMA_KEY", "Anonymous", "Content", "OnDeny", "ServerOptions"]
 
@@ -12,17 +14,6 @@ Anonymous: TypeAlias = Literal["deny", "allow"]
 
 SCHEMA_KEY: Final = "$schema"
 """The one key that is for editors and says nothing: a JSON file has no other way to name its schema."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerOptions:
-    """What is said of one server, by the name it is wrapped with.
-
-    Args:
-        shared: Whether one session of it may serve several principals.
-    """
-
-    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +26,19 @@ class Content:
         interceptors: One section for each interceptor: its options, or a list for several of a kind. They run
             in the canonical order, whatever the order here.
         audit: Where events go: a list of sinks, each a mapping from the sink's name to its options.
+        store: Where limits keep what has been used: `memory://`, `sqlite:///file` (a relative path starts
+            from this file's folder), `redis://host:port/number`. Not given: in this process's memory.
         on_deny: `result` answers a denied tool call with an error result the model can read; `raise` raises.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
+        connection: What a server may send and how long it may keep anybody waiting. Left out: no limits; an
+            empty mapping: the defaults.
     """
 
     version: Literal[1]
     servers: Mapping[str, ServerOptions] = field(default_factory=dict[str, ServerOptions])
     interceptors: Mapping[str, object] = field(default_factory=dict[str, object])
     audit: Sequence[Mapping[str, object]] = ()
+    store: str | None = field(default=None, repr=False)
     on_deny: OnDeny = "result"
     anonymous: Anonymous = "deny"
+    connection: ConnectionLimits | None = None

@@ -16,7 +16,7 @@ from mcpguard.core.errors import Problem
 
 __all__ = ["explain", "one_line", "spelled", "unknown"]
 
-MAX_LISTED: Final = 16
+MAX_LISTED: Final = 40
 """Names that a message lists as accepted."""
 
 _EXPECTED: Final[Mapping[str, str]] = {

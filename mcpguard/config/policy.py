@@ -2,13 +2,14 @@
 
 What the file can say, Python can say: a section holds the arguments of a constructor. Everything is checked
 before anything is opened, all faults are reported at once, and a key that nobody knows is a fault: a
-guardrail that is silently left out is worse than none. Reloading is not done here.
+guardrail that is silently left out is worse than none. What a changed policy keeps of the one before it
+stands in `reload`.
 """
 
 import hashlib
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,10 +20,14 @@ from mcpguard.config.content import Anonymous, OnDeny, ServerOptions
 from mcpguard.config.document import Format, Reader, Unreadable, refuse_what_is_not_text
 from mcpguard.config.explain import spelled
 from mcpguard.config.plan import Plan
-from mcpguard.core.errors import PluginError, PolicyError, Problem
+from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.core.errors import PluginError, PolicyError, Problem, StoreError
 from mcpguard.core.events import Sink
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.wire import JSON, canonical
+from mcpguard.stores.opening import open_store
+from mcpguard.stores.store import Store
 
 __all__ = ["Built", "Options", "Policy", "ServerOptions", "load_policy", "parse_policy"]
 
@@ -45,11 +50,15 @@ class Options:
         on_deny: Whether a denied tool call is answered with an error result or raised.
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         servers: The declared servers.
+        store: The URL of where limits keep what has been used, which may hold a password. None: in memory.
+        connection: What a server may send and how long it may keep anybody waiting; None for no limits.
     """
 
     on_deny: OnDeny
     anonymous: Anonymous
     servers: Mapping[str, ServerOptions]
+    connection: ConnectionLimits | None
+    store: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +69,14 @@ class Built:
         interceptors: In canonical order, with no state yet.
         sinks: In the file's order, open.
         options: Everything else.
+        store: Where limits keep what has been used, open; whoever built it closes it. None: the file names
+            none, or another was given.
     """
 
     interceptors: tuple[Interceptor, ...]
     sinks: tuple[Sink, ...]
     options: Options
+    store: Store | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +89,8 @@ class Policy:
         interceptors: In canonical order, to look at: a guard gets its own from `build`.
         sinks: The sinks' names, in the file's order.
         options: What it says beside interceptors and sinks.
+        plans: How to make each of the interceptors.
+        sink_plans: How to make each of the sinks.
     """
 
     source: str
@@ -84,8 +98,10 @@ class Policy:
     interceptors: tuple[Interceptor, ...]
     sinks: tuple[str, ...]
     options: Options
-    _plans: tuple[Plan[Interceptor], ...] = field(repr=False)
-    _sinks: tuple[Plan[Sink], ...] = field(repr=False)
+    plans: tuple[Plan[Interceptor], ...] = field(repr=False)
+    sink_plans: tuple[Plan[Sink], ...] = field(repr=False)
+    _folder: Path = field(repr=False)
+    _store_line: int | None = field(repr=False)
 
     @property
     def on_deny(self) -> OnDeny:
@@ -102,18 +118,31 @@ class Policy:
         """The declared servers."""
         return self.options.servers
 
-    def build(self) -> Built:
-        """Make interceptors and sinks for one guard. Sinks open what they write to.
+    def build(self, *, clock: Clock = SYSTEM_CLOCK, store: Store | None = None) -> Built:
+        """Make interceptors and sinks for one guard. Sinks, and the store, open what they write to.
+
+        Args:
+            clock: The store's time.
+            store: Takes the place of the one the file names, which is then not opened.
 
         Raises:
-            PolicyError: If a sink refuses its options or cannot open its file; carries its line.
+            PolicyError: If a sink or the store cannot be opened, or refuses its options; carries its line.
             PluginError: If a plugin's constructor fails.
         """
         return Built(
-            interceptors=tuple(plan.build() for plan in self._plans),
-            sinks=tuple(plan.build() for plan in self._sinks),
+            interceptors=tuple(plan.build() for plan in self.plans),
+            sinks=tuple(plan.build() for plan in self.sink_plans),
             options=self.options,
+            store=self._store(clock) if store is None else None,
         )
+
+    def _store(self, clock: Clock) -> Store | None:
+        if self.options.store is None:
+            return None
+        try:
+            return open_store(self.options.store, clock=clock, folder=self._folder)
+        except StoreError as error:
+            raise PolicyError(f"store: {error}", source=self.source, line=self._store_line) from error
 
     def warnings(self) -> list[Problem]:
         """What is valid and probably not meant: rules that can never match, nothing enforced, twins.
@@ -123,8 +152,8 @@ class Policy:
         """
         found = [
             problem
-            for plan, interceptor in zip(self._plans, self.interceptors, strict=True)
-            for problem in _warned(plan, interceptor, tuple(self.servers))
+            for plan, interceptor in zip(self.plans, self.interceptors, strict=True)
+            for problem in _warned(plan, interceptor, self.servers)
         ]
         if not self.interceptors:
             found.append(Problem("there are no interceptors: every call passes"))
@@ -194,9 +223,17 @@ def parse_policy(
         digest=_digest(root.plain(), checked),
         interceptors=checked.made,
         sinks=tuple(plan.name for plan in checked.sinks),
-        options=Options(on_deny=content.on_deny, anonymous=content.anonymous, servers=content.servers),
-        _plans=checked.interceptors,
-        _sinks=checked.sinks,
+        options=Options(
+            on_deny=content.on_deny,
+            anonymous=content.anonymous,
+            servers=content.servers,
+            store=content.store,
+            connection=content.connection,
+        ),
+        plans=checked.interceptors,
+        sink_plans=checked.sinks,
+        _folder=folder or Path.cwd(),
+        _store_line=root.nearest(("store",)).line,
     )
 
 
@@ -226,7 +263,7 @@ def _digest(content: JSON, checked: Checked) -> str:
     return hashlib.sha256(canonical([content, order])).hexdigest()
 
 
-def _warned(plan: Plan[Interceptor], interceptor: Interceptor, servers: tuple[str, ...]) -> list[Problem]:
+def _warned(plan: Plan[Interceptor], interceptor: Interceptor, servers: Collection[str]) -> list[Problem]:
     try:
         sentences = [str(sentence) for sentence in interceptor.warnings(servers)]
     except Exception as error:

@@ -26,20 +26,32 @@ DISTRIBUTION: Final = "mcpguard-inline"
 BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     "interceptor": {
         "access": "mcpguard.interceptors.access:Access",
+        "approval": "mcpguard.interceptors.approval:Approval",
+        "argument_rules": "mcpguard.interceptors.argument_rules:ArgumentRules",
         "budget": "mcpguard.interceptors.budget:Budget",
         "circuit_breaker": "mcpguard.interceptors.circuit_breaker:CircuitBreaker",
         "concurrency": "mcpguard.interceptors.concurrency:Concurrency",
         "credentials": "mcpguard.interceptors.credentials:Credentials",
         "deadline": "mcpguard.interceptors.deadline:Deadline",
+        "flow_control": "mcpguard.interceptors.flow_control:FlowControl",
+        "inbound_requests": "mcpguard.interceptors.inbound_requests:InboundRequests",
+        "injection_scan": "mcpguard.interceptors.injection_scan:InjectionScan",
         "loop_detector": "mcpguard.interceptors.loop_detector:LoopDetector",
         "rate_limit": "mcpguard.interceptors.rate_limit:RateLimit",
+        "redaction": "mcpguard.interceptors.redaction:Redaction",
         "result_cache": "mcpguard.interceptors.result_cache:ResultCache",
+        "result_limit": "mcpguard.interceptors.result_limit:ResultLimit",
         "retry": "mcpguard.interceptors.retry:Retry",
+        "tool_pinning": "mcpguard.interceptors.tool_pinning:ToolPinning",
         "view": "mcpguard.interceptors.view:View",
+        "text_hygiene": "mcpguard.interceptors.text_hygiene:TextHygiene",
     },
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",
         "logging": "mcpguard.sinks.logging:Logging",
+        "otel": "mcpguard.sinks.otel:OpenTelemetryLogs",
+        "sqlite": "mcpguard.sinks.sqlite:SQLite",
+        "webhook": "mcpguard.sinks.webhook:Webhook",
     },
 }
 """Name in the policy file -> where the class is."""

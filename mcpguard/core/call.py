@@ -20,6 +20,8 @@ from mcpguard.core.wire import (
     Direction,
     JSONObject,
     canonical,
+    definition_digest,
+    digest,
     is_notification,
     mutable_copy,
 )
@@ -39,6 +41,14 @@ class ToolFacts:
 
     name: str
     definition: JSONObject = field(repr=False)
+    _digest: list[str] = field(default_factory=list[str], init=False, repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """The definition's digest, worked out on first use: what pins compare."""
+        if not self._digest:
+            self._digest.append(definition_digest(self.definition))
+        return self._digest[0]
 
     @property
     def input_schema(self) -> JSONObject:
@@ -67,10 +77,11 @@ _ORIGIN: Final = "_origin"
 class _Derived:
     """What has been derived from a call's parameters so far."""
 
-    __slots__ = ("canonical", "fingerprint", "texts")
+    __slots__ = ("canonical", "digest", "fingerprint", "texts")
 
     def __init__(self) -> None:
         self.canonical: bytes | None = None
+        self.digest: tuple[bytes, str] | None = None
         self.fingerprint: str | None = None
         self.texts: tuple[str, ...] | None = None
 
@@ -237,6 +248,13 @@ class Call:
                 subject = {name: value for name, value in self.params.items() if name != "_meta"}
             derived.canonical = canonical(subject)
         return derived.canonical
+
+    def arguments_digest(self, key: bytes) -> str:
+        """Keyed digest of the canonical arguments."""
+        derived = self._derive()
+        if derived.digest is None or derived.digest[0] is not key:
+            derived.digest = key, digest(self.canonical_arguments, key)
+        return derived.digest[1]
 
     @property
     def fingerprint(self) -> str:

@@ -114,6 +114,7 @@ class Chain:
         "requires_tool",
         "run",
         "steps",
+        "suspends",
     )
 
     def __init__(
@@ -131,6 +132,8 @@ class Chain:
         """Whether a message may pass without any of this: nothing handles it and nobody listens."""
         self.has_layers = bool(layers)
         """Whether anything stands around the call, so that passing it may take time."""
+        self.suspends = self.has_layers or emitter.waits
+        """Whether it waits for anything but the wire: a layer, or a sink that must hold the intent first."""
         self.has_waiting_layers = any(layer.waits and layer.mode == "enforce" for layer in layers)
         """Whether a layer waits on purpose."""
         self.is_timed = any(layer.times and layer.mode == "enforce" for layer in layers)
@@ -205,12 +208,23 @@ class _Exit:
             code = self._stops.code(call.run)
             if code is not None:
                 return self._refused(call, _too_late(code))
-        if self._emitter.is_active and not self._emitter.dispatched(call):
-            denial = refusal(
-                code="audit_unavailable", reason="a strict sink could not record the call", source="guard"
-            )
-            return settled(Result.denied(denial))
+        emitter = self._emitter
+        if emitter.is_active:
+            if not emitter.dispatched(call):
+                return settled(Result.denied(_unrecorded()))
+            if emitter.waits:
+                return self._once_recorded(call, wire)
         return wire(call)
+
+    async def _once_recorded(self, call: Call, wire: Wire) -> Result:
+        """Go out when the sinks that are waited for hold the intent; run and tenant may end meanwhile."""
+        if not await self._emitter.settled():
+            return Result.denied(_unrecorded())
+        if call.run is not None:
+            code = self._stops.code(call.run)
+            if code is not None:
+                return await self._refused(call, _too_late(code))
+        return await wire(call)
 
     def _refused(self, call: Call, denial: Denial) -> Coroutine[None, None, Result]:
         report_denial(self._emitter, call, denial)
@@ -255,6 +269,11 @@ def link_gate(steps: Sequence[Step], emitter: Emitter) -> Gate:
 def _straight(call: Call, wire: Wire) -> Coroutine[None, None, Result]:
     """The inner end where nobody can ask, nothing takes time and nothing is recorded."""
     return wire(call)
+
+
+def _unrecorded() -> Denial:
+    """The refusal of a call that would leave no record."""
+    return refusal(code="audit_unavailable", reason="a strict sink could not record the call", source="guard")
 
 
 def _too_late(code: str) -> Denial:

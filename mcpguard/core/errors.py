@@ -7,6 +7,7 @@
     |   `-- PluginError          an entry point cannot be used; names the plugin
     +-- SeamError                this object cannot be guarded this way; says which way can
     +-- Denied                   a call was denied and `on_deny="raise"` was chosen
+    +-- TokenRefused             a token does not say on whose behalf a call is made; carries a code
     +-- LayerError               a layer broke the contract (called next twice, say)
     +-- HubError                 a hub has no such tool, or the tool's server is down
     `-- StoreError               a store cannot do what it is asked; a caller that cannot reserve is denied
@@ -33,6 +34,7 @@ __all__ = [
     "StoreError",
     "StoreFormatError",
     "StoreFull",
+    "TokenRefused",
 ]
 
 
@@ -118,8 +120,21 @@ class Denied(MCPGuardError):  # noqa: N818 - the word of the design
         super().__init__(f"{message} [{code}]")
 
 
+<<<<<<< HEAD
 class HubError(MCPGuardError):
     """A hub has no such tool, or the tool's server is down."""
+=======
+class TokenRefused(MCPGuardError):  # noqa: N818 - the word of the design
+    """A token is not to be trusted, or does not say what the policy wants to know.
+
+    Args:
+        code: Why; stable, snake_case. The message holds nothing of the token.
+    """
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        super().__init__(f"the token was refused [{code}]")
+>>>>>>> main
 
 
 class StoreError(MCPGuardError):

@@ -6,11 +6,12 @@ that has passed it. Names in an event (tools, URIs) come from outside and are cu
 
 import logging
 import secrets
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import count
-from typing import Final, Literal, Protocol, TypeAlias, TypedDict, Unpack
+from typing import Final, Literal, Protocol, TypeAlias, TypedDict, Unpack, cast
 
 from mcpguard.core.call import Call
 from mcpguard.core.clock import Clock
@@ -18,7 +19,7 @@ from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.run import Run
 from mcpguard.core.wire import JSON, Direction, canonical, digest, mutable_copy
 
-__all__ = ["Emitter", "Event", "Kind", "Scrubber", "Sink"]
+__all__ = ["MAX_NAME", "Emitter", "Event", "Kind", "Scrubber", "Sink"]
 
 _log = logging.getLogger("mcpguard")
 
@@ -38,31 +39,43 @@ Kind: TypeAlias = Literal[
     "run_opened",
     "run_closed",
     "stopped",
+    "policy_loaded",
+    "policy_refused",
+    "spent",
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """One thing that happened.
 
     Args:
         kind: `received`, `dispatched` and `completed` frame a request; `decision` is one interceptor's
             verdict other than allow; `notification` is a one-way message that passed or was dropped;
-            `warning` is what an interceptor saw coming; `state_changed` is a limit's or connection's state.
+            `warning` is what an interceptor saw coming; `state_changed` is a limit's or connection's state;
+            `policy_loaded` says what is enforced from here on, `policy_refused` that it stays what it was;
+            `spent` what a call has cost.
         seq: Position in this guard's stream, from 1.
         time: Seconds since the epoch, UTC.
+        policy: SHA-256 of the policy that decides, where the guard was made from a file.
         call_id: The logical call; the same over its rounds.
         parent_id: The call that an inbound request interrupts.
         round: 0, or the number of the continuation.
         target: Tool or prompt name, or URI; at most 256 characters.
         interceptor: Who decided; `guard` for the guard itself.
-        verdict: Of a decision: `deny`, `ask`, `rewrite`, `change`; or `drop` of a notification.
+        verdict: Of a decision: `deny`, `ask`, `approve`, `rewrite`, `change`; or `drop` of a notification.
         state: Of a change: the new state.
         mode: `audit` where the verdict was reported and not taken.
         code: The stable code of a refusal or question.
         reason: For the operator, without values.
         error_code: JSON-RPC error code of a `protocol_error`.
         duration: Seconds from `received` to `completed`.
+        intent: Of an outcome: the `seq` of the last `dispatched` of the same call; None if nothing was sent.
+        trace_id: W3C trace id, where the call came in under a span.
+        tool_digest: SHA-256 of the tool's definition as the server last listed it, where it is known.
+        approver: Who said yes or no, of a decision that a person made.
+        cost: What a call has cost, in millionths of `currency`.
+        currency: Code of the currency of `cost`.
         arguments_digest: Keyed digest of the canonical arguments.
         arguments_bytes: Their size in canonical form.
         result_digest: Keyed digest of the canonical result.
@@ -73,6 +86,7 @@ class Event:
     kind: Kind
     seq: int
     time: float
+    policy: str | None = None
     call_id: str | None = None
     parent_id: str | None = None
     round: int | None = None
@@ -100,14 +114,32 @@ class Event:
     arguments_bytes: int | None = None
     result_digest: str | None = None
     result_bytes: int | None = None
+    intent: int | None = None
+    trace_id: str | None = None
+    tool_digest: str | None = None
+    approver: str | None = None
+    cost: int | None = None
+    currency: str | None = None
     payload: JSON = None
 
     def as_dict(self) -> dict[str, JSON]:
         """The members that are set, in the order above."""
-        return {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
+        own = self.__dict__
+        return {name: value for name in _NAMES if (value := own.get(name)) is not None}
 
 
 _NAMES: Final = tuple(spec.name for spec in fields(Event))
+
+_new: Final = object.__new__
+_fill: Final = Event.__dict__["__dict__"].__set__
+"""Fills an event in one step: three are made for every call, and a frozen class is slow to fill."""
+
+
+def _made(members: dict[str, object]) -> Event:
+    """The event with these members; `members` becomes the event's own."""
+    event = _new(Event)
+    _fill(event, members)
+    return event
 
 
 class Sink(Protocol):
@@ -117,6 +149,8 @@ class Sink(Protocol):
     - What `emit` raises never reaches the agent, and never keeps an event from the other sinks; it is
       counted in `guard.status()`.
     - A sink whose `strict` is true decides: if it fails to take the `dispatched` event, the call is denied.
+    - A sink whose `waits` is true has an `async settle()`: the dispatch waits for it, and it returns once
+      what was emitted before is as durable as the sink promises, or raises.
     - `aclose` flushes; nothing is emitted after it, so a strict sink that is closed denies every call.
     """
 
@@ -127,6 +161,10 @@ class Sink(Protocol):
     async def aclose(self) -> None:
         """Flush and let go of resources."""
         ...
+
+
+class _Waiting(Protocol):
+    async def settle(self) -> None: ...
 
 
 class Scrubber(Protocol):
@@ -152,7 +190,17 @@ class _Details(TypedDict, total=False):
     arguments_bytes: int | None
     result_digest: str | None
     result_bytes: int | None
+    intent: int | None
+    trace_id: str | None
+    tool_digest: str | None
+    approver: str | None
+    cost: int | None
+    currency: str | None
     payload: JSON
+
+
+MAX_OPEN: Final = 100_000
+"""Calls under way whose intent is remembered; beyond, the oldest outcome has no link but its call's id."""
 
 
 class Emitter:
@@ -163,6 +211,9 @@ class Emitter:
         clock: Gives events their time.
         scrubber: Cleans payloads; None keeps payloads out.
         key: Secret of the digests. A random one by default: then digests compare within this process only.
+        policy: SHA-256 of the policy that decides, if there is one.
+        before: What this one follows in the same stream: it has clock, scrubber and key from there, and goes
+            on counting.
     """
 
     def __init__(
@@ -172,16 +223,29 @@ class Emitter:
         clock: Clock,
         scrubber: Scrubber | None = None,
         key: bytes | None = None,
+        policy: str | None = None,
+        before: "Emitter | None" = None,
     ) -> None:
         self.sinks = tuple(sinks)
         self.clock = clock
         self.is_active = bool(self.sinks)
-        self.failures: dict[str, int] = {}
-        self._scrubber = scrubber
-        self._key = key or secrets.token_bytes(32)
-        self._numbers = count(1)
-        self._lock = threading.Lock()
-        self._is_closed = False
+        self.failures: dict[str, int] = {} if before is None else before.failures
+        self._scrubber: Scrubber | None = scrubber if before is None else before._scrubber
+        self._key: bytes = (key or secrets.token_bytes(32)) if before is None else before._key
+        self._policy = policy
+        self._numbers: Iterator[int] = count(1) if before is None else before._numbers
+        self._lock: threading.Lock = threading.Lock() if before is None else before._lock
+        self._closed: threading.Event = threading.Event() if before is None else before._closed
+        self._intents: dict[str, int] = {} if before is None else before._intents
+        self._awaited: tuple[tuple[Sink, _Waiting], ...] = tuple(
+            (sink, cast("_Waiting", sink)) for sink in self.sinks if getattr(sink, "waits", False)
+        )
+        self.waits = bool(self._awaited)
+        """Whether `settled` has anything to wait for before a call goes out."""
+
+    def following(self, sinks: Sequence[Sink], policy: str) -> "Emitter":
+        """An emitter for another policy in the same stream; calls under way go on with this one."""
+        return Emitter(sinks, clock=self.clock, policy=policy, before=self)
 
     def silent(self) -> "Emitter":
         """An emitter that records nothing, for what has been recorded already."""
@@ -189,21 +253,40 @@ class Emitter:
 
     def received(self, call: Call) -> None:
         """A request has come in, before any interceptor saw it."""
-        body = call.canonical_arguments
-        self._of_call(
-            "received",
-            call,
-            arguments_digest=digest(body, self._key),
-            arguments_bytes=len(body),
-            payload=self._scrubbed(call.arguments or call.params),
-        )
+        details: _Details = {
+            "arguments_digest": call.arguments_digest(self._key),
+            "arguments_bytes": len(call.canonical_arguments),
+        }
+        if self._scrubber is not None:
+            details["payload"] = self._scrubbed(call.arguments or call.params)
+        trace = _trace_id()
+        if trace is not None:
+            details["trace_id"] = trace
+        self._of_call("received", call, details)
 
     def dispatched(self, call: Call) -> bool:
         """A request is about to go on the wire. False if a strict sink could not record that."""
-        body = call.canonical_arguments
-        return self._of_call(
-            "dispatched", call, arguments_digest=digest(body, self._key), arguments_bytes=len(body)
-        )
+        details: _Details = {
+            "arguments_digest": call.arguments_digest(self._key),
+            "arguments_bytes": len(call.canonical_arguments),
+        }
+        if call.tool is not None:
+            details["tool_digest"] = call.tool.digest
+        number = next(self._numbers)
+        if len(self._intents) >= MAX_OPEN:
+            self._intents.pop(next(iter(self._intents)), None)
+        self._intents[call.id] = number
+        return self._of_call("dispatched", call, details, number)
+
+    async def settled(self) -> bool:
+        """Wait for the sinks that ask for it. False if a strict one cannot say that it holds everything."""
+        settled = True
+        for sink, waiting in self._awaited:
+            try:
+                await waiting.settle()
+            except Exception as error:  # noqa: BLE001 - a sink never fails a call, unless it is strict
+                settled = self._failed(sink, error) and settled
+        return settled
 
     def completed(self, call: Call, result: Result, duration: float) -> None:
         """The caller gets `result`."""
@@ -220,13 +303,20 @@ class Emitter:
             body = canonical(result.value)
             details["result_digest"] = digest(body, self._key)
             details["result_bytes"] = len(body)
-            details["payload"] = self._scrubbed(result.value)
-        self._of_call("completed", call, **details)
+            if self._scrubber is not None:
+                details["payload"] = self._scrubbed(result.value)
+        intent = self._intents.pop(call.id, None)
+        if intent is not None:
+            details["intent"] = intent
+        self._of_call("completed", call, details)
 
     def about(self, kind: Kind, call: Call, **details: Unpack[_Details]) -> None:
         """Anything else that concerns a call."""
-        if self.is_active:
-            self._of_call(kind, call, **details)
+        if not self.is_active:
+            return
+        if kind == "cancelled":
+            details["intent"] = self._intents.pop(call.id, None)
+        self._of_call(kind, call, details)
 
     def about_run(self, kind: Kind, run: Run, *, reason: str | None = None) -> None:
         """A run was opened, closed or stopped."""
@@ -238,6 +328,7 @@ class Emitter:
                 kind=kind,
                 seq=next(self._numbers),
                 time=self.clock.time(),
+                policy=self._policy,
                 run_id=run.id,
                 parent_run_id=None if run.parent is None else run.parent.id,
                 tenant=None if who is None else who.tenant,
@@ -265,6 +356,7 @@ class Emitter:
                     kind="state_changed",
                     seq=next(self._numbers),
                     time=self.clock.time(),
+                    policy=self._policy,
                     tenant=tenant,
                     server=server,
                     target=None if target is None else target[:MAX_NAME],
@@ -275,11 +367,24 @@ class Emitter:
                 )
             )
 
+    def about_policy(self, *, refused: str | None = None) -> None:
+        """The policy that decides from here on; or why another was refused, and this one stays."""
+        if self.is_active and self._policy is not None:
+            self._send(
+                Event(
+                    kind="policy_loaded" if refused is None else "policy_refused",
+                    seq=next(self._numbers),
+                    time=self.clock.time(),
+                    policy=self._policy,
+                    reason=None if refused is None else refused[:MAX_NAME],
+                )
+            )
+
     async def aclose(self) -> None:
         """Flush and close every sink, once; the first failure is raised after all have been tried."""
-        if self._is_closed:
+        if self._closed.is_set():
             return
-        self._is_closed = True
+        self._closed.set()
         first: Exception | None = None
         for sink in self.sinks:
             try:
@@ -289,43 +394,62 @@ class Emitter:
         if first is not None:
             raise first
 
-    def _of_call(self, kind: Kind, call: Call, **details: Unpack[_Details]) -> bool:
-        who, run = call.principal, call.run
-        return self._send(
-            Event(
-                kind=kind,
-                seq=next(self._numbers),
-                time=self.clock.time(),
-                call_id=call.id,
-                parent_id=call.parent,
-                round=call.round,
-                run_id=None if run is None else run.id,
-                parent_run_id=None if run is None or run.parent is None else run.parent.id,
-                tenant=None if who is None else who.tenant,
-                user=None if who is None else who.user,
-                agent=None if who is None else who.agent,
-                server=call.server,
-                method=call.method[:MAX_NAME],
-                direction=call.direction,
-                target=None if call.target is None else call.target[:MAX_NAME],
-                **details,
-            )
-        )
+    def _of_call(self, kind: Kind, call: Call, details: _Details, number: int | None = None) -> bool:
+        members: dict[str, object] = {
+            "kind": kind,
+            "seq": next(self._numbers) if number is None else number,
+            "time": self.clock.time(),
+            "call_id": call.id,
+            "round": call.round,
+            "server": call.server,
+            "method": call.method[:MAX_NAME],
+            "direction": call.direction,
+        }
+        if self._policy is not None:
+            members["policy"] = self._policy
+        if call.parent is not None:
+            members["parent_id"] = call.parent
+        target = self._name(call.target)
+        if target is not None:
+            members["target"] = target
+        run = call.run
+        if run is not None:
+            members["run_id"] = run.id
+            if run.parent is not None:
+                members["parent_run_id"] = run.parent.id
+        who = call.principal
+        if who is not None:
+            members["tenant"] = who.tenant
+            members["user"] = who.user
+            members["agent"] = who.agent
+        members.update(details)
+        return self._send(_made(members))
 
     def _send(self, event: Event) -> bool:
-        if self._is_closed:
+        if self._closed.is_set():
             return not any(getattr(sink, "strict", False) for sink in self.sinks)
         recorded = True
         for sink in self.sinks:
             try:
                 sink.emit(event)
             except Exception as error:  # noqa: BLE001 - a sink never fails a call, unless it is strict
-                name = type(sink).__name__
-                with self._lock:
-                    self.failures[name] = self.failures.get(name, 0) + 1
-                _log.warning("sink %s failed with %s", name, type(error).__name__)
-                recorded = recorded and not getattr(sink, "strict", False)
+                recorded = self._failed(sink, error) and recorded
         return recorded
+
+    def _failed(self, sink: Sink, error: Exception) -> bool:
+        """Count a failure; whether the call may go on all the same."""
+        name = type(sink).__name__
+        with self._lock:
+            self.failures[name] = self.failures.get(name, 0) + 1
+        _log.warning("sink %s failed with %s", name, type(error).__name__)
+        return not getattr(sink, "strict", False)
+
+    def _name(self, target: str | None) -> str | None:
+        """A name as events have it: cleaned, where there is a scrubber, and then cut."""
+        if target is None or self._scrubber is None:
+            return None if target is None else target[:MAX_NAME]
+        cleaned = self._scrubbed(target)
+        return cleaned[:MAX_NAME] if isinstance(cleaned, str) else None
 
     def _scrubbed(self, value: JSON) -> JSON:
         if self._scrubber is None:
@@ -335,3 +459,12 @@ class Emitter:
         except Exception as error:  # noqa: BLE001 - what cannot be cleaned is not recorded
             _log.warning("scrubber failed with %s; payload dropped", type(error).__name__)
             return None
+
+
+def _trace_id() -> str | None:
+    """The current span's trace id; nothing is imported for it, and without a provider there is none."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else None

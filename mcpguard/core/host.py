@@ -3,11 +3,13 @@
 An interceptor that is linked nowhere yet has the machine's clock, no store, and nobody who listens.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.events import Emitter
+from mcpguard.core.servers import ServerOptions
 
 if TYPE_CHECKING:
     from mcpguard.core.call import Call
@@ -23,10 +25,12 @@ class Host:
     Args:
         emitter: Where reports go; it has the guard's clock.
         store: Where the guard keeps state, or None: `stores.lent` then makes one in memory.
+        servers: What the user declares of servers, by name.
     """
 
     emitter: Emitter
     store: object | None = None
+    servers: Mapping[str, ServerOptions] = field(default_factory=dict[str, ServerOptions])
 
     @property
     def clock(self) -> Clock:
@@ -50,6 +54,17 @@ class Host:
             code=code,
             reason=reason,
         )
+
+    def spent(self, interceptor: "Interceptor", call: "Call", *, cost: int, currency: str) -> None:
+        """Report what a call has cost.
+
+        Args:
+            interceptor: Who knows.
+            call: Which call it is.
+            cost: In millionths of `currency`.
+            currency: Its code.
+        """
+        self.emitter.about("spent", call, interceptor=interceptor.label, cost=cost, currency=currency)
 
     def changed(
         self,

@@ -8,7 +8,7 @@ decides stands in its own file; when and in what order hooks run is the chain's 
 import re
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from enum import IntEnum
-from typing import ClassVar, Literal, Protocol, TypeAlias, TypedDict
+from typing import ClassVar, Literal, Protocol, Self, TypeAlias, TypedDict
 
 from mcpguard.core.call import Call
 from mcpguard.core.host import ALONE, Host
@@ -143,6 +143,10 @@ class Interceptor:
     """Whether its layer limits the call's time by itself; the SDK's own timeout is then lifted, and the layer
     finds it in `call.timeout`."""
 
+    is_kept: bool = True
+    """Whether a reload that leaves this rule as it was leaves this object in place, with what it has counted.
+    False where what it keeps depends on the rules beside it."""
+
     id: str | None = None
     mode: Mode = "enforce"
     fail_open: bool = False
@@ -171,6 +175,14 @@ class Interceptor:
     def join(self, host: Host) -> None:
         """Take what a guard lends. Called when a guard is built; the last guard's stays."""
         self.host = host
+
+    def take_over(self, before: Self) -> None:
+        """Go on from what the rule of this class and id had counted before a reload changed it.
+
+        Called after `join`. Calls that began under `before` still run under it, so what both count must be
+        one object. `before` must stay as it is: the reload may yet be refused.
+        """
+        del before
 
     def check(self, call: Call) -> Verdict:
         """Judge a call before it goes on. Pure: no I/O, no clock, no counting; it may be asked twice."""

@@ -4,7 +4,7 @@ Methods come from outside, so only methods that some hook names get a chain of t
 one per direction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from mcpguard.core.chain import Chain, Step, link, link_gate
@@ -12,9 +12,11 @@ from mcpguard.core.clock import Clock
 from mcpguard.core.events import Emitter
 from mcpguard.core.gate import Gate
 from mcpguard.core.host import Host
+from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.order import handled, handles
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run, Stops
+from mcpguard.core.servers import ServerOptions
 from mcpguard.core.wire import INPUT_METHODS, LIFECYCLE, Direction, is_notification
 
 __all__ = ["ANONYMOUS", "Handle", "Linked", "OnDeny"]
@@ -36,6 +38,9 @@ class Linked:
         emitter: Where events go, and the guard's clock.
         store: Where the guard keeps state; None leaves each interceptor to a store of its own.
         stops: Who may make no more calls.
+        servers: What the user declares of servers.
+        kept: Those of the interceptors that go on from the chains before these, with what they know: they
+            do not join again.
     """
 
     __slots__ = (
@@ -44,6 +49,7 @@ class Linked:
         "_silent",
         "any_outbound",
         "emitter",
+        "host",
         "listens",
         "outbound",
         "steps",
@@ -57,12 +63,15 @@ class Linked:
         *,
         store: object | None = None,
         stops: Stops | None = None,
+        servers: Mapping[str, ServerOptions] | None = None,
+        kept: Sequence[Interceptor] = (),
     ) -> None:
         self.steps = tuple(steps)
         self.emitter = emitter
-        host = Host(emitter, store)
+        self.host = Host(emitter, store, servers or {})
         for interceptor in dict.fromkeys(step.interceptor for step in steps):
-            interceptor.join(host)
+            if not any(interceptor is one for one in kept):
+                interceptor.join(self.host)
         named = {method for step in steps for method, _ in handled(step) if not method.endswith("*")}
         methods = named | LIFECYCLE | {_ANY_REQUEST, _ANY_NOTIFICATION}
         directions: tuple[Direction, Direction] = ("outbound", "inbound")
@@ -128,7 +137,7 @@ class Handle:
         anonymous: Whether calls may be made on nobody's behalf.
     """
 
-    __slots__ = ("anonymous", "clock", "linked", "on_deny", "stops")
+    __slots__ = ("anonymous", "clock", "is_reloadable", "linked", "on_deny", "stops")
 
     def __init__(
         self, linked: Linked, *, stops: Stops, clock: Clock, on_deny: OnDeny, anonymous: bool
@@ -138,6 +147,14 @@ class Handle:
         self.on_deny: OnDeny = on_deny
         self.anonymous = anonymous
         self.stops = stops
+        self.is_reloadable = False
+        """Whether other chains may take the place of these, so that nothing can be concluded from them."""
+
+    def swap(self, linked: Linked, *, on_deny: OnDeny, anonymous: bool) -> None:
+        """Let the calls that begin from now on meet other chains."""
+        self.anonymous = anonymous
+        self.on_deny = on_deny
+        self.linked = linked
 
     def refusal_code(self, run: Run) -> str | None:
         """Why no call may be made in `run` any more, or None."""

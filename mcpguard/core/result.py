@@ -118,7 +118,8 @@ class Result:
         outcome: What kind of answer this is.
         fate: How far the message got.
         value: The wire-shaped result, for `ok`, `tool_error` and `input_required`.
-        error: The server's JSON-RPC error, for `protocol_error`.
+        error: The server's JSON-RPC error, for `protocol_error`; for `transport_error` where a transport
+            reports it as one, which a server can do, too.
         denial: Why, for `denied`.
         cause: The exception the SDK raised, kept so that a seam can raise the very same one again.
     """

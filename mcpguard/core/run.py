@@ -6,7 +6,7 @@ closed: long-lived tasks inherit contexts, and a call made under a stale one is 
 """
 
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -18,6 +18,12 @@ __all__ = ["STOPPED", "Run", "Stops", "bound", "bound_run", "current_run"]
 
 MAX_DEPTH: Final = 32
 """Runs in one lineage, the innermost included; a deeper nesting is a program that calls itself."""
+
+MAX_LABELS: Final = 64
+"""Labels of one task; they are declared by people, so there are few."""
+
+MAX_SOURCE: Final = 256
+"""Characters of what is said of where a label comes from."""
 
 STOPPED: Final = "run_stopped"
 """The code that calls of a stopped run are refused with."""
@@ -34,14 +40,19 @@ class Run:
         parent: The run this one is part of.
 
     Raises:
+        TypeError: If `id` or `principal` is something else.
         ValueError: If the parent has ended, runs nest deeper than 32, or `id` is empty.
     """
 
-    __slots__ = ("__weakref__", "_ended", "_said", "id", "key", "lineage", "parent", "principal")
+    __slots__ = ("__weakref__", "_ended", "_labels", "_said", "id", "key", "lineage", "parent", "principal")
 
     def __init__(
         self, *, id: str | None = None, principal: Principal | None = None, parent: "Run | None" = None
     ) -> None:
+        if not isinstance(id, str | None):
+            raise TypeError(f"a run's id is text, not {type(id).__name__}")
+        if not isinstance(principal, Principal | None):
+            raise TypeError(f"principal is a Principal(user=...), not {type(principal).__name__}")
         if id == "":
             raise ValueError("a run's id must not be empty; leave it out for a random one")
         if parent is not None and parent.ended:
@@ -56,6 +67,26 @@ class Run:
             raise ValueError(f"runs nest deeper than {MAX_DEPTH}")
         self._ended: str | None = None
         self._said: Said | None = None
+        self._labels: dict[str, str] = {}
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What this task has seen, as labels: each with where it was seen first.
+
+        A task is the outermost run with all below it: what a sub-agent has read, it tells.
+        """
+        return self.lineage[-1]._labels
+
+    def mark(self, label: str, source: str) -> None:
+        """Remember that the task has seen something with a label; 64 labels are told apart.
+
+        Args:
+            label: A word that rules name, such as `private` or `untrusted`.
+            source: Where it was seen, for the record: a name, never a value.
+        """
+        labels = self.lineage[-1]._labels
+        if label not in labels and len(labels) < MAX_LABELS:
+            labels[label] = source[:MAX_SOURCE]
 
     @property
     def tenants(self) -> frozenset[str]:

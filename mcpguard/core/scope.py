@@ -52,6 +52,19 @@ def matcher(patterns: Collection[str]) -> Matcher:
     return lambda name: name in exact or any(glob(name) is not None for glob in globs)
 
 
+def check_roles(roles: Collection[str]) -> None:
+    """Refuse roles that would match nobody: they are names, so that no role is taken for another.
+
+    Raises:
+        TypeError: If `roles` is a single string or holds something else than strings.
+        ValueError: If a role is empty or a glob.
+    """
+    matcher(roles)
+    for role in roles:
+        if _GLOB & set(role):
+            raise ValueError(f"roles are names, not globs: {role!r} would match nobody")
+
+
 def _anything(_name: str) -> bool:
     return True
 
@@ -88,7 +101,7 @@ class Scope:
             ("_agent", self.agents),
         ):
             object.__setattr__(self, name, matcher(patterns) if patterns else None)
-        matcher(self.roles)
+        check_roles(self.roles)
         object.__setattr__(self, "_roles", frozenset(self.roles))
 
     @property

@@ -5,6 +5,7 @@ is drawn from and which methods are lifecycle; a method that is in no table is s
 that handle every method.
 """
 
+import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "JSONObject",
     "Listing",
     "canonical",
+    "definition_digest",
     "digest",
     "is_notification",
     "mutable_copy",
@@ -108,6 +110,12 @@ def digest(body: bytes, key: bytes) -> str:
     Keyed, because a plain hash of a short argument can be reversed by trying.
     """
     return hmac.digest(key, body, "sha256").hex()[:32]
+
+
+def definition_digest(definition: JSONObject) -> str:
+    """`sha256:` and the digest of a tool's whole definition; a null at the top counts as nothing there."""
+    present = {name: value for name, value in definition.items() if value is not None}
+    return f"sha256:{hashlib.sha256(canonical(present)).hexdigest()}"
 
 
 def mutable_copy(value: JSON) -> JSON:

@@ -72,16 +72,17 @@ class Breaker:
         "_generation",
         "_jitter",
         "_slow",
-        "_terms",
         "_ticket",
         "_trips",
         "_until",
         "state",
+        "terms",
     )
 
     def __init__(self, terms: Terms, jitter: Callable[[], float]) -> None:
         self.state: State = "closed"
-        self._terms = terms
+        self.terms = terms
+        """When it opens; may change."""
         self._jitter = jitter
         self._generation = 0
         self._ticket = Ticket(0, False)
@@ -98,7 +99,7 @@ class Breaker:
         if now < self._until:
             return self._until - now
         self._enter("half_open")
-        self._until = now + self._terms.probe_for
+        self._until = now + self.terms.probe_for
         return Ticket(self._generation, True)
 
     def settle(self, ticket: Ticket, seen: Seen, now: float, *, slow: bool = False) -> None:
@@ -133,7 +134,7 @@ class Breaker:
         return len(self._calls), self._failures, self._slow
 
     def _count(self, now: float, failed: bool, slow: bool) -> None:
-        terms, calls = self._terms, self._calls
+        terms, calls = self.terms, self._calls
         calls.append((now, failed, slow))
         self._failures += failed
         self._slow += slow
@@ -147,7 +148,7 @@ class Breaker:
             self._open(now)
 
     def _open(self, now: float) -> None:
-        terms = self._terms
+        terms = self.terms
         longest = min(terms.open_for * 2.0 ** min(self._trips, 30), terms.open_at_most)
         self._trips += 1
         self._until = now + longest * (1 + self._jitter() / 4)

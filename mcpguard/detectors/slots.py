@@ -45,6 +45,10 @@ class Slots(Generic[K, T]):
         self._queue = queue
         self._lines: dict[K, _Line[K, T]] = {}
 
+    def take_over(self, before: "Slots[K, T]") -> None:
+        """Count with `before` from now on, whatever its number of slots: both know the same lines."""
+        self._lines = before._lines
+
     def enter(self, key: K, *, may_wait: bool) -> Place[K, T] | None:
         """A slot, or the last place in the line; None if there is neither."""
         place: Place[K, T] = Place(key)
@@ -72,7 +76,7 @@ class Slots(Generic[K, T]):
         if not place.has_slot:
             line.waiting.remove(place)
             return None
-        if line.waiting:
+        if line.waiting and line.in_use <= self._slots:
             following = line.waiting.popleft()
             following.has_slot = True
             return following

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeVar, Unpack
+from typing import Final, Self, TypeVar, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.host import Host
@@ -201,6 +201,12 @@ class Budget(Interceptor):
         elif self._given is None:
             self._keep_in(lent(host))
 
+    def take_over(self, before: Self) -> None:
+        """Go on from the same accounts, where this process's memory has them; know calls between rounds."""
+        if self._given is None and self.host.store is None and self.mode == before.mode:
+            self._keep_in(before.store)
+        self._unfinished, self._warned = before._unfinished, before._warned
+
     def check(self, call: Call) -> Verdict:
         """Look, without holding anything, so that nobody is asked about a call there is no budget for."""
         if call.round > 0 or not call.enforced:
@@ -250,6 +256,7 @@ class Budget(Interceptor):
             return await self._settled(call, result, taken)
         for hold in taken:
             await self.store.settle(hold, amounts)
+        self._record(call, amounts)
         return result
 
     def filter(self, call: Call, result: Result) -> Result:
@@ -312,6 +319,7 @@ class Budget(Interceptor):
                 _with_room(self._unfinished)[call.id] = (holds, used.bytes)
                 return result
         await self._close(call, holds, used)
+        self._record(call, used)
         return self._telling(result, holds) if self.tell and call.enforced else result
 
     def _used(self, call: Call, result: Result, held: Amounts, before: int) -> Amounts:
@@ -322,6 +330,12 @@ class Budget(Interceptor):
             what = str(error) if isinstance(error, Unreadable) else f"usage raised {type(error).__name__}"
             self.host.warn(self, call, code="usage_unreadable", reason=f"what was held stays charged: {what}")
         return _amounts(expense._replace(bytes=before + expense.bytes))
+
+    def _record(self, call: Call, used: Amounts) -> None:
+        """Say in the record what a call has cost."""
+        money = self._terms.money
+        if used.cost and money is not None and call.enforced:
+            self.host.spent(self, call, cost=used.cost, currency=money.currency)
 
     async def _close(self, call: Call, holds: Sequence[Hold], used: Amounts | None) -> None:
         """Settle holds, or release them. If the store fails they stay charged, and the answer is not lost."""

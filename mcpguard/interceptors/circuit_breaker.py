@@ -9,8 +9,8 @@ import random
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from math import isinf
-from typing import Final, Literal, TypeAlias, Unpack
+from math import ceil, isinf
+from typing import Final, Literal, Self, TypeAlias, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -30,9 +30,7 @@ MAX_SHOWN: Final = 100
 
 _Key: TypeAlias = tuple[str | None, str, str | None]
 
-_DOWN: Final = (
-    "This tool's server is failing and is left alone for a while. Go on without it, or try again later."
-)
+_DOWN: Final = "This tool's server is failing and is left alone for a while. Go on without it"
 
 
 class CircuitBreaker(Interceptor):
@@ -121,6 +119,11 @@ class CircuitBreaker(Interceptor):
         self._breakers: OrderedDict[_Key, Breaker] = OrderedDict()
         self._lock = threading.Lock()
 
+    def take_over(self, before: Self) -> None:
+        """Go on with the same breakers, where they are those of the same things."""
+        if self._is_per_tool == before._is_per_tool:
+            self._breakers, self._lock = before._breakers, before._lock
+
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse the call while the breaker is open; else take note of what comes of it."""
         if not (self._watches_all or self._scope.match(call) is Match.YES):
@@ -129,6 +132,7 @@ class CircuitBreaker(Interceptor):
         began = self.host.clock.now()
         with self._lock:
             breaker = self._breakers.get(key) or self._made(key)
+            breaker.terms = self._terms
             before = breaker.state
             ticket = breaker.admit(began)
         if not isinstance(ticket, Ticket):
@@ -210,7 +214,7 @@ class CircuitBreaker(Interceptor):
         return call.denied(
             code="circuit_open",
             reason=f"the breaker of {what[:256]} is {'isolated' if wait is None else 'open'}",
-            message=_DOWN,
+            message=f"{_DOWN}." if wait is None else f"{_DOWN}, or try again in {ceil(wait)} seconds.",
             retry_after=wait,
         )
 

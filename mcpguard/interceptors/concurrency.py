@@ -6,7 +6,7 @@ leaves it, also by being cancelled. How fast calls are made is `RateLimit`'s bus
 
 import threading
 from collections.abc import Collection, Mapping
-from typing import Final, Literal, TypeAlias, Unpack
+from typing import Final, Literal, Self, TypeAlias, Unpack
 
 import anyio
 
@@ -82,6 +82,12 @@ class Concurrency(Interceptor):
         self._lock = threading.RLock()
         """One that its owner may take again: a call that nobody awaits any more leaves while garbage is
         collected, wherever the collecting thread then is."""
+
+    def take_over(self, before: Self) -> None:
+        """Go on with the slots that are taken and the line, where the slots are those of the same things."""
+        if self._is_per_tool == before._is_per_tool:
+            self._slots.take_over(before._slots)
+            self._lock = before._lock
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take a slot, or wait for one; give it to the next in line."""

@@ -20,7 +20,7 @@ from mcpguard.core.principal import Principal
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.scope import Match
 from mcpguard.core.wire import JSON, LIFECYCLE, JSONObject, canonical, is_notification
-from mcpguard.detectors.tool_schema import without_arguments
+from mcpguard.detectors.argument_schema import without_arguments
 from mcpguard.detectors.withheld import withheld
 from mcpguard.tokens.credential import Credential
 from mcpguard.tokens.purse import Purse

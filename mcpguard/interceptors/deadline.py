@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Collection, Mapping
 from functools import partial
 from math import inf
-from typing import Final, Unpack
+from typing import Final, Self, Unpack
 
 import anyio
 
@@ -84,6 +84,12 @@ class Deadline(Interceptor):
         self._lock = threading.RLock()
         """Keeps the clocks of runs. Its owner may take it again: what nobody awaits any more ends while
         garbage is collected, wherever the collecting thread then is."""
+
+    def take_over(self, before: Self) -> None:
+        """Go on with the clocks of runs, where they run as long; and know the calls under way."""
+        self._under_way = before._under_way
+        if (self._run_seconds, self._max_pause) == (before._run_seconds, before._max_pause):
+            self._runs, self._lock = before._runs, before._lock
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Time a call; or stop the clocks of what a server interrupts."""

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Final, TypeAlias, TypeVar, Unpack
+from typing import Final, Self, TypeAlias, TypeVar, Unpack
 
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
@@ -122,6 +122,10 @@ class LoopDetector(Interceptor):
         self._watches_all = not (servers or tools or self._scope.needs_principal)
         self._states: dict[int, Steps] = {}
         self._lock = threading.Lock()
+
+    def take_over(self, before: Self) -> None:
+        """Go on with what runs have done so far."""
+        self._states, self._lock = before._states, before._lock
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse a call that would go on with a loop; else look at what came of it."""

@@ -8,7 +8,7 @@ is `Concurrency`'s.
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final, Unpack
+from typing import Final, Self, Unpack
 
 import anyio
 
@@ -108,6 +108,11 @@ class RateLimit(Interceptor):
         """Take what the guard lends. An auditing one counts in memory of its own: it must not wait."""
         super().join(host)
         self._store = MemoryStore(clock=host.clock) if self.mode == "audit" else lent(host, self._own)
+
+    def take_over(self, before: Self) -> None:
+        """Go on from the same rates, where they are in this process's memory."""
+        if self._own is None and self.host.store is None and self.mode == before.mode:
+            self._store = before._store
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take the next place in the rate, if it is near enough."""

@@ -66,6 +66,7 @@ class ResultCache(Interceptor):
     checks = frozenset({(_TOOLS_CHANGED, "inbound")})
     layers = frozenset({("tools/call", "outbound")})
     place = Place.RESULT_CACHE
+    is_kept = False  # an answer is kept as the rules further in have left it
 
     def __init__(
         self,

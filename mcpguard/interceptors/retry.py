@@ -9,7 +9,7 @@ stand further in.
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, Final, Protocol, Unpack
+from typing import TYPE_CHECKING, Final, Protocol, Self, Unpack
 
 import anyio
 
@@ -110,6 +110,10 @@ class Retry(Interceptor):
         self.needs_tool = bool(trusted)
         self._budgets: OrderedDict[tuple[str | None, str], RetryTokens] = OrderedDict()
         self._lock = threading.Lock()
+
+    def take_over(self, before: Self) -> None:
+        """Go on with what is left of each server's retries."""
+        self._budgets, self._lock = before._budgets, before._lock
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Make the call, and make it again as long as that is safe and may help."""

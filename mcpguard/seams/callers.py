@@ -7,9 +7,10 @@ than guessed.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcpguard.core.call import Call, refusal
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.linked import ANONYMOUS, Handle
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial
@@ -32,6 +33,9 @@ class Binding:
         run: Binds every call to this run, whatever the context says.
         shared: Whether several principals may use the connection.
         register: Tells the guard of a connection, for `coverage()` and `status()`.
+        limits: What the server is held to by the seam; None where nothing is limited, or something below it
+            holds the server to it.
+        is_limited: Whether the server is held to limits, here or below.
 
     Raises:
         ValueError: If `name` is empty.
@@ -42,10 +46,16 @@ class Binding:
     run: Run | None
     shared: bool
     register: Callable[["Connection"], None]
+    limits: ConnectionLimits | None = None
+    is_limited: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError("name= is what the policy and the audit call this server; it must not be empty")
+
+
+_NOBODY: Final[tuple[Run | None, Principal | None]] = (None, None)
+_ANYBODY: Final[tuple[Run | None, Principal | None]] = (None, ANONYMOUS)
 
 
 class Callers:
@@ -55,14 +65,13 @@ class Callers:
         binding: What the user said when wrapping.
     """
 
-    __slots__ = ("_handle", "_is_shared", "_nobody", "_owner", "_run", "_server", "active")
+    __slots__ = ("_handle", "_is_shared", "_owner", "_run", "_server", "active")
 
     def __init__(self, binding: Binding) -> None:
         self._handle = binding.handle
         self._server = binding.name
         self._is_shared = binding.shared
         self._run = binding.run
-        self._nobody = (None, self.principal_of(None))
         self._owner: Principal | None = None if binding.run is None else binding.run.principal
         self.active: dict[str, Call] = {}
         """Calls in flight that a server may interrupt, by id."""
@@ -78,7 +87,7 @@ class Callers:
         """Whose an outbound request is, or why nobody may make it. The lifecycle's may always be made."""
         run = self._run or bound_run()
         if run is None:
-            return self._nobody
+            return _ANYBODY if self._handle.anonymous else _NOBODY
         principal = self.principal_of(run)
         if method in LIFECYCLE:
             return run, principal

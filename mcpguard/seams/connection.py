@@ -250,7 +250,7 @@ class Connection:
     def _through(
         self, call: Call, chain: Chain, wire: Wire, timeout: float | None
     ) -> Coroutine[None, None, Result]:
-        if timeout is None or not chain.has_layers:
+        if timeout is None or not chain.suspends:
             answer = chain.run(call, wire)
         elif chain.is_timed:
             answer = chain.run(call.with_timeout(timeout), wire)

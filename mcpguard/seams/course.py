@@ -25,7 +25,7 @@ Run: TypeAlias = Callable[[Wire], Coroutine[Any, Any, Result]]
 
 def can_run_in_steps(chain: Chain) -> bool:
     """Whether a chain waits for nothing but the wire."""
-    return not (chain.has_layers or chain.needs_tool)
+    return not (chain.suspends or chain.needs_tool)
 
 
 class Course:

@@ -39,6 +39,7 @@ from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, INPUT_METHODS, JSONObject, mutable_copy
 from mcpguard.seams.connection import Connection
 from mcpguard.seams.render import denial_error, tool_refusal
+from mcpguard.seams.reports import reported
 from mcpguard.seams.unasked import is_fetching_for_itself
 
 __all__ = ["GuardedDispatcher", "callback_failed", "guarded_intercept"]
@@ -234,7 +235,8 @@ def restamped(
     """Parameters and options for a rewritten request, with the headers derived again.
 
     The session copies the tool's name and marked arguments into headers before the dispatcher sees
-    them; they must not keep what a rewrite removed.
+    them; they must not keep what a rewrite removed. What the session puts into `_meta` of every request
+    stays as the rewrite has it.
 
     Args:
         session: Stamps the request.
@@ -252,8 +254,12 @@ def restamped(
         if name.lower() != MCP_NAME_HEADER.lower() and not name.lower().startswith(_PARAM_HEADER)
     }
     stamped: CallOptions = {**opts, "headers": headers}
-    data: dict[str, Any] = {"method": method, "params": dict(after)}
+    given = after.get("_meta")
+    meta: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+    data: dict[str, Any] = {"method": method, "params": {**after, **({"_meta": {**meta}} if meta else {})}}
     session._stamp(data, stamped)
+    if meta:
+        data["params"]["_meta"].update(meta)
     arguments = after.get("arguments")
     if facts is not None and isinstance(arguments, Mapping):
         for header in [one for one in headers if one.lower().startswith(_PARAM_HEADER)]:
@@ -307,6 +313,9 @@ def _failed(error: Exception, *, was_closed: bool) -> Result:
     fate = Fate.NOT_SENT if was_closed else Fate.SENT
     if not isinstance(error, MCPError):
         return Result(outcome=Outcome.TRANSPORT_ERROR, fate=fate, cause=error)
+    ours = reported(WireError(error.code, error.message, error.data), error)
+    if ours is not None:
+        return ours
     if error.code == types.REQUEST_TIMEOUT and isinstance(error.__context__, TimeoutError):
         return Result(outcome=Outcome.TIMEOUT, fate=fate, cause=error)
     if error.code == types.CONNECTION_CLOSED and error.message == _CLOSED_MESSAGE:

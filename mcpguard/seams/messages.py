@@ -14,6 +14,7 @@ from mcpguard.core.call import ToolFacts
 from mcpguard.core.result import Fate, Outcome, Result, WireError
 from mcpguard.core.wire import JSON, TARGETS, JSONObject, mutable_copy
 from mcpguard.seams.render import denial_error
+from mcpguard.seams.reports import Report, Said, reported
 from mcpguard.seams.session import sdk_major
 
 __all__ = [
@@ -104,6 +105,8 @@ def error(id: Key, told: WireError) -> Any:
     """The error a request ended with, ready for a stream."""
     members = {} if told.data is None else {"data": mutable_copy(told.data)}
     data = _types.ErrorData(code=told.code, message=told.message, **members)
+    if isinstance(told.data, Report):
+        data.data = told.data  # its class is what tells it from a server's
     return _item(Error(jsonrpc="2.0", id=id, error=data), None)
 
 
@@ -112,8 +115,11 @@ def result_of(body: Any) -> Result:
     if type(body) is Response:
         return Result.of(body.result)
     told = WireError(body.error.code, body.error.message, body.error.data)
-    if told.code == CONNECTION_CLOSED and not _IS_WRAPPED:
-        return Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT)
+    ours = reported(told)
+    if ours is not None:
+        return ours
+    if told.code == CONNECTION_CLOSED and not _IS_WRAPPED and not isinstance(told.message, Said):
+        return Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT, error=told)
     return Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=told)
 
 

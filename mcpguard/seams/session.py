@@ -4,11 +4,13 @@ The major is read from the installed distribution, not from what can be imported
 downgrade.
 """
 
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.errors import SeamError
 from mcpguard.seams.callers import Binding
 
@@ -49,11 +51,43 @@ def guard_session(session: Any, binding: Binding, *, seam: str = "session") -> N
         raise SeamError(f"guard.session() takes an mcp.ClientSession, not {type(session).__name__}{hint}")
     if _MARK in session.__dict__:
         raise SeamError("this session is guarded already; put all interceptors into one guard")
+    if binding.limits is not None:
+        _limit_streams(session, binding, binding.limits)
     major = import_module(f"mcpguard.seams.session{min(sdk_major(), 2)}")
     session.__dict__[_MARK] = major.guard_in_place(session, binding, seam)
     if seam == "fastmcp_transport" and sdk_major() > 1:
         connection = connection_of(session)
         connection.blind_spots = (*connection.blind_spots, CACHE_BLIND_SPOT)
+
+
+def _limit_streams(session: Any, binding: Binding, limits: ConnectionLimits) -> None:
+    """Put a session's streams under limits, where it has some and has not begun to read them."""
+    from mcpguard.seams.hits import Hits
+    from mcpguard.seams.limited import limit_streams
+
+    holder = session if sdk_major() < 2 else session._dispatcher
+    read = getattr(holder, "_read_stream", None)
+    if read is None or getattr(session, "_task_group", None) is not None:
+        return
+    tell = Hits(binding.handle, binding.name).tell
+    holder._read_stream, holder._write_stream = limit_streams(read, holder._write_stream, limits, tell)
+
+
+def _limited_server(server: Any, binding: Binding, limits: ConnectionLimits) -> Any:
+    """What `mcp.Client` connects to, within limits; an in-process server has no connection."""
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+    from mcp.client.streamable_http import streamable_http_client
+
+    from mcpguard.seams.hits import Hits
+    from mcpguard.seams.sources import limited
+
+    if isinstance(server, str):
+        server = streamable_http_client(server)
+    elif isinstance(server, StdioServerParameters):
+        server = stdio_client(server)
+    elif not hasattr(server, "__aenter__"):
+        return server
+    return limited(server, limits, Hits(binding.handle, binding.name).tell)
 
 
 def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> Any:
@@ -67,9 +101,14 @@ def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> An
     from mcpguard.seams.client2 import GuardedClient
 
     linked = binding.handle.linked
-    if options.get("cache") is not None and (linked.steps or linked.emitter.is_active or binding.shared):
+    if options.get("cache") is not None and (
+        linked.steps or linked.emitter.is_active or binding.shared or binding.handle.is_reloadable
+    ):
         raise SeamError("cache= would answer one principal with what another was given; leave it out")
     options = {"cache": None, **options}
+    if binding.limits is not None:
+        server = _limited_server(server, binding, binding.limits)
+        binding = replace(binding, limits=None)
     client = GuardedClient(server, **options)
     client.guard_it = lambda session: guard_session(session, binding, seam="client")
     return client

@@ -30,6 +30,7 @@ from mcpguard.core.wire import EMPTY, UNCANCELLED, JSONObject, mutable_copy
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import CANCEL_TIMEOUT, Connection
 from mcpguard.seams.render import denial_error, tool_refusal
+from mcpguard.seams.reports import reported
 from mcpguard.seams.requests1 import ServerRequests, wire_shaped
 from mcpguard.seams.unasked import fetching_for_itself, is_fetching_for_itself
 
@@ -132,7 +133,7 @@ class Session1:
                 sent = request if call.params is given else _rebuilt(type(request), method, call.params)
                 kept.take(await self._send(sent, kept, **options))
             except anyio.get_cancelled_exc_class():
-                if chain.has_layers and method not in UNCANCELLED:
+                if chain.suspends and method not in UNCANCELLED:
                     await self._give_up(request_id)
                 raise
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`
@@ -302,4 +303,7 @@ def _failed(error: Exception) -> Result:
     if told.code == types.CONNECTION_CLOSED and told.message == _CLOSED_MESSAGE:
         return Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.SENT, cause=error)
     wire_error = WireError(told.code, told.message, told.data)
+    ours = reported(wire_error, error)
+    if ours is not None:
+        return ours
     return Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=wire_error, cause=error)

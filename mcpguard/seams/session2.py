@@ -12,6 +12,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
+import anyio
+import anyio.to_thread
 import mcp_types as types
 from mcp.client.session import ClientSession
 from mcp.shared.dispatcher import CallOptions
@@ -20,10 +22,12 @@ from pydantic import BaseModel
 from mcpguard.core.call import Call
 from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, JSONObject
+from mcpguard.detectors.schemas import cost
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import Connection
 from mcpguard.seams.dispatcher2 import GuardedDispatcher, callback_failed, guarded_intercept
 from mcpguard.seams.render import denial_error, inbound_answer
+from mcpguard.seams.structured import CHEAP_STEPS, failed_result, steps
 from mcpguard.seams.unasked import fetching_for_itself
 
 __all__ = ["guard_in_place"]
@@ -73,6 +77,7 @@ class Session2:
         self._validate = session.validate_tool_result
         self._absorb = session._absorb_tool_listing
         self._inner = session._dispatcher
+        self._is_limited = binding.is_limited
         replacement: dict[str, object] = {
             "_dispatcher": GuardedDispatcher(self._inner, session, self.connection),
             "dispatch_input_request": self.dispatch_input_request,
@@ -144,21 +149,48 @@ class Session2:
 
         A plain function: where the SDK has all it needs, nothing stands in between.
         """
+        if self._is_limited and self.session._tool_output_schemas.get(name, True) is not None:
+            return self._validate_safely(name, result)
         if name in self.session._tool_output_schemas or self.connection.is_transparent:
             return self._validate(name, result)
         return self._list_and_validate(name, result)
 
+    async def _validate_safely(self, name: str, result: types.CallToolResult) -> None:
+        """Validate where the server is not trusted to have a schema that is cheap, or right.
+
+        What fails has run already: the result says so, and nothing is raised for a caller to try again.
+        """
+        schemas = self.session._tool_output_schemas
+        if name not in schemas:
+            await self._list_for_itself()
+        schema: Any = schemas.get(name)
+        price = None if schema is None else cost(schema)
+        if price is None:
+            return
+        try:
+            if steps(result.structured_content, price) <= CHEAP_STEPS:
+                await self._validate(name, result)
+            else:
+                await anyio.to_thread.run_sync(anyio.run, self._validate, name, result)
+        except RuntimeError:
+            failed = failed_result(_wire(result), "its structured content is not what its schema allows")
+            told = types.CallToolResult.model_validate(failed)
+            result.content, result.is_error, result.structured_content = told.content, True, None
+
     async def _list_and_validate(self, name: str, result: types.CallToolResult) -> None:
         session = self.session
-        try:
-            with fetching_for_itself():
-                await session.list_tools()
-        except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
-            _log.warning("tools of %s could not be listed: %s", self.connection.name, type(error).__name__)
+        await self._list_for_itself()
         if name in session._tool_output_schemas:
             await self._validate(name, result)
         else:
             _sdk_log.warning("Tool %s not listed by server, cannot validate any structured content", name)
+
+    async def _list_for_itself(self) -> None:
+        try:
+            with fetching_for_itself():
+                await self.session.list_tools()
+        except Exception as error:  # noqa: BLE001 - the tool has run; its result must reach the caller
+            _log.warning("tools of %s could not be listed: %s", self.connection.name, type(error).__name__)
 
     def absorb_tool_listing(self, result: types.ListToolsResult, *, complete: bool) -> types.ListToolsResult:
         """Take over a listing without forgetting tools it lacks: another principal may see them."""

@@ -17,7 +17,9 @@ import anyio.abc
 
 from mcpguard.core.errors import SeamError
 from mcpguard.seams.callers import Binding
+from mcpguard.seams.hits import Hits
 from mcpguard.seams.relay import Relay
+from mcpguard.seams.sources import limited
 
 __all__ = ["GuardedTransport", "guarded_transport"]
 
@@ -40,6 +42,9 @@ def guarded_transport(transport: Any, binding: Binding) -> "GuardedTransport":
             "guard.transport() takes an async context manager that yields streams, as stdio_client() does, "
             f"not {seen}; a URL or an in-process server is for guard.client()"
         )
+    if binding.limits is not None:
+        tell = Hits(binding.handle, binding.name).tell
+        return GuardedTransport(limited(transport, binding.limits, tell), binding)
     return GuardedTransport(transport, binding)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import StoreError, StoreFull
-from mcpguard.stores.store import Account, Amounts, Hold, Pace, Record, Refusal
+from mcpguard.stores.store import PRECISION, Account, Amounts, Hold, Pace, Record, Refusal
 from mcpguard.stores.total import Total
 
 __all__ = ["MemoryStore"]
@@ -61,6 +61,8 @@ class MemoryStore:
                 total = kept.get(account.key)
                 if total is None:
                     total = self._opened(account)
+                elif total.window != account.window:
+                    total.roll(account.window, self._clock.now())
                 elif total.window is not None:
                     total.slide(self._clock.now())
                 short = total.short_of(account.limits, amounts)
@@ -127,10 +129,10 @@ class MemoryStore:
                 self._make_room()
                 due = now
             wait = due - (burst - 1) * interval - now
-            if wait > max_wait:
+            if wait > max_wait + PRECISION:
                 return Pace(False, wait)
             self._rates[place] = max(now, due) + interval
-        return Pace(True, wait) if wait > 0 else _AT_ONCE
+        return Pace(True, wait) if wait > PRECISION else _AT_ONCE
 
     async def read(self, key: str, *, group: str = "") -> Record:
         """The value under `key`."""

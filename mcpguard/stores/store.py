@@ -8,7 +8,28 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Final, Protocol
 
-__all__ = ["MEMBERS", "SLICES", "Account", "Amounts", "Hold", "Limits", "Pace", "Record", "Refusal", "Store"]
+__all__ = [
+    "MAX_AMOUNT",
+    "MEMBERS",
+    "PRECISION",
+    "SLICES",
+    "Account",
+    "Amounts",
+    "Hold",
+    "Limits",
+    "Pace",
+    "Record",
+    "Refusal",
+    "Store",
+    "counted",
+]
+
+MAX_AMOUNT: Final = 2**53 - 1
+"""The most that a store outside this process counts of one thing: what every store can hold exactly. More is
+counted as this much, so a limit above it is no limit there."""
+
+PRECISION: Final = 1e-6
+"""Seconds by which a step of a rate may be early: what sums of a clock's readings are rounded by."""
 
 MEMBERS: Final = ("calls", "cost", "tokens", "bytes")
 """What is counted, in the order in which a shortage is told."""
@@ -44,6 +65,13 @@ class Amounts:
                 raise ValueError(f"{name} is at least 0, not {amount}")
 
 
+def counted(amounts: Amounts) -> Amounts:
+    """As much of `amounts` as a store outside this process counts."""
+    if max(amounts.calls, amounts.cost, amounts.tokens, amounts.bytes) <= MAX_AMOUNT:
+        return amounts
+    return Amounts(**{what: min(getattr(amounts, what), MAX_AMOUNT) for what in MEMBERS})
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The most of each thing that may be used: the members of `Amounts`. None does not limit."""
@@ -66,7 +94,8 @@ class Account:
         group: What is kept together: on a Redis cluster the hash tag. One `reserve` takes accounts of one
             group.
         window: Seconds of a rolling window: never more than `limits` in any interval of that length; what was
-            used comes back at most 1/32 of the window late. None: what was used stays used.
+            used comes back at most 1/32 of the window late. None: what was used stays used. An account whose
+            window has changed keeps what counted until then, as if used just now.
         ends_at: Seconds since the epoch after which the account need not be kept: the end of its calendar
             period. None: until it is forgotten, or `Store` drops what was not touched for its retention time.
     """

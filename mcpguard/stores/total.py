@@ -1,13 +1,17 @@
-"""What has been used of one account, in this process: sums, and the slices of a rolling window.
+"""What has been used of one account: sums, and the slices of a rolling window.
 
-No lock and no clock: `memory` has both.
+No lock, no clock and no I/O: the stores have them.
 """
 
+from array import array
 from collections.abc import Sequence
+from typing import Final
 
-from mcpguard.stores.store import MEMBERS, SLICES, Account, Amounts, Limits
+from mcpguard.stores.store import MAX_AMOUNT, MEMBERS, SLICES, Account, Amounts, Limits
 
 __all__ = ["Total"]
+
+_LENGTH: Final = 1 + len(MEMBERS)
 
 
 class Total:
@@ -17,18 +21,22 @@ class Total:
         account: Whose it is; None for one of which nothing is used, and which never ends.
     """
 
-    __slots__ = ("_slices", "bytes", "calls", "cost", "ends_at", "latest", "tokens", "window")
+    __slots__ = ("_slices", "ahead", "bytes", "calls", "cost", "ends_at", "latest", "tokens", "window")
 
     def __init__(self, account: Account | None) -> None:
         self.window = None if account is None else account.window
         self.ends_at = None if account is None else account.ends_at
         self.calls = self.cost = self.tokens = self.bytes = 0
-        self.latest = 0
+        self.latest = self.ahead = 0
         self._slices: dict[int, list[int]] = {}
 
     def amounts(self) -> Amounts:
         """What has been used, as of the last `slide`."""
         return Amounts(calls=self.calls, cost=self.cost, tokens=self.tokens, bytes=self.bytes)
+
+    def sums(self) -> tuple[int, int, int, int]:
+        """What has been used, in the order of `MEMBERS`."""
+        return self.calls, self.cost, self.tokens, self.bytes
 
     def short_of(self, limits: Limits, amounts: Amounts) -> str | None:
         """Which limit `amounts` would exceed."""
@@ -47,12 +55,27 @@ class Total:
         return None
 
     def slide(self, now: float) -> None:
-        """Forget the slices that have left the window."""
+        """Forget the slices that have left the window.
+
+        A clock that is put back by no more than a window is waited for; one that is put back further is
+        followed, and what was used begins its way through the window where it was.
+        """
         if self.window is None:
             return
-        self.latest = max(self.latest, int(now * SLICES // self.window))
+        index = int(now * SLICES // self.window) + self.ahead
+        if index < self.latest - SLICES:
+            self.ahead += self.latest - index
+        self.latest = max(self.latest, index)
         for index in [one for one in self._slices if one < self.latest - SLICES]:
             self._count([-amount for amount in self._slices.pop(index)])
+
+    def roll(self, window: float | None, now: float) -> None:
+        """Go on with another window; all that counts now counts as used just now."""
+        self.slide(now)
+        self.window, self._slices, self.latest, self.ahead = window, {}, 0, 0
+        if window is not None:
+            self.slide(now)
+            self._note(self.latest, [self.calls, self.cost, self.tokens, self.bytes])
 
     def add(self, amounts: Amounts) -> None:
         """Count what is taken."""
@@ -76,6 +99,7 @@ class Total:
             return
         less, more = [min(0, one) for one in extra], [max(0, one) for one in extra]
         if taken_in in self._slices:
+            less = [max(one, -there) for one, there in zip(less, self._slices[taken_in], strict=True)]
             self._count(less)
             self._note(taken_in, less)
         self._count(more)
@@ -92,7 +116,7 @@ class Total:
         for index in sorted(self._slices):
             over -= self._slices[index][member]
             if over <= 0:
-                return max(0.0, (index + SLICES + 1) * window / SLICES - now)
+                return max(0.0, (index - self.ahead + SLICES + 1) * window / SLICES - now)
         return None
 
     def is_over(self, now: float, time: float) -> bool:
@@ -103,6 +127,27 @@ class Total:
             return False
         self.slide(now)
         return not self._slices
+
+    def dump(self) -> bytes:
+        """The slices, for a file."""
+        flat = array("q")
+        for index, amounts in self._slices.items():
+            flat.append(index)
+            flat.extend([min(amount, MAX_AMOUNT) for amount in amounts])
+        return flat.tobytes()
+
+    def restore(self, slices: bytes) -> None:
+        """Have the slices that `dump` gave.
+
+        Raises:
+            ValueError: If it gave something else.
+        """
+        flat = array("q", slices)
+        if len(flat) % _LENGTH:
+            raise ValueError("these are no slices")
+        for place in range(0, len(flat), _LENGTH):
+            index, *amounts = flat[place : place + _LENGTH]
+            self._slices[index] = amounts
 
     def _count(self, extra: Sequence[int]) -> None:
         self.calls += extra[0]

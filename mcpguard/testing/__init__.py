@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcpguard.testing.messages import tool_error as tool_error
     from mcpguard.testing.script import Script as Script
     from mcpguard.testing.sinks import RecordingSink as RecordingSink
+    from mcpguard.testing.store_conformance import check_store as check_store
 
 _HOMES = {
     "approver": ("Asked", "ScriptedApprover"),
@@ -32,6 +33,7 @@ _HOMES = {
     "messages": ("Elicit", "InputRequest", "ListRoots", "RPCError", "Sample", "structured", "tool_error"),
     "script": ("Script",),
     "sinks": ("RecordingSink",),
+    "store_conformance": ("check_store",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -50,6 +52,7 @@ __all__ = [
     "Script",
     "ScriptedApprover",
     "check_interceptor",
+    "check_store",
     "structured",
     "tool_error",
 ]

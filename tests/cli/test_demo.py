@@ -20,8 +20,8 @@ from mcpguard.cli.demo_run import connected, perform
 FORBIDDEN = {"git_reset", "git_checkout", "delete_diffs", "drop_table"}
 """What the agent tries and the example policy denies."""
 
-CALLS = 25
-"""The call budget of the example policy."""
+ASSESSMENTS = 5
+"""How many the example policy's cap of a dollar pays for."""
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
@@ -88,7 +88,7 @@ class TestBothRuns:
         """A guard that stops the agent's job would be no use."""
         for outcome in (report.bare, report.guarded):
             assert outcome.rows["tickets.tickets"] == 1
-            assert outcome.rows["channel.messages"] == 1
+            assert outcome.rows["channel.messages"] == 2
             assert sum(step.tool == "store_diff" for step in outcome.steps) == 5
 
     def test_denied_tools_are_hidden_and_refused_by_name(self, report: Report) -> None:
@@ -100,11 +100,40 @@ class TestBothRuns:
         assert refused.keys() == FORBIDDEN
         assert all(step.is_error and step.text for step in refused.values())
 
-    def test_the_budget_stops_the_agent_that_waits_without_end(self, report: Report) -> None:
-        """Refused calls cost nothing; the one after the budget is the agent's last."""
+    def test_the_agent_that_waits_without_end_is_warned_then_refused_and_goes_on(
+        self, report: Report
+    ) -> None:
+        """Its next step is another one: it says that the ticket is open."""
         assert sum(step.tool == "get_ticket" for step in report.bare.steps) == PATIENCE
-        assert sum(decision.dispatched for decision in report.decisions) == CALLS
-        assert report.guarded.steps[-1].denial == "budget_exhausted"
+        asked = [
+            (index, decision.warning, step.denial)
+            for index, (step, decision) in enumerate(zip(report.guarded.steps, report.decisions, strict=True))
+            if step.tool == "get_ticket"
+        ]
+        assert [outcome for _, *outcome in asked] == [
+            [None, None],
+            [None, None],
+            ["loop_suspected", None],
+            ["loop_suspected", None],
+            [None, "loop_detected"],
+        ]
+        following = report.guarded.steps[asked[-1][0] + 1]
+        assert (following.tool, following.denial) == ("notify", None)
+
+    def test_what_would_cost_too_much_is_stopped_at_the_cap(self, report: Report) -> None:
+        """The advisor's own bill says so."""
+        assert report.bare.rows["advisor.bill"] == 2 * ASSESSMENTS
+        assert report.guarded.rows["advisor.bill"] == ASSESSMENTS
+        bought = [step.denial for step in report.guarded.steps if step.tool == "assess"]
+        assert bought == [None] * ASSESSMENTS + ["budget_exhausted"] * ASSESSMENTS
+
+    def test_a_server_that_is_down_is_left_alone_until_it_is_back(self, report: Report) -> None:
+        """Bare, the agent keeps it down; guarded, the breaker gives it the time to come up."""
+        assert all(step.is_error for step in report.bare.steps if step.tool == "on_duty")
+        assert report.bare.rows["rota.requests"] == PATIENCE
+        assert report.guarded.rows["rota.requests"] == 4
+        assert report.guarded.steps[-1].text.startswith("Ana is on duty")
+        assert [state.state for state in report.states] == ["open", "half_open", "closed"]
 
     def test_the_audit_file_agrees_with_what_the_agent_saw(self, report: Report) -> None:
         """Two witnesses: results the agent read, and events the guard wrote."""
@@ -131,6 +160,8 @@ class TestBothRuns:
             "staged",
             "rows: database.diffs",
             "rows: database.history",
+            "rows: advisor.bill",
+            "rows: rota.requests",
         }
 
 
@@ -177,7 +208,9 @@ class TestTheUsersRepository:
         assert document["effects"]["HEAD"]["before"].endswith(git(repository, "rev-parse", "HEAD")[:8])
         assert document["effects"]["HEAD"]["guarded"] == document["effects"]["HEAD"]["before"]
         assert sum(step["tool"] == "store_diff" for step in document["unguarded"]["steps"]) == 5
-        assert audit.read_bytes().startswith(b"what stood in the file before, \xff and not JSON\n{")
+        aside = tmp_path / "audit.jsonl.replaced-0"
+        assert aside.read_bytes() == b"what stood in the file before, \xff and not JSON"
+        assert audit.read_bytes().startswith(b'{"hash":')
         assert len(done.stdout) < 100_000
 
     def test_a_bare_one_with_one_commit_is_shown_in_plain_text(self, tmp_path: Path) -> None:

@@ -325,12 +325,14 @@ def test_the_version_is_required_and_known(text: str, message: str) -> None:
     assert only_problem(text) == f"1: {message}"
 
 
-@pytest.mark.parametrize("key", ["trust", "store", "labels", "Interceptors", "x-note"])
+@pytest.mark.parametrize("key", ["trust", "stores", "labels", "Interceptors", "x-note"])
 def test_a_key_that_nobody_knows_is_refused(key: str) -> None:
     """A guardrail that is silently left out is worse than none; so are keys of later versions."""
     found = only_problem(f"version: 1\n{key}: {{}}\n")
     assert found.startswith(f"2: unknown key '{key}'; ")
-    assert found.endswith("accepted here: anonymous, audit, interceptors, on_deny, servers, version")
+    assert found.endswith(
+        "accepted here: anonymous, audit, connection, interceptors, on_deny, servers, store, version"
+    )
 
 
 def test_an_unknown_key_comes_with_the_nearest_valid_one() -> None:
@@ -368,7 +370,10 @@ def test_an_unknown_interceptor_or_sink_comes_with_the_nearest_name() -> None:
         f"unknown interceptor 'acess'; did you mean 'access'? accepted here: {KNOWN}",
     )
     assert found[1] == (2, f"unknown interceptor 'zzz'; accepted here: {KNOWN}")
-    assert found[2] == (3, "unknown sink 'jsnl'; did you mean 'jsonl'? accepted here: jsonl, logging")
+    assert found[2] == (
+        3,
+        "unknown sink 'jsnl'; did you mean 'jsonl'? accepted here: jsonl, logging, otel, sqlite, webhook",
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ interceptors:
     deny:
       - {tools: [git_reset]}
 audit:
-  - jsonl: {path: audit/events.jsonl, strict: true}
+  - jsonl: {path: audit/events.jsonl, mode: strict}
   - logging: {}
 on_deny: raise
 anonymous: allow
@@ -64,7 +64,7 @@ tools = ["send_report"]
 roles = ["auditor"]
 
 [[audit]]
-jsonl = {path = "audit/events.jsonl", strict = true}
+jsonl = {path = "audit/events.jsonl", mode = "strict"}
 
 [[audit]]
 logging = {}
@@ -88,7 +88,7 @@ JSON = json.dumps(
                 "deny": [{"tools": ["git_reset"]}],
             },
         },
-        "audit": [{"jsonl": {"path": "audit/events.jsonl", "strict": True}}, {"logging": {}}],
+        "audit": [{"jsonl": {"path": "audit/events.jsonl", "mode": "strict"}}, {"logging": {}}],
         "on_deny": "raise",
         "anonymous": "allow",
     },

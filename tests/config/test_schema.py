@@ -75,4 +75,10 @@ def test_the_schema_has_a_section_for_each_name(validator: Any) -> None:
     """As the registry has them."""
     properties = validator.schema["properties"]
     assert set(properties["interceptors"]["properties"]) == set(BUILT_IN["interceptor"])
-    assert set(properties["audit"]["items"]["properties"]) == {"jsonl", "logging"}
+    assert set(properties["audit"]["items"]["properties"]) == {
+        "jsonl",
+        "logging",
+        "otel",
+        "sqlite",
+        "webhook",
+    }

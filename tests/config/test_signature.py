@@ -12,7 +12,18 @@ from typing import Annotated, Any, Literal, NewType, TypedDict, Unpack
 import pytest
 from pydantic import Field, ValidationError
 
-from mcpguard import JSON, Access, AccessRule, Budget, Common, Interceptor, JsonLines, JSONObject, Logging
+from mcpguard import (
+    JSON,
+    Access,
+    AccessRule,
+    Budget,
+    Common,
+    Interceptor,
+    JsonLines,
+    JSONObject,
+    Logging,
+    SQLite,
+)
 from mcpguard.config.from_json import read as from_json
 from mcpguard.config.hints import FOLDER, NotData
 from mcpguard.config.plan import check_section
@@ -181,10 +192,10 @@ def test_what_the_types_do_not_say_is_refused(section: Mapping[str, object]) -> 
         read(Everything, section)
 
 
-@pytest.mark.parametrize("cls", [Access, Budget, JsonLines, Logging, AccessRule])
+@pytest.mark.parametrize("cls", [Access, Budget, JsonLines, SQLite, Logging, AccessRule])
 def test_the_built_ins_say_in_a_file_all_they_say_in_python(cls: type) -> None:
-    """The design: what the file can say, Python can say, and the other way round. A store is Python's."""
-    parameters = set(inspect.signature(cls).parameters) - {"store"}
+    """The design: what the file can say, Python can say, and the other way round. Stores and clocks are Python's."""
+    parameters = set(inspect.signature(cls).parameters) - {"store", "clock"}
     if issubclass(cls, Interceptor):
         parameters = parameters - {"common"} | set(Common.__annotations__)
     schema = model_of(cls).model_json_schema()

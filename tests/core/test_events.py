@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from chains import ADA, FAILED, OK, Wire, allowing, denying, linked, tool_call
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpguard import JSON, Call, Event, Fate, Outcome, Result, Run
+from mcpguard import JSON, Call, Event, Fate, Outcome, Result, Run, ToolFacts
 from mcpguard.core.events import MAX_NAME, Emitter
 from mcpguard.core.wire import canonical, digest
 from mcpguard.testing import FakeClock, RecordingSink
@@ -276,3 +277,82 @@ def test_an_event_as_a_dict_has_what_is_set() -> None:
     """Sinks write that."""
     event = Event(kind="run_opened", seq=1, time=2.0, round=0)
     assert event.as_dict() == {"kind": "run_opened", "seq": 1, "time": 2.0, "round": 0}
+
+
+async def test_an_outcome_names_its_intent() -> None:
+    """The number of the last `dispatched` of the same call; a call that never went out has none."""
+    sink = RecordingSink()
+    chain = linked(denying("write"), sinks=[sink]).chain("tools/call", "outbound")
+    await chain(tool_call("read"), Wire())
+    await chain(tool_call("write"), Wire())
+    done, refused = sink.of("completed")
+    assert done.intent == sink.last("dispatched").seq
+    assert refused.intent is None
+
+
+async def test_an_intent_names_policy_and_tool_definition() -> None:
+    """Which rules, and which of the tool's definitions."""
+    sink = RecordingSink()
+    emitter = Emitter([sink], clock=FakeClock(), policy="a" * 64)
+    emitter.about_policy()
+    facts = ToolFacts("read", {"name": "read", "inputSchema": {}})
+    emitter.dispatched(tool_call().with_tool(facts))
+    emitter.about("decision", tool_call(), verdict="deny")
+    assert [event.policy for event in sink.events] == ["a" * 64] * 3
+    assert sink.last("dispatched").tool_digest == f"sha256:{sha256(canonical(facts.definition)).hexdigest()}"
+    Emitter([sink], clock=FakeClock()).about_policy()
+    assert len(sink.of("policy_loaded")) == 1
+
+
+class Slow:
+    """A sink that is waited for."""
+
+    waits = True
+
+    def __init__(self, *, strict: bool, fails: bool, order: list[str]) -> None:
+        self.strict, self.fails, self.order = strict, fails, order
+
+    def emit(self, event: Event) -> None:
+        self.order.append(event.kind)
+
+    async def settle(self) -> None:
+        self.order.append("settled")
+        if self.fails:
+            raise OSError("full")
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.parametrize(("strict", "fails"), [(True, False), (True, True), (False, True)])
+async def test_a_call_goes_out_once_its_intent_is_settled(strict: bool, fails: bool) -> None:
+    """Intent, then the sink, then the wire; where a strict sink cannot, no wire."""
+    order: list[str] = []
+    chain = linked(sinks=[Slow(strict=strict, fails=fails, order=order)]).chain("tools/call", "outbound")
+    assert chain.suspends
+
+    async def wire(call: Call) -> Result:
+        order.append("wire")
+        return OK
+
+    result = await chain(tool_call(), wire)
+    denied = strict and fails
+    assert order == ["received", "dispatched", "settled", *([] if denied else ["wire"]), "completed"]
+    assert (None if result.denial is None else result.denial.code) == (
+        "audit_unavailable" if denied else None
+    )
+
+
+async def test_a_run_that_ends_while_its_intent_is_written_sends_nothing() -> None:
+    """The kill switch holds to the last moment."""
+    run = Run(id="job", principal=ADA)
+
+    class Stopping(Slow):
+        async def settle(self) -> None:
+            run.stop()
+
+    wire = Wire()
+    chain = linked(sinks=[Stopping(strict=True, fails=False, order=[])]).chain("tools/call", "outbound")
+    result = await chain(tool_call(run=run), wire)
+    assert result.denial is not None
+    assert result.denial.code == "run_stopped"
+    assert wire.calls == []

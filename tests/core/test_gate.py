@@ -77,7 +77,7 @@ async def test_a_refusal_has_two_texts_and_a_time() -> None:
 GARBAGE: list[Any] = [None, True, False, "allow", Deny, object(), Rewrite(None), Rewrite("x"), Rewrite([1])]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("garbage", GARBAGE, ids=repr)
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda value: type(value).__name__)
 async def test_a_check_that_returns_no_verdict_denies(garbage: object) -> None:
     """Design, "Fail closed": `None` is never allow; a rewrite to no mapping is no rewrite."""
     sink, wire = RecordingSink(), Wire()

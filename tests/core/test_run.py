@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+from typing import Any
 
 import anyio
 import pytest
@@ -20,6 +21,11 @@ def test_a_run_has_an_id_of_its_own_unless_one_is_given() -> None:
     assert Run().id != Run().id
     with pytest.raises(ValueError, match="must not be empty"):
         Run(id="")
+    other: Any = 7
+    with pytest.raises(TypeError, match="id is text, not int"):
+        Run(id=other)
+    with pytest.raises(TypeError, match=r"principal is a Principal\(user=...\), not int"):
+        Run(principal=other)
 
 
 def test_a_run_is_on_behalf_of_whoever_its_parent_is() -> None:

@@ -70,6 +70,8 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
         ("database", {"store_diff", "search_diffs", "delete_diffs", "drop_table"}),
         ("tickets", {"open_ticket", "get_ticket", "close_ticket"}),
         ("channel", {"notify", "read_channel"}),
+        ("advisor", {"assess"}),
+        ("rota", {"on_duty"}),
     ],
 )
 async def test_a_server_without_a_database_lists_its_tools_and_leaves_nothing_behind(
@@ -83,7 +85,7 @@ async def test_a_server_without_a_database_lists_its_tools_and_leaves_nothing_be
     assert files(tmp_path) == {"stderr"}
 
 
-@pytest.mark.parametrize("name", ["database", "tickets", "channel"])
+@pytest.mark.parametrize("name", ["database", "tickets", "channel", "advisor", "rota"])
 async def test_a_database_named_in_the_environment_is_one_file_afterwards(name: str, tmp_path: Path) -> None:
     """As MCP client configurations name it; no journal is left beside it."""
     async with connected(name, tmp_path, env={"DATABASE_PATH": "e.sqlite"}):
@@ -181,3 +183,23 @@ async def test_a_channel_gives_its_latest_messages_and_no_other_channels(tmp_pat
         assert "one" not in latest
         assert "two" not in await call(session, "read_channel", channel="#a")
     assert rows(path, "SELECT count(*) FROM messages") == [(3,)]
+
+
+async def test_each_assessment_is_on_the_bill(tmp_path: Path) -> None:
+    """The demo counts what was bought."""
+    path = tmp_path / "a.sqlite"
+    async with connected("advisor", tmp_path, str(path)) as session:
+        for depth in ("short", "thorough"):
+            assert depth in await call(session, "assess", subject="x", depth=depth)
+    assert rows(path, "SELECT subject, cents FROM bill") == [("x", 20), ("x", 20)]
+
+
+async def test_the_rota_asked_at_once_and_again_fails_and_records_each_request(tmp_path: Path) -> None:
+    """The demo's unguarded agent keeps it down like this."""
+    path = tmp_path / "r.sqlite"
+    async with connected("rota", tmp_path, str(path)) as session:
+        for _ in range(3):
+            text, is_error = await answer(session, "on_duty", team="x")
+            assert is_error
+            assert "Not up yet." in text
+    assert rows(path, "SELECT team FROM requests") == [("x",)] * 3

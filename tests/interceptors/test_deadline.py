@@ -98,14 +98,14 @@ async def test_the_server_is_told_that_a_call_is_given_up(seam: str) -> None:
     """`facts/loops-limits-breakers.md`: a timeout of SDK 1.x sends nothing."""
     server = FakeServer()
     server.tool("read").returns("data")
+    server.tool("other").returns("data")
     server.on_call("read").hangs()
-    async with opened(Guard([Deadline(seconds=SOON)]), server, seam) as peer:
+    async with opened(Guard([Deadline(seconds=SOON, tools=["read"])]), server, seam) as peer:
         with pytest.raises(MCPError):
             await peer.call("read")
         with anyio.fail_after(10):
             await server.until_seen("notifications/cancelled")
-        server.on_call("read").returns("data")
-        assert text(await peer.call("read")) == "data"
+        assert text(await peer.call("other")) == "data"
 
 
 @pytest.mark.parametrize("seam", LEGACY_SEAMS)

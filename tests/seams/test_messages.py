@@ -146,6 +146,8 @@ async def test_the_name_in_the_headers_is_the_rewritten_one(
     metadata = stamped(mcp_method=method, **({} if before is None else {"mcp_name": before}))
     async with talking(Guard([rewriting(**changed)])) as (client, line):
         await client.says({"id": 1, "method": method, "params": params}, metadata=metadata)
+        if method == "tools/call":  # whether the other tool has arguments in headers, its definition says
+            await line.answers(tools=[])
         assert await sent_headers(line) == {"mcp-method": method} | (
             {} if after is None else {"mcp-name": after}
         )

@@ -217,7 +217,12 @@ def in_python(folder: Path) -> Guard:
             Budget(per="run", calls=20, tenants=["acme"]),
             Filters(),
         ],
-        sinks=[JsonLines(folder / "audit", strict=True), Logging(level="debug"), Printer(), RecordingSink()],
+        sinks=[
+            JsonLines(folder / "audit", mode="strict"),
+            Logging(level="debug"),
+            Printer(),
+            RecordingSink(),
+        ],
         scrubber=Nothing(),
         clock=clock,
         on_deny="raise",

@@ -1,0 +1,154 @@
+"""Read a trail back: its files in order, its records, its payloads and its checkpoints."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from mcpguard.audit.chain import parted
+from mcpguard.audit.files import Files, trail_file
+from mcpguard.audit.record import commitment
+
+__all__ = ["Payload", "Segment", "Trail", "open_trail", "records"]
+
+_ROW: Final = b'{"payload":'
+_SALT: Final = b',"salt":"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One file of a trail.
+
+    Args:
+        name: What findings call it.
+        lines: Its lines, read anew at every call.
+        rows: Its payload rows, read anew at every call.
+    """
+
+    name: str
+    lines: Callable[[], Iterable[bytes]]
+    rows: Callable[[], Iterable[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """A trail as it lies there.
+
+    Args:
+        segments: Its files in order.
+        notes: Its signed checkpoints, one after the other.
+    """
+
+    segments: tuple[Segment, ...]
+    notes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A payload row.
+
+    Args:
+        seq: Position of the record that commits to it.
+        body: Its canonical bytes; None if it was erased.
+        salt: What the commitment is keyed with.
+    """
+
+    seq: int
+    body: bytes | None
+    salt: bytes
+
+    @property
+    def commitment(self) -> str | None:
+        """What the record must hold; None if it was erased."""
+        return None if self.body is None else commitment(self.salt, self.body)
+
+    @classmethod
+    def parse(cls, row: bytes) -> "Payload | None":
+        """The payload in a row; None for what is none."""
+        try:
+            if not row.startswith(_ROW):
+                return cls(int(json.loads(row)["seq"]), None, b"")
+            body, _, tail = row[len(_ROW) :].rpartition(_SALT)
+            salt, _, seq = tail.strip().removesuffix(b"}").partition(b'","seq":')
+            return cls(int(seq), body, bytes.fromhex(salt.decode()))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def open_trail(path: str | Path) -> Trail:
+    """The trail at `path`: a file in JSON Lines, a directory with `events.jsonl`, or an SQLite file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        OSError: If it cannot be read.
+    """
+    file = trail_file(path)
+    if file.is_file() and _is_database(file):
+        from mcpguard.audit.database import trail_in  # noqa: PLC0415 - sqlite3 loads on use
+
+        return trail_in(file)
+    files = Files(file)
+    found = list(files.segments())
+    if not found:
+        raise FileNotFoundError(2, "there is no audit trail", str(file))
+    payloads = _payload_files(files)
+    segments = [
+        Segment(
+            name=one.name,
+            lines=lambda one=one: _lines(one),  # type: ignore[misc]
+            rows=lambda one=one: _lines(payloads.get(_number(one), _NOWHERE)),  # type: ignore[misc]
+        )
+        for one in found
+    ]
+    notes = files.notes.read_text("utf-8", errors="replace") if files.notes.is_file() else ""
+    return Trail(segments=tuple(segments), notes=notes)
+
+
+def records(trail: Trail) -> Iterator[dict[str, str | int | bool]]:
+    """Every record that can be read, in order; whether they are genuine is `verify`'s business."""
+    for segment in trail.segments:
+        for line in segment.lines():
+            parts = parted(line)
+            if parts is None:
+                continue
+            try:
+                record = json.loads(parts[1])
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                yield cast("dict[str, str | int | bool]", record)
+
+
+_NOWHERE: Final = Path()
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if path.is_file():
+        with path.open("rb") as stream:
+            yield from stream
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(16) == b"SQLite format 3\x00"
+
+
+def _number(path: Path) -> int:
+    """A file's number, from its first record."""
+    for line in _lines(path):
+        parts = parted(line)
+        try:
+            return 0 if parts is None else int(json.loads(parts[1]).get("segment", 0))
+        except (ValueError, AttributeError, TypeError):
+            return 0
+    return 0
+
+
+def _payload_files(files: Files) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for path in files.path.parent.glob(f"{files.path.stem}.*.payloads.jsonl"):
+        number = path.name.removeprefix(f"{files.path.stem}.").removesuffix(".payloads.jsonl")
+        if number.isdecimal():
+            found[int(number)] = path
+    return found

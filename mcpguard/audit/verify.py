@@ -1,0 +1,308 @@
+"""Verify a trail: follow its chain, hold its checkpoints against it, and say where it first goes wrong.
+
+What it can show depends on what it is given. The trail alone shows accidents. Checkpoints under a key that
+the forger does not have show rewriting up to the last of them. An anchor, checkpoints kept where the forger
+cannot write, shows an end that was cut off and an old copy put back. What was written after the last
+checkpoint is covered by nothing but the chain.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from mcpguard.audit.chain import START, link, parted
+from mcpguard.audit.merkle import Tree
+from mcpguard.audit.note import Checkpoint, Verifier, notes_in
+from mcpguard.audit.reading import Payload, Segment, Trail
+
+__all__ = ["EXIT_CODES", "Finding", "State", "Verdict", "verify"]
+
+State: TypeAlias = Literal["intact", "tampered", "incomplete"]
+
+EXIT_CODES: Final[dict[State, int]] = {"intact": 0, "tampered": 1, "incomplete": 2}
+
+_CALL: Final = re.compile(rb'"call_id":"((?:[^"\\]|\\.)*)"')
+_COMMITMENT: Final = re.compile(rb'"payload_commitment":"([0-9a-f]{64})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a trail.
+
+    Args:
+        state: `tampered`: what is there contradicts itself, a checkpoint or an anchor. `incomplete`: what is
+            there holds, and something is missing that a crash or a clean-up may have taken.
+        where: The file, or the checkpoint.
+        what: A sentence.
+        seq: Position of the first record concerned, where that is known.
+    """
+
+    state: State
+    where: str
+    what: str
+    seq: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """What verifying has shown.
+
+    Args:
+        findings: What is wrong, in the trail's order; empty for an intact trail.
+        stream: The trail's id.
+        records: Records whose hashes hold.
+        seq: Position of the last of them.
+        head: Its hash.
+        signed_seq: Position of the last record that a checkpoint covers whose signature was checked.
+        crashes: Times that a process ended without closing the trail, and another went on.
+        dropped: Records that the trail itself says are missing.
+        unanswered: Calls with an intent and no outcome.
+        erased: Payloads that were erased.
+        is_closed: Whether the last process closed it. If not, one is writing it, or was killed.
+    """
+
+    findings: list[Finding] = field(default_factory=list[Finding])
+    stream: str | None = None
+    records: int = 0
+    seq: int = 0
+    head: bytes = START
+    signed_seq: int = 0
+    crashes: int = 0
+    dropped: int = 0
+    unanswered: int = 0
+    erased: int = 0
+    is_closed: bool = False
+
+    @property
+    def state(self) -> State:
+        """The worst of the findings."""
+        states = {finding.state for finding in self.findings}
+        return "tampered" if "tampered" in states else "incomplete" if states else "intact"
+
+
+def verify(trail: Trail, *, keys: Sequence[Verifier] = (), anchors: Iterable[str] = ()) -> Verdict:
+    """Verify a trail.
+
+    Args:
+        trail: What lies there.
+        keys: Public keys that may sign its checkpoints; without any, signatures are not checked.
+        anchors: Texts with the checkpoints that were kept elsewhere.
+    """
+    verdict = Verdict()
+    texts = tuple(anchors)
+    own = _read_notes(trail.notes, keys, verdict, "checkpoints")
+    elsewhere = [one for text in texts for one in _read_notes(text, keys, verdict, "anchor")]
+    walk = _Walk(verdict, [*own, *elsewhere])
+    for number, segment in enumerate(trail.segments):
+        if not walk.follow(segment, is_last=number == len(trail.segments) - 1):
+            break
+    else:
+        walk.check_announced([*own, *elsewhere])
+    walk.check_checkpoints(bool(keys))
+    if texts and not any(one.stream == verdict.stream for one in elsewhere):
+        what = "has no checkpoint of this trail: another one lies here"
+        verdict.findings.append(Finding("tampered", "anchor", what))
+    if keys and not own and not elsewhere:
+        verdict.findings.append(Finding("incomplete", "checkpoints", "nothing is signed by the given key"))
+    return verdict
+
+
+class _Walk:
+    """The way through a trail's records, so far."""
+
+    def __init__(self, verdict: Verdict, checkpoints: Sequence[Checkpoint]) -> None:
+        self._verdict = verdict
+        self._checkpoints = checkpoints
+        self._head = START
+        self._segment = 0
+        self._roots: dict[tuple[int, int], tuple[bytes, bytes, int]] = {}
+        self._sizes: dict[int, int] = {}
+        self._announced: dict[tuple[int, int], bool] = {}
+        """File and size of announced checkpoints; true for one that may not have been signed."""
+        self._open: set[bytes] = set()
+        self._tree = Tree()
+
+    def follow(self, segment: Segment, *, is_last: bool) -> bool:
+        """Follow one file; whether it can be gone on from its end."""
+        verdict = self._verdict
+        wanted: set[int] | None = None
+        payloads = _Payloads(segment, verdict)
+        self._tree = tree = Tree()
+        for number, raw in enumerate(segment.lines(), start=1):
+            place = f"{segment.name}:{number}"
+            parts = parted(raw)
+            if parts is None:
+                if is_last and not raw.endswith(b"\n"):
+                    return self._bad("incomplete", place, "the last line is cut off: a crash, or a cut")
+                return self._bad("tampered", place, "no record")
+            hashed, body = parts
+            if wanted is None:
+                if not self._enter(place, body):
+                    return False
+                wanted = {one.size for one in self._checkpoints if one.segment == self._segment}
+            linked = link(self._head, body)
+            if linked.hex().encode() != hashed:
+                return self._bad("tampered", place, "its hash does not follow from the record before it")
+            seq = verdict.seq + 1
+            if b'"seq":%d' % seq not in body:
+                return self._bad("tampered", place, "its position is not the next one")
+            self._head = verdict.head = linked
+            verdict.seq = seq
+            verdict.records += 1
+            if wanted:
+                tree.add(linked)
+                if tree.size in wanted:
+                    self._roots[self._segment, tree.size] = tree.root, linked, seq
+            self._sizes[self._segment] = number
+            self._note(body, payloads)
+        if wanted is None:
+            return self._bad("incomplete", segment.name, "the file is empty")
+        payloads.finish()
+        verdict.unanswered = len(self._open)
+        return True
+
+    def check_announced(self, known: Sequence[Checkpoint]) -> None:
+        """Find checkpoints that the trail speaks of and that are not there."""
+        there = {(one.segment, one.size) for one in known}
+        for (segment, size), may_be_missing in self._announced.items():
+            if (segment, size) not in there and not may_be_missing:
+                what = f"the one over {size} records of file {segment} is missing"
+                self._verdict.findings.append(Finding("incomplete", "checkpoints", what))
+                return
+
+    def check_checkpoints(self, are_signed: bool) -> None:
+        """Hold the checkpoints against what was found."""
+        verdict = self._verdict
+        for one in self._checkpoints:
+            if one.stream != verdict.stream or one.segment < min(self._sizes, default=1):
+                continue
+            known = self._roots.get((one.segment, one.size))
+            if known == (one.root, one.head, one.seq):
+                verdict.signed_seq = max(verdict.signed_seq, one.seq if are_signed else 0)
+                continue
+            if verdict.state == "tampered":
+                return None
+            where = f"checkpoint over {one.size} records of file {one.segment}"
+            if known is not None:
+                what = "the records are others than those that were signed"
+                return self._found("tampered", where, what, one.seq)
+            if one.segment in self._sizes or one.segment > max(self._sizes, default=0):
+                what = f"records up to {one.seq} were there; {verdict.seq} is the last: the end was cut off"
+                return self._found("tampered", where, what, verdict.seq + 1)
+        return None
+
+    def _enter(self, place: str, body: bytes) -> bool:
+        """Enter a file by its first record."""
+        verdict = self._verdict
+        try:
+            record = json.loads(body)
+            stream, segment = str(record["stream"]), int(record["segment"])
+            previous, seq = bytes.fromhex(record["previous"]), int(record["seq"])
+        except (ValueError, KeyError, TypeError):
+            return self._bad("tampered", place, "a file begins with a record that says which it is")
+        if verdict.stream not in (None, stream):
+            return self._bad("tampered", place, "the file is of another trail")
+        if verdict.stream is None:
+            verdict.stream = stream
+            if segment != 1:
+                self._found("incomplete", place, f"files 1 to {segment - 1} are not here", 1)
+                self._head, verdict.seq = previous, seq - 1
+        elif segment > self._segment + 1:
+            missing = f"{self._segment + 1} to {segment - 1}"
+            self._found("incomplete", place, f"the files {missing} are not here", verdict.seq + 1)
+            self._head, verdict.seq = previous, seq - 1
+        elif segment != self._segment + 1:
+            return self._bad("tampered", place, "the file is not the next one")
+        self._segment = segment
+        return True
+
+    def _note(self, body: bytes, payloads: "_Payloads") -> None:
+        """What a record says that verifying counts or compares."""
+        verdict = self._verdict
+        verdict.is_closed = False
+        if b'"payload_commitment":' in body:
+            payloads.expect(verdict.seq, body)
+        if b'"call_id":' in body:
+            if b'"kind":"dispatched"' in body:
+                match = _CALL.search(body)
+                self._open.add(b"" if match is None else match[1])
+            elif b'"kind":"completed"' in body or b'"kind":"cancelled"' in body:
+                match = _CALL.search(body)
+                self._open.discard(b"" if match is None else match[1])
+        elif b'"kind":"opened"' in body:
+            if b'"unclean":true' in body:
+                verdict.crashes += 1
+                self._forgive()
+        elif b'"kind":"closed"' in body:
+            verdict.is_closed = True
+            self._insist()
+        elif b'"kind":"dropped"' in body:
+            verdict.dropped += int(json.loads(body).get("count", 0))
+        elif b'"kind":"checkpoint"' in body:
+            self._insist()
+            self._announced[self._segment, int(json.loads(body).get("size", 0))] = True
+
+    def _insist(self) -> None:
+        """Whoever wrote on after announcing a checkpoint has signed it."""
+        self._announced = dict.fromkeys(self._announced, False)
+
+    def _forgive(self) -> None:
+        """A process that was killed may have announced a checkpoint and not signed it."""
+        for place in [place for place, is_last in self._announced.items() if is_last]:
+            del self._announced[place]
+
+    def _bad(self, state: State, place: str, what: str) -> bool:
+        self._found(state, place, what, self._verdict.seq + 1)
+        return False
+
+    def _found(self, state: State, place: str, what: str, seq: int | None) -> None:
+        self._verdict.findings.append(Finding(state, place, what, seq))
+
+
+class _Payloads:
+    """The payload rows of one file, held against the records that commit to them."""
+
+    def __init__(self, segment: Segment, verdict: Verdict) -> None:
+        self._verdict = verdict
+        self._name = segment.name
+        self._rows: dict[int, set[str | None]] = {}
+        for row in segment.rows():
+            payload = Payload.parse(row)
+            if payload is not None:
+                self._rows.setdefault(payload.seq, set()).add(payload.commitment)
+        self._missing = 0
+
+    def expect(self, seq: int, body: bytes) -> None:
+        """A record commits to a payload."""
+        match = _COMMITMENT.search(body)
+        found = self._rows.get(seq)
+        if found is None:
+            self._missing += 1
+        elif None in found:
+            self._verdict.erased += 1
+        elif match is None or match[1].decode() not in found:
+            what = "its payload is not the one that the record commits to"
+            self._verdict.findings.append(Finding("tampered", self._name, what, seq))
+
+    def finish(self) -> None:
+        """Payloads whose row is gone altogether count as erased."""
+        self._verdict.erased += self._missing
+
+
+def _read_notes(text: str, keys: Sequence[Verifier], verdict: Verdict, where: str) -> list[Checkpoint]:
+    """The checkpoints in a text: signed by one of the keys, or as they stand where there are none."""
+    found: list[Checkpoint] = []
+    for note in notes_in(text):
+        if keys:
+            one = next((seen for key in keys if (seen := key.checkpoint(note)) is not None), None)
+            what = "one is not signed by a key that was given"
+        else:
+            one = Checkpoint.parse(note.partition("\n\n")[0] + "\n")
+            what = "one cannot be read"
+        if one is None:
+            verdict.findings.append(Finding("tampered", where, what))
+        else:
+            found.append(one)
+    return found

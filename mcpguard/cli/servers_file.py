@@ -1,0 +1,92 @@
+"""The `mcpServers` JSON that desktop clients and editors keep: which servers there are, and how they start.
+
+Read as it is and written as it was: what is not known here is kept. Values of `env` and `headers` are secrets
+as often as not, so no message repeats one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mcpguard.core.errors import MCPGuardError
+
+__all__ = ["Listed", "ServersFileError", "read_servers", "servers_of"]
+
+MAX_BYTES: Final = 2**20
+"""Size of such a file: 1 MiB."""
+
+_KEYS: Final = ("mcpServers", "servers")
+"""Where the servers stand: most clients have the first, VS Code the second."""
+
+
+class ServersFileError(MCPGuardError):
+    """A file of servers cannot be read, or is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One server of the file.
+
+    Args:
+        name: What the client calls it.
+        command: What starts it. None: it is reached by `url`.
+        args: The command's arguments.
+        env: Variables for it.
+        url: Where it listens. None: it is started by `command`.
+        headers: What a request to it needs.
+    """
+
+    name: str
+    command: str | None
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    url: str | None
+    headers: Mapping[str, str]
+
+
+def read_servers(path: Path) -> tuple[dict[str, Any], list[Listed]]:
+    """The document, and its servers in order.
+
+    Raises:
+        ServersFileError: If it cannot be read, or is no such file.
+    """
+    try:
+        content = path.read_bytes()[: MAX_BYTES + 1]
+        document = json.loads(content) if len(content) <= MAX_BYTES else None
+    except OSError as error:
+        raise ServersFileError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise ServersFileError(f"{path}: not JSON") from None
+    if not isinstance(document, dict):
+        raise ServersFileError(f"{path}: expected an object with mcpServers, of at most {MAX_BYTES} bytes")
+    entries = servers_of(document)
+    if entries is None:
+        raise ServersFileError(f"{path}: expected an object with mcpServers")
+    return document, [_listed(path, name, entry) for name, entry in entries.items()]
+
+
+def servers_of(document: dict[str, Any]) -> dict[str, Any] | None:
+    """The member that holds the servers; None if there is none."""
+    return next((document[key] for key in _KEYS if isinstance(document.get(key), dict)), None)
+
+
+def _listed(path: Path, name: str, entry: object) -> Listed:
+    if not name.isprintable() or set(name) & set("*?["):
+        raise ServersFileError(
+            f"{path}: {name!a}: no name for a policy: it has one of *?[ or a control in it"
+        )
+    if not name or not isinstance(entry, dict):
+        raise ServersFileError(f"{path}: expected a name and an object for each server")
+    command, url = entry.get("command"), entry.get("url", entry.get("serverUrl"))
+    args, env, headers = (entry.get(key) for key in ("args", "env", "headers"))
+    args, env, headers = args or [], env or {}, headers or {}
+    if not (isinstance(command, str) or (command is None and isinstance(url, str))):
+        raise ServersFileError(f"{path}: {name}: expected a command or a url")
+    if not (isinstance(args, list) and all(isinstance(one, str) for one in args)):
+        raise ServersFileError(f"{path}: {name}: expected args to be a list of texts")
+    for what, given in (("env", env), ("headers", headers)):
+        if not (isinstance(given, dict) and all(isinstance(one, str) for one in given.values())):
+            raise ServersFileError(f"{path}: {name}: expected {what} to be an object of texts")
+    return Listed(name, command, tuple(args), env, None if command else url, headers)

@@ -1,0 +1,155 @@
+"""Whether a text holds an instruction to the model that has no business there: a score, where, and why.
+
+What is done about it is decided elsewhere: a high score is a reason to be careful with what follows, a low one
+no proof of anything.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Final
+
+from mcpguard.detectors.injection.lexicon import lexicon
+from mcpguard.detectors.injection.markup import (
+    hidden_signals,
+    markup_signals,
+    phrase_signals,
+    tool_signals,
+)
+from mcpguard.detectors.injection.normal import (
+    View,
+    decoded,
+    folded,
+    joined,
+    looks_mixed,
+    unleeted,
+    unmixed,
+)
+from mcpguard.detectors.injection.signals import Signal, word_signals
+
+__all__ = ["CLEAN", "Finding", "scan"]
+
+MAX_SPANS: Final = 32
+"""Places told of one text."""
+
+CHUNK: Final = 2048
+"""Characters that are judged together: what a rule joins stands nearer than that."""
+
+OVERLAP: Final = 256
+"""Characters that two neighbouring chunks share."""
+
+MIN_APART: Final = 6
+"""Different letters that stand alone where a word is written with its letters apart."""
+
+_BLANK: Final = str.maketrans(dict.fromkeys('0123456789_!"#$%&()*+,-./:;<=>?@[\\]^`{|}~\u3002\uff0c', " "))
+_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz")
+_LEETS: Final = "013457@$"
+_LEETED: Final = re.compile(r"[013457@$][a-z]{2}|[a-z][013457@$][a-z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is found in one text.
+
+    Args:
+        score: From 0, nothing, to 1. From 0.5 on it is worth telling.
+        reasons: Names of the signals, the weightiest first.
+        spans: Where they are, in the text as it is, in order and without overlap.
+    """
+
+    score: float
+    reasons: tuple[str, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+CLEAN: Final = Finding(0.0)
+"""Nothing was found."""
+
+
+_NO_TOOLS: Final[Mapping[str, float]] = {}
+
+
+def scan(text: str, tools: Mapping[str, float] = _NO_TOOLS) -> Finding:
+    """Look for injected instructions.
+
+    Args:
+        text: The text.
+        tools: Names, in lower case, that an instruction to call something would use; the weight of each.
+    """
+    found: dict[str, Signal] = {}
+    spans: list[tuple[int, int]] = []
+    for signal in _signals(text, tools):
+        known = found.get(signal.name)
+        if known is None or signal.weight > known.weight:
+            found[signal.name] = signal
+        if len(spans) < MAX_SPANS:
+            spans.append((signal.start, signal.end))
+    if not found:
+        return CLEAN
+    missed = 1.0
+    for signal in found.values():
+        missed *= 1.0 - signal.weight
+    ranked = sorted(found.values(), key=lambda signal: -signal.weight)
+    return Finding(1.0 - missed, tuple(signal.name for signal in ranked), tuple(_merged(spans)))
+
+
+def _signals(text: str, tools: Mapping[str, float]) -> Iterator[Signal]:
+    yield from hidden_signals(text)
+    plain = folded(text)
+    yield from _of(plain, tools)
+    if looks_mixed(plain.text):
+        yield from _of(unmixed(plain), tools)
+    for view in decoded(text):
+        yield from _of(view, tools)
+
+
+def _of(view: View, tools: Mapping[str, float]) -> Iterator[Signal]:
+    """The signals of a view and of what its words hide, in places of the original."""
+    text = view.text
+    yield from _placed(view, 0, markup_signals(text))
+    for start in range(0, max(1, len(text)), CHUNK):
+        chunk = text[start : start + CHUNK + OVERLAP]
+        words = set(chunk.translate(_BLANK).split())
+        if "'" in chunk:
+            words |= {word.rpartition("'")[2] for word in words if "'" in word}
+        yield from _placed(view, start, _of_words(chunk, words, tools))
+        if len(_LETTERS & words) >= MIN_APART:
+            yield from _disguised(view, start, joined(View(chunk)), words, tools)
+        if any(map(chunk.__contains__, _LEETS)) and _LEETED.search(chunk) is not None:
+            yield from _disguised(view, start, unleeted(View(chunk)), words, tools)
+
+
+def _of_words(chunk: str, words: Set[str], tools: Mapping[str, float]) -> Iterator[Signal]:
+    yield from phrase_signals(chunk, words)
+    yield from tool_signals(chunk, tools)
+    yield from word_signals(chunk, words)
+
+
+def _disguised(
+    view: View, offset: int, other: View, words: Set[str], tools: Mapping[str, float]
+) -> Iterator[Signal]:
+    """The signals of another reading of a chunk, if it has words that stand in none of the plain ones."""
+    read = set(other.text.translate(_BLANK).split())
+    if not (read - words) & lexicon().keys():
+        return
+    for signal in _of_words(other.text, read, tools):
+        start, end = other.span(signal.start, signal.end)
+        yield from _placed(view, offset, iter([Signal(signal.name, signal.weight, start, end)]))
+
+
+def _placed(view: View, offset: int, signals: Iterator[Signal]) -> Iterator[Signal]:
+    for signal in signals:
+        start, end = view.span(offset + signal.start, offset + signal.end)
+        yield Signal(signal.name, signal.weight, start, end)
+
+
+def _merged(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    begin, stop = -1, -1
+    for start, end in sorted(spans):
+        if start > stop:
+            if stop >= 0:
+                yield begin, stop
+            begin, stop = start, end
+        else:
+            stop = max(stop, end)
+    yield begin, stop

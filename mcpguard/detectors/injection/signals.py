@@ -1,0 +1,220 @@
+"""Rules over words: which kinds of words, how near one another, speak of an instruction to the model.
+
+A rule names kinds, not sentences, so that a paraphrase, another order or another language meets it too. Its
+cost is linear in the number of words, whatever they are.
+"""
+
+import re
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from typing import Final
+
+from mcpguard.detectors.injection.lexicon import Kind, lexicon
+
+__all__ = ["Signal", "word_signals"]
+
+MAX_HITS: Final = 16
+"""Places told of one rule in one text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One thing that speaks of an injected instruction.
+
+    Args:
+        name: What it is, a stable snake_case word.
+        weight: How much it says, from 0 to 1.
+        start: Where it begins.
+        end: Where it ends.
+    """
+
+    name: str
+    weight: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Kinds of words beside one another.
+
+    Args:
+        name: The signal's name.
+        weight: The signal's weight.
+        needs: A word of each of these kinds (any of the kinds joined by `|`), the first being the anchor.
+        window: Words from the anchor to the others.
+        is_ordered: Whether the others stand after the anchor.
+        begins: Whether the anchor begins a sentence or clause.
+        near: Words between the second and the third, at most.
+        apart: Words from the anchor to the second, at least.
+    """
+
+    name: str
+    weight: float
+    needs: Sequence[int]
+    window: int = 7
+    is_ordered: bool = False
+    begins: bool = False
+    near: int = 100
+    apart: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs", tuple(map(int, self.needs)))
+
+
+_RULES: Final = (
+    _Rule("override", 0.9, (Kind.DROP, Kind.RULES, Kind.EARLIER), 7, near=4),
+    _Rule("override", 0.7, (Kind.DROP, Kind.RULES, Kind.ALL), 5),
+    _Rule("override", 0.6, (Kind.DROP, Kind.RULES, Kind.YOUR), 3, begins=True, is_ordered=True),
+    _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.EARLIER), 5),
+    _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.ALL), 5, begins=True),
+    _Rule("override", 0.7, (Kind.CLEAR, Kind.OWN, Kind.RULES), 5, is_ordered=True, near=2),
+    _Rule(
+        "override", 0.6, (Kind.CLEAR, Kind.RULES | Kind.EVERYTHING, Kind.EARLIER, Kind.ALL), 6, begins=True
+    ),
+    _Rule("override", 0.45, (Kind.DROP, Kind.EVERYTHING), 2, begins=True, is_ordered=True),
+    _Rule("override", 0.45, (Kind.DROP, Kind.EARLIER), 2, begins=True, is_ordered=True),
+    _Rule("override", 0.8, (Kind.FOLLOW, Kind.NOT, Kind.RULES, Kind.EARLIER | Kind.ALL), 6),
+    _Rule("concealment", 0.6, (Kind.NOT, Kind.TELL, Kind.PERSON), 6, is_ordered=True),
+    _Rule("reveal", 0.6, (Kind.REVEAL, Kind.YOUR, Kind.SYSTEM, Kind.PROMPT), 6, is_ordered=True),
+    _Rule("answer", 0.6, (Kind.CHANGE, Kind.OWN, Kind.ANSWER), 14, is_ordered=True, begins=True, apart=3),
+    _Rule("answer", 0.6, (Kind.DISTORT, Kind.OWN, Kind.ANSWER), 4, is_ordered=True, begins=True),
+    _Rule(
+        "code",
+        0.6,
+        (Kind.CHANGE, Kind.THIS, Kind.CODE, Kind.OWN, Kind.ANSWER),
+        14,
+        is_ordered=True,
+        begins=True,
+    ),
+    _Rule("send_secrets", 0.4, (Kind.SEND, Kind.SECRET), 8, is_ordered=True),
+    _Rule("to_model", 0.15, (Kind.MODEL,), 1),
+)
+
+_TOKEN: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?|[.!?;:|]|\n\s*\n")
+
+_OPENERS: Final = frozenset(
+    {
+        "please",
+        "and",
+        "also",
+        "then",
+        "now",
+        "first",
+        "next",
+        "finally",
+        "you",
+        "must",
+        "should",
+        "always",
+        "instead",
+        "bitte",
+        "und",
+        "por",
+        "favor",
+        "y",
+        "et",
+        "e",
+        "s'il",
+        "kindly",
+        "just",
+        "so",
+        "but",
+        "to",
+    }
+)
+"""Words after which an order may begin."""
+
+
+def word_signals(text: str, words: Set[str]) -> Iterator[Signal]:
+    """What the words of a text in lower case say; `words` are all that stand in it."""
+    known = lexicon()
+    present = 0
+    for word in known.keys() & words:
+        present |= known[word]
+    rules = [rule for rule in _RULES if all(present & need for need in rule.needs)]
+    if not rules:
+        return
+    tokens = _tokens(text, known)
+    for rule in rules:
+        yield from _hits(rule, tokens)
+
+
+@dataclass(slots=True)
+class _Token:
+    """A word that is in the lexicon."""
+
+    at: int
+    clause: int
+    kinds: int
+    begins: bool
+    start: int
+    end: int
+
+
+def _tokens(text: str, known: dict[str, int]) -> list[_Token]:
+    found: list[_Token] = []
+    at = clause = 0
+    begins = True
+    for match in _TOKEN.finditer(text):
+        word = match.group()
+        if (len(word) == 1 and not word.isalpha()) or word[0] == "\n":
+            clause += 1
+            begins = True
+            continue
+        at += 1
+        if "'" in word or "\u2019" in word:
+            word = word.replace("\u2019", "'").removesuffix("'s")
+        its = known.get(word, 0)
+        if not its and "'" in word:
+            its = known.get(word.rpartition("'")[2], 0)
+        if its:
+            found.append(_Token(at, clause, its, begins, match.start(), match.end()))
+        begins = (begins and word in _OPENERS) or word in _OPENERS
+    return found
+
+
+def _hits(rule: _Rule, tokens: Sequence[_Token]) -> Iterator[Signal]:
+    count = 0
+    anchor = rule.needs[0]
+    size = len(tokens)
+    for position, token in enumerate(tokens):
+        if not token.kinds & anchor or (rule.begins and not token.begins):
+            continue
+        low = high = position
+        while (
+            high + 1 < size
+            and tokens[high + 1].at - token.at <= rule.window
+            and tokens[high + 1].clause == token.clause
+        ):
+            high += 1
+        if not rule.is_ordered:
+            while (
+                low
+                and token.at - tokens[low - 1].at <= rule.window
+                and tokens[low - 1].clause == token.clause
+            ):
+                low -= 1
+        others = [tokens[at] for at in range(low, high + 1) if at != position]
+        used = _used(rule.needs[1:], others)
+        if used is None or (used and abs(used[0].at - token.at) < rule.apart):
+            continue
+        if len(used) > 1 and abs(used[1].at - used[0].at) > rule.near:
+            continue
+        first = min([token, *used], key=lambda one: one.start)
+        last = max([token, *used], key=lambda one: one.end)
+        yield Signal(rule.name, rule.weight, first.start, last.end)
+        count += 1
+        if count == MAX_HITS:
+            return
+
+
+def _used(needs: Sequence[int], others: Sequence[_Token]) -> list[_Token] | None:
+    """A different word for each kind, or None."""
+    used: list[_Token] = []
+    for need in needs:
+        found = next((one for one in others if one.kinds & need and one not in used), None)
+        if found is None:
+            return None
+        used.append(found)
+    return used

@@ -1,0 +1,88 @@
+"""Tokens in an issuer's format, found anywhere in a text.
+
+Most text has no word long enough to be a token: one pass over the bytes says so. Only long words are then
+searched for what formats have in common, and only formats that may be there are matched.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from mcpguard.detectors.findings import Finding
+from mcpguard.detectors.secrets.formats import FORMATS, Format
+from mcpguard.detectors.secrets.stop_list import is_example
+
+__all__ = ["long_words", "tokens"]
+
+SHORTEST: Final = 12
+"""Letters, digits, `_` and `-` that every token has in a row, at least."""
+
+_INSIDE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_BETWEEN: Final = frozenset(b".:/~+=,")
+_SHAPE: Final = bytes(97 if byte in _INSIDE else 98 if byte in _BETWEEN else 32 for byte in range(256))
+_RUN: Final = b"a" * SHORTEST
+_HEX: Final = "0123456789abcdef-"
+
+_WORDS_OF: Final = tuple((word, one) for one in FORMATS for word in one.words)
+_LINE: Final = re.compile("\n")
+_REST: Final = re.compile(r"[A-Za-z0-9_-]*")
+
+
+def long_words(text: str) -> tuple[list[int], str]:
+    """The words of `text` that are long enough to be a token: where each begins, and all, a line each."""
+    shape = text.encode("ascii", "replace").translate(_SHAPE)
+    starts: list[int] = []
+    found: list[str] = []
+    inside, end = shape.find(_RUN), 0
+    while inside >= 0:
+        start = shape.rfind(b" ", end, inside) + 1 or end
+        end = shape.find(b" ", inside)
+        if end < 0:
+            end = len(shape)
+        word = text[start:end]
+        if word != "structuredContent" and word.strip(_HEX):  # digests and ids are no tokens
+            starts.append(start)
+            found.append(word)
+        inside = shape.find(_RUN, end)
+    return starts, "\n".join(found)
+
+
+def tokens(text: str) -> Iterator[Finding]:
+    """Every token of a known format in `text`, one after another within a format."""
+    starts, words = long_words(text)
+    if not starts:
+        return
+    lines: list[int] | None = None
+    for one in {id(one): one for word, one in _WORDS_OF if word in words}.values():
+        for found in one.pattern.finditer(words):
+            if lines is None:
+                lines = [0, *(line.end() for line in _LINE.finditer(words))]
+            line = bisect_right(lines, found.start()) - 1
+            offset = starts[line] - lines[line]
+            end = _end(text, words, found, offset, one)
+            if end is not None:
+                yield Finding(found.start() + offset, end + offset, one.kind)
+
+
+def _end(text: str, words: str, found: re.Match[str], offset: int, one: Format) -> int | None:
+    """Where a token ends in `words`, or None if it is none."""
+    start, end = found.span()
+    is_plain = found[0][:12].isalnum()
+    if is_plain and start and words[start - 1].isalnum() and not _is_escape(text, start + offset):
+        return None
+    if words[end : end + 1].isalnum():
+        if is_plain:
+            return None
+        rest = _REST.match(words, end)
+        end = end if rest is None else rest.end()
+    if one.requires is not None and not one.requires(found[0]):
+        return None
+    if is_example(found[0]) and not (one.proves is not None and one.proves(found[0])):
+        return None
+    return end
+
+
+def _is_escape(text: str, start: int) -> bool:
+    r"""Whether the letter before `start` belongs to an escape, `\n` or `%3D`."""
+    return (start > 1 and text[start - 2] == "\\") or (start > 2 and text[start - 3] == "%")

@@ -1,0 +1,71 @@
+"""Which of a call's arguments a rule is about: `path`, `options.target`, `files[*].url`.
+
+`[*]` means every element of a list; names with dots or brackets are quoted, as in `["a.b"].c`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from mcpguard.core.wire import JSON
+
+__all__ = ["MISSING", "Selector"]
+
+
+class _Missing:
+    """Stands for an argument that is not there."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+
+_STEP: Final = re.compile(r'\[\*\]|\["([^"]+)"\]|(?:^|(?<=.)\.)([^.\[\]"]+)')
+_EVERY: Final = None
+"""The step that `[*]` stands for."""
+
+
+class Selector:
+    """Finds what an expression names in a call's arguments.
+
+    Args:
+        text: The expression.
+
+    Raises:
+        ValueError: If it is written otherwise, or begins with `[*]`.
+    """
+
+    __slots__ = ("_steps", "name", "text")
+
+    def __init__(self, text: str) -> None:
+        steps: list[str | None] = []
+        position = 0
+        while position < len(text):
+            match = _STEP.match(text, position)
+            if match is None:
+                break
+            steps.append(match[1] or match[2])
+            position = match.end()
+        if not steps or position != len(text) or steps[0] is _EVERY:
+            raise ValueError(f"{text!r} names no argument; write 'path', 'options.target' or 'files[*].url'")
+        self.text = text
+        self.name: str = steps[0]
+        self._steps = tuple(steps)
+
+    def select(self, arguments: Mapping[str, JSON]) -> Sequence[object]:
+        """Everything it names, `MISSING` for each that is not there. An empty list has no elements."""
+        if len(self._steps) == 1:
+            return (arguments.get(self.name, MISSING),)
+        found: list[object] = [arguments]
+        for step in self._steps:
+            below: list[object] = []
+            for value in found:
+                if step is not _EVERY:
+                    below.append(value.get(step, MISSING) if isinstance(value, Mapping) else MISSING)
+                elif isinstance(value, Sequence) and not isinstance(value, str):
+                    below.extend(value)
+                else:
+                    below.append(MISSING)
+            found = below
+        return found

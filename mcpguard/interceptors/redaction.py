@@ -1,0 +1,169 @@
+"""Keep secrets and personal data from the model, or from a server: masked, dropped, refused, or held back.
+
+It finds what shows by its form or by the name it is given (`detectors.redactor` says how). What a model would
+have to understand to find, names and addresses above all, needs a detector of your own. Events are cleaned by
+the guard's `Scrubber`, not here.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final, Literal, TypeAlias, Unpack
+
+from mcpguard.core.call import Call
+from mcpguard.core.content import ContentError, Passage, Use, rewritten
+from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
+from mcpguard.core.result import Result
+from mcpguard.core.scope import matcher
+from mcpguard.core.verdict import ALLOW, Deny, Rewrite, Verdict
+from mcpguard.detectors.output_schemas import OutputSchemas
+from mcpguard.detectors.pii import Kind
+from mcpguard.detectors.redactor import DEFAULT_PII, Detector, Redactor, mask
+from mcpguard.detectors.vault import Vault
+
+__all__ = ["Redaction"]
+
+Direction: TypeAlias = Literal["results", "arguments"]
+
+_RECEIVED: Final[Handles] = frozenset({("*", "inbound"), ("notifications/*", "inbound")})
+_ANSWERS: Final[Handles] = frozenset(
+    {("*", "outbound"), ("initialize", "outbound"), ("server/discover", "outbound")}
+)
+_SENT: Final[Handles] = frozenset({("*", "outbound"), ("notifications/*", "outbound")})
+_REPLIES: Final[Handles] = frozenset({("*", "inbound")})
+
+_RESULTS: Final[tuple[Direction, ...]] = ("results",)
+
+_WITHHELD: Final = "The answer held secrets or personal data and was withheld. Do not try again."
+_NOT_SENT: Final = "This call holds secrets or personal data and was not sent. Leave them out."
+
+
+class Redaction(Interceptor):
+    """Replace secrets and personal data in what passes, wherever in a message they are.
+
+    Args:
+        secrets: Whether tokens, private keys, passwords and other credentials are looked for.
+        pii: Which personal data is looked for: `email`, `card`, `iban`, `ssn`, `ip`, `phone`.
+        patterns: Further things to look for: kind to regular expression, in RE2 syntax; needs the extra
+            `patterns`.
+        action: `mask` puts the kind in the place, `drop` puts nothing there, `refuse` denies the message,
+            `placeholder` puts a name there that gives the value back in later calls of the same run to the
+            same server, or to one in `destinations`. Without a run, it masks.
+        directions: `results` is all that servers send, `arguments` all that is sent to them.
+        destinations: Servers that may have the values behind any placeholders; names or globs. Empty: each
+            server only those that came from it.
+        detectors: Further functions that find something in a text; in Python only.
+
+    Raises:
+        ValueError: If a word is none of those above, or a pattern is none.
+        ImportError: If there are patterns and `google-re2` is not installed.
+    """
+
+    checks = _RECEIVED
+    filters = _ANSWERS
+    layers: Handles = ()
+    place = Place.PLACEHOLDERS
+    check_place = Place.ARGUMENT_RULES
+    filter_place = Place.REDACTION
+
+    def __init__(
+        self,
+        *,
+        secrets: bool = True,
+        pii: Collection[Kind] = DEFAULT_PII,
+        patterns: Mapping[str, str] | None = None,
+        action: Literal["mask", "drop", "refuse", "placeholder"] = "mask",
+        directions: Collection[Direction] = _RESULTS,
+        destinations: Collection[str] = (),
+        detectors: Collection[Detector] = (),
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(**common)
+        if action not in ("mask", "drop", "refuse", "placeholder"):
+            raise ValueError(f"action is 'mask', 'drop', 'refuse' or 'placeholder', not {action!r}")
+        if isinstance(directions, str) or not directions or set(directions) - {"results", "arguments"}:
+            raise ValueError("directions is a list of 'results' and 'arguments', one at least")
+        self._redactor = Redactor(secrets=secrets, pii=pii, patterns=patterns, detectors=detectors)
+        self._action = action
+        self._is_destination = matcher(destinations)
+        self._vault = Vault()
+        self._schemas = OutputSchemas()
+        received, sent = "results" in directions, "arguments" in directions
+        self.checks = {*(_RECEIVED if received else ()), *(_SENT if sent else ())}
+        self.filters = {*(_ANSWERS if received else ()), *(_REPLIES if sent else ())}
+        if action == "placeholder":
+            self.layers = frozenset({("tools/call", "outbound")})
+
+    def check(self, call: Call) -> Verdict:
+        """Redact the parameters of a request or notification."""
+        kinds: list[str] = []
+        try:
+            params = self._redactor.params(
+                call.params, lambda kind, value: self._sent(call, kind, value, kinds)
+            )
+        except ContentError:
+            return Deny("redacted", reason="two keys become one when they are redacted", message=_NOT_SENT)
+        if params is call.params or not isinstance(params, Mapping):
+            return ALLOW
+        if self._action == "refuse" or call.replace(params=params).target != call.target:
+            return Deny("redacted", reason=f"the message holds {_said(kinds)}", message=_NOT_SENT)
+        return Rewrite(params, reason=f"redacted {_said(kinds)}")
+
+    def filter(self, call: Call, result: Result) -> Result:
+        """Redact an answer."""
+        if call.method == "tools/list":
+            self._schemas.learn(call, result)
+        kinds: list[str] = []
+        try:
+            redacted = self._redactor.result(
+                result, lambda kind, value: self._received(call, kind, value, kinds)
+            )
+        except ContentError:
+            return _withheld(call, "two keys become one when they are redacted")
+        if redacted is result:
+            return result
+        if self._action == "refuse":
+            return _withheld(call, f"the answer holds {_said(kinds)}")
+        if not self._schemas.fits(call, result, redacted):
+            return _withheld(call, f"without {_said(kinds)} the answer does not fit the tool's output schema")
+        self.host.warn(self, call, code="redacted", reason=f"redacted {_said(kinds)}")
+        return redacted
+
+    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
+        """Put values back where the receiver may have them; the rules before judge the call with them."""
+
+        def treat(passage: Passage) -> str:
+            if passage.use is Use.HANDLE or passage.use is Use.OPAQUE:
+                return passage.text
+            return self._vault.restored(passage.text, call.run, lambda origin: self._may_have(call, origin))
+
+        params = rewritten(call.params, treat)
+        if params is call.params or not isinstance(params, Mapping):
+            return await call_next(call)
+        return await call_next(call.replace(params=params))
+
+    def _may_have(self, call: Call, origin: str) -> bool:
+        return call.server == origin or self._is_destination(call.server)
+
+    def _sent(self, call: Call, kind: str, value: str, kinds: list[str]) -> str:
+        """What stands in the place of a value that is sent: itself, where a placeholder has given it back."""
+        is_restored = call.direction == "outbound" and self._vault.knows(
+            value, call.run, lambda origin: self._may_have(call, origin)
+        )
+        return value if is_restored else self._received(call, kind, value, kinds)
+
+    def _received(self, call: Call, kind: str, value: str, kinds: list[str]) -> str:
+        """What stands in the place of a value."""
+        kinds.append(kind)
+        if self._action == "drop":
+            return ""
+        if self._action == "placeholder":
+            return self._vault.keep(call.run, call.server, kind, value) or mask(kind, value)
+        return mask(kind, value)
+
+
+def _said(kinds: list[str]) -> str:
+    """What was found, by kind and number."""
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))) or "secrets"
+
+
+def _withheld(call: Call, reason: str) -> Result:
+    return call.denied(code="redacted", reason=reason, message=_WITHHELD)

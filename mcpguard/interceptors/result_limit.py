@@ -1,0 +1,205 @@
+"""Cap how much of an answer goes on to the model: in bytes, and in tokens, approximately.
+
+What is too long keeps its beginning and its end, with a mark between them that says how much is missing and
+that less can be asked for. What is received before that is bounded by the `connection` limits; how much a run
+may read in all is `Budget`'s business. Lists of tools, prompts and resources are not cut.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
+from typing import Final, Literal, Unpack
+
+from mcpguard.core.call import Call
+from mcpguard.core.interceptor import Common, Interceptor, Place
+from mcpguard.core.result import Result
+from mcpguard.core.scope import Match, Scope, matcher
+from mcpguard.core.wire import JSON, LISTINGS
+from mcpguard.detectors.output_schemas import OutputSchemas
+from mcpguard.detectors.shortening import shortened, shortened_text, shortened_units
+from mcpguard.detectors.size import Size, size, text_size
+
+__all__ = ["ResultCap", "ResultLimit"]
+
+BYTES: Final = 4 * 2**20
+"""Bytes of an answer; a screenshot has one or two million."""
+
+TOKENS: Final = 50_000
+"""Tokens of an answer; a quarter of the context of most models."""
+
+CUT: Final = "mcpguard/cut"
+"""Member of a cut answer's `_meta`: how many bytes it had, and has."""
+
+_STRUCTURED: Final = "structuredContent"
+_CUTTABLE: Final = frozenset({"content", "contents", "messages", _STRUCTURED})
+_UNSEEN: Final = frozenset({"_meta", "inputRequests", "requestState"})
+"""Members for the program: the model reads nothing of them, so they are held to the bytes only."""
+
+_ASK: Final = "Ask for less if you need it: a narrower question, a range, a page or a limit."
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCap:
+    """How long an answer may be.
+
+    Args:
+        bytes: Bytes. At least 1024.
+        tokens: Tokens, approximately: four ASCII characters, or three bytes of others. At least 256.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    _: KW_ONLY
+    bytes: int = BYTES
+    tokens: int = TOKENS
+
+    def __post_init__(self) -> None:
+        if self.bytes < 1024:
+            raise ValueError(f"bytes is at least 1024, not {self.bytes}")
+        if self.tokens < 256:
+            raise ValueError(f"tokens is at least 256, not {self.tokens}")
+
+
+class ResultLimit(Interceptor):
+    """Cut answers that are too long for the model, or refuse them.
+
+    Content and structured content are each held to the cap, as they say the same twice. An answer that cannot
+    be cut so that it fits the cap and the tool's output schema is refused.
+
+    Args:
+        bytes: Bytes of an answer. At least 1024.
+        tokens: Tokens of an answer, approximately: four ASCII characters, or three bytes of others; images
+            and audio count in bytes only. At least 256.
+        action: `cut`, or `refuse` to deny what is too long.
+        caps: Other numbers for some tools, by name or glob; the first that matches.
+        servers: Cap only answers of these servers; names or globs. Empty: all.
+        tools: Cap only answers of these tools; names or globs. Empty: all, and prompts and resources.
+        roles: Cap only answers to principals with one of these roles. Empty: all.
+        tenants: Cap only answers to these tenants; names or globs. Empty: all.
+        agents: Cap only answers to these agents; names or globs. Empty: all.
+
+    Raises:
+        ValueError: If a number is out of range, or `action` is neither word.
+    """
+
+    filters = frozenset({("*", "outbound")})
+    place = Place.RESULT_LIMIT
+
+    def __init__(
+        self,
+        *,
+        bytes: int = BYTES,
+        tokens: int = TOKENS,
+        action: Literal["cut", "refuse"] = "cut",
+        caps: Mapping[str, ResultCap] | None = None,
+        servers: Collection[str] = (),
+        tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(**common)
+        if action not in ("cut", "refuse"):
+            raise ValueError(f"action is 'cut' or 'refuse', not {action!r}")
+        self._refuses = action == "refuse"
+        self._default = _room(ResultCap(bytes=bytes, tokens=tokens))
+        self._caps = [(matcher([name]), _room(cap)) for name, cap in (caps or {}).items()]
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
+        self._schemas = OutputSchemas()
+
+    def filter(self, call: Call, result: Result) -> Result:
+        """Cut an answer, or an error's message."""
+        if call.method == "tools/list":
+            self._schemas.learn(call, result)
+        if self._scope.match(call) is Match.NO:
+            return result
+        room = self._room_for(call)
+        if result.error is not None:
+            result = _shorter_error(result, room)
+        if result.value is None or call.method in LISTINGS:
+            return result
+        large = [name for name, part in result.value.items() if not _fits(name, part, room)]
+        if not large:
+            return result
+        before = size(result.value).bytes
+        if self._refuses or not _CUTTABLE.issuperset(large):
+            return _withheld(call, before, "it is over the cap")
+        try:
+            cut = _shorter(result, large, room, before, call.target)
+        except RecursionError:
+            return _withheld(call, before, "it is nested too deeply to be cut")
+        if cut.value is None or any(not size(cut.value.get(name)) <= room for name in large):
+            return _withheld(call, before, "it cannot be cut to the cap")
+        if not self._schemas.fits(call, result, cut):
+            return _withheld(call, before, "cut to the cap it does not fit the tool's output schema")
+        self.host.warn(self, call, code="result_cut", reason=f"cut {before} bytes to {size(cut.value).bytes}")
+        return cut
+
+    def _room_for(self, call: Call) -> Size:
+        if call.method == "tools/call":
+            for is_about, room in self._caps:
+                if is_about(call.target or ""):
+                    return room
+        return self._default
+
+
+def _room(cap: ResultCap) -> Size:
+    return Size.of(cap.bytes, cap.tokens)
+
+
+def _fits(name: str, part: JSON, room: Size) -> bool:
+    found = size(part)
+    return found.bytes <= room.bytes if name in _UNSEEN else found <= room
+
+
+def _shorter(result: Result, large: list[str], room: Size, before: int, target: str | None) -> Result:
+    """The answer with its large parts cut, and a word about it where the model reads."""
+    value: dict[str, JSON] = dict(result.value or {})
+    for name in large:
+        part = value[name]
+        if name == _STRUCTURED or not isinstance(part, list | tuple):
+            value[name] = shortened(part, room, _short_mark)
+        else:
+            value[name] = shortened_units(part, room, _mark, partial(_unit, name, target))
+    content = value.get("content")
+    if large == [_STRUCTURED] and isinstance(content, list | tuple):
+        said = f"[The structured content of this answer was cut. {_ASK}]"
+        value["content"] = [*content, _unit("content", target, said)]
+    meta = value.get("_meta")
+    told: JSON = {"bytes": before, "kept": size(value).bytes}
+    value["_meta"] = {**(meta if isinstance(meta, Mapping) else {}), CUT: told}
+    return result.replace(value=value, outcome=result.outcome)
+
+
+def _shorter_error(result: Result, room: Size) -> Result:
+    error = result.error
+    if error is None or (text_size(error.message) <= room and size(error.data) <= room):
+        return result
+    data = error.data if size(error.data) <= room else None
+    return result.replace(error=replace(error, message=shortened_text(error.message, room, _mark), data=data))
+
+
+def _unit(name: str, target: str | None, said: str) -> JSON:
+    """A block, a resource's contents or a message that says `said`."""
+    if name == "contents":
+        return {"uri": target or "", "mimeType": "text/plain", "text": said}
+    block: JSON = {"type": "text", "text": said}
+    return block if name == "content" else {"role": "user", "content": block}
+
+
+def _mark(missing: int) -> str:
+    return f"\n[Cut here: {missing:,} bytes of this answer are left out. {_ASK}]\n"
+
+
+def _short_mark(missing: int) -> str:
+    return f" [cut: {missing:,} bytes] "
+
+
+def _withheld(call: Call, before: int, why: str) -> Result:
+    return call.denied(
+        code="result_too_large",
+        reason=f"the answer has {before} bytes: {why}",
+        message=f"The answer was too long ({before:,} bytes) and was withheld. {_ASK}",
+    )

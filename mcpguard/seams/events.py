@@ -1,0 +1,219 @@
+"""An event stream within limits: bounded events, only the call's own answer, and no stream without an end.
+
+It yields the server's events as they are, less those that may not pass, and one of the guard's own where the
+answer is refused or lost. Resumption is the SDK's; how often and how soon it may try is bounded here.
+
+Above: `http`. Below: `frames` and `inflate`. Events are those of the HTML standard, section 9.2.
+"""
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import anyio
+
+from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.detectors.shapes import find_id, is_answer, shape_fault
+from mcpguard.seams import messages
+from mcpguard.seams.frames import Fault, parse, sentence
+from mcpguard.seams.inflate import Inflater, TooLarge
+from mcpguard.seams.messages import Error, Key, Response, id_key
+from mcpguard.seams.reports import Report
+from mcpguard.seams.session import sdk_major
+from mcpguard.seams.watch import Watch
+
+__all__ = ["Events", "Resumptions", "answer_fault"]
+
+LEAST_RETRY: Final = 0.5
+"""Seconds a client waits at least before it resumes, whatever the server says."""
+
+MAX_TOKENS: Final = 4096
+"""Event ids remembered, to tell which answer a resumption is for."""
+
+PARSED_BYTES: Final = 2**16
+"""Messages up to this size are parsed here too; larger ones the SDK of 2.x answers itself if it cannot."""
+
+_EVENT_END: Final = re.compile(rb"\n\n")
+_RETRY: Final = re.compile(rb"^retry:.*$", re.MULTILINE)
+
+
+class Resumptions:
+    """Which answers' streams have been resumed, and how often.
+
+    Args:
+        most: How often one may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._origins: OrderedDict[str, Key] = OrderedDict()
+        self._counts: OrderedDict[Key, int] = OrderedDict()
+
+    def seen(self, token: str, id: Key) -> None:
+        """An event of the stream that answers `id` can be resumed from."""
+        self._origins[token] = id
+        if len(self._origins) > MAX_TOKENS:
+            self._origins.popitem(last=False)
+
+    def begin(self, token: str | None) -> Key | None:
+        """A stream is resumed after `token`: the request it answers, if that is known."""
+        origin = None if token is None else self._origins.get(token)
+        if origin is not None:
+            self._counts[origin] = self._counts.get(origin, 0) + 1
+            self._counts.move_to_end(origin)
+            if len(self._counts) > MAX_TOKENS:
+                self._counts.popitem(last=False)
+        return origin
+
+    def is_exhausted(self, id: Key | None) -> bool:
+        """Whether that was once too often."""
+        return id is not None and self._counts.get(id, 0) > self._most
+
+
+class Events:
+    """The body of one event stream.
+
+    Args:
+        response: The HTTP answer, unread.
+        watch: The limits, and who is told of those that are hit.
+        resumptions: Told of events that can be resumed from.
+        id: The request that the stream answers; None for a stream of the server's own messages.
+        until: When it has lasted too long, by the event loop's clock.
+    """
+
+    def __init__(
+        self, response: Any, watch: Watch, resumptions: Resumptions, *, id: Key | None, until: float
+    ) -> None:
+        self._response = response
+        self._watch = watch
+        self._resumptions = resumptions
+        self._id = id
+        self._until = until
+        self._can_resume = False
+        self._is_answered = False
+        self._buffer = bytearray()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Events that may pass, whole."""
+        limit: str | None = None
+        try:
+            inflater = Inflater(self._response.headers.get("content-encoding"))
+            raw = self._response.aiter_raw()
+            while not self._is_answered and limit is None:
+                with anyio.CancelScope(deadline=self._until) as scope:
+                    chunk = await anext(raw, None)
+                if scope.cancelled_caught:
+                    limit = "answer_seconds"
+                    break
+                if chunk is None:
+                    break
+                for piece in inflater.pieces(chunk):
+                    for event in self._cut(piece):
+                        passed = self._passed(event)
+                        if passed is not None:
+                            yield passed
+                    if len(self._buffer) > self._watch.limits.message_bytes:
+                        limit = "message_bytes"
+                        break
+        except TooLarge:
+            limit = "message_bytes"
+        except Exception as error:  # noqa: BLE001 - a broken stream is one that has ended
+            self._watch.hit("http", f"an event stream broke with {type(error).__name__}")
+        if limit is not None:
+            self._watch.hit(limit, f"an event stream was ended: {sentence(limit)}")
+        if self._id is not None and not self._is_answered and (limit is not None or not self._can_resume):
+            yield self._lost(self._id, limit)
+
+    async def aclose(self) -> None:
+        """Let go of the stream."""
+        await self._response.aclose()
+
+    def _cut(self, piece: bytes) -> list[bytes]:
+        """The events that `piece` completes."""
+        begun = max(0, len(self._buffer) - 2)
+        self._buffer += piece
+        if b"\r" in piece:
+            held = b"\r" if self._buffer.endswith(b"\r") else b""  # half of a line's end, perhaps
+            whole = self._buffer.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            self._buffer = whole + held
+            begun = 0
+        events: list[bytes] = []
+        while (match := _EVENT_END.search(self._buffer, begun)) is not None:
+            events.append(bytes(self._buffer[: match.end()]))
+            del self._buffer[: match.end()]
+            begun = 0
+        return events
+
+    def _passed(self, event: bytes) -> bytes | None:
+        """The event as it goes on; None if it does not."""
+        if self._is_answered:
+            return None
+        fields = [line.partition(b":") for line in event.split(b"\n") if line and not line.startswith(b":")]
+        values = [(name, value.removeprefix(b" ")) for name, _, value in fields]
+        data = b"\n".join(value for name, value in values if name == b"data")
+        token = next((value for name, value in values if name == b"id"), b"").decode("utf-8", "replace")
+        kind = next((value for name, value in reversed(values) if name == b"event"), b"message")
+        if token and self._id is not None:
+            self._can_resume = True
+            self._resumptions.seen(token, self._id)
+        if any(name == b"retry" for name, _ in values):
+            event = _RETRY.sub(self._retry(values), event)
+        if not data or kind != b"message":
+            return event
+        limit = self._fault(data)
+        if limit is None:
+            return event
+        if self._id is None:
+            self._watch.refused(Fault(limit, find_id(data), is_answer(data)))
+            self._watch.wake()
+            return b"id: " + token.encode() + b"\n\n" if token else None
+        self._watch.hit(limit, f"an event of the server was refused: {sentence(limit)}")
+        if limit == "id" or not is_answer(data):
+            return b"id: " + token.encode() + b"\n\n" if token else None
+        return self._lost(self._id, limit)
+
+    def _fault(self, data: bytes) -> str | None:
+        """What speaks against a message; it notes whether it is the answer."""
+        if self._id is None or not is_answer(data):
+            parsed = parse(data, self._watch.limits)
+            return parsed.limit if isinstance(parsed, Fault) else None
+        fault = answer_fault(data, self._watch.limits, self._id)
+        self._is_answered = fault is None
+        return fault
+
+    def _lost(self, id: Key, limit: str | None) -> bytes:
+        self._is_answered = True
+        if limit is None:
+            report, said = Report.of("connection_lost", limit="http"), "The stream ended without an answer."
+        elif limit == "answer_seconds":
+            report, said = Report.of("answer_timeout", limit=limit), "No answer came in time."
+        else:
+            report = Report.of("refused_answer", limit=limit)
+            said = f"The answer was refused: {sentence(limit)}."
+        told = report.error(said)
+        error = {"code": told.code, "message": told.message, "data": report.marked}
+        return b"data: " + json.dumps({"jsonrpc": "2.0", "id": id, "error": error}).encode() + b"\n\n"
+
+    def _retry(self, values: list[tuple[bytes, bytes]]) -> bytes:
+        """The pause that the server asks for, within bounds."""
+        given = next(value for name, value in reversed(values) if name == b"retry")
+        most = self._watch.limits.retry_seconds
+        asked = 1.0 if not given.isdigit() else int(given) / 1000 if len(given) < 12 else most
+        return b"retry: %d" % round(1000 * min(max(asked, LEAST_RETRY), most))
+
+
+def answer_fault(text: bytes, limits: ConnectionLimits, id: Key) -> str | None:
+    """Why `text` is no answer to `id`: the limit it breaks, `malformed`, or `id` for another request's."""
+    if len(text) > PARSED_BYTES and sdk_major() > 1:
+        found = find_id(text)
+        return "id" if found is not None and id_key(found) != id_key(id) else shape_fault(text, limits)
+    parsed = parse(text, limits)
+    if isinstance(parsed, Fault):
+        return parsed.limit
+    body = messages.body_of(parsed)
+    if type(body) not in (Response, Error):
+        return "malformed"
+    is_other = body.id is not None and id_key(body.id) != id_key(id)
+    return "id" if is_other else None

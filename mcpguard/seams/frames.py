@@ -1,0 +1,66 @@
+"""One message as it stands on the wire, parsed within limits.
+
+Above: `stdio` and `http`, which cut the wire into messages. Below: `detectors.shapes`, what may be parsed.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.detectors.shapes import find_id, is_answer, shape_fault
+from mcpguard.seams import messages
+from mcpguard.seams.messages import Key
+from mcpguard.seams.reports import Report
+from mcpguard.seams.session import sdk_major
+
+__all__ = ["Fault", "fault_answer", "parse"]
+
+_message: Final[Any] = import_module("mcp.shared.message").SessionMessage
+if sdk_major() < 2:
+    _root: Any = import_module("mcp.types").JSONRPCMessage
+
+    def _parsed(text: bytes) -> Any:
+        return _root.model_validate_json(text)
+else:
+    _adapter: Any = import_module("mcp.types.jsonrpc").jsonrpc_message_adapter
+
+    def _parsed(text: bytes) -> Any:
+        return _adapter.validate_json(text, by_name=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A message that is not passed on.
+
+    Args:
+        limit: Which limit it broke; `malformed` if it is no message.
+        id: The request it answers, as far as that can be told.
+        is_answer: Whether it looks like an answer.
+    """
+
+    limit: str
+    id: Key | None
+    is_answer: bool
+
+
+def parse(text: bytes, limits: ConnectionLimits) -> Any | Fault:
+    """The message in `text`, ready for a stream, or what is wrong with it."""
+    broken: str | None = shape_fault(text, limits)
+    if broken is None:
+        try:
+            return _message(_parsed(text))
+        except (ValueError, RecursionError):
+            broken = "malformed"
+    return Fault(broken, find_id(text), is_answer(text))
+
+
+def fault_answer(fault: Fault, id: Key) -> Any:
+    """The error with which the request `id` ends that was answered so."""
+    report = Report.of("refused_answer", limit=fault.limit)
+    return messages.error(id, report.error(f"The answer was refused: {sentence(fault.limit)}."))
+
+
+def sentence(limit: str) -> str:
+    """What broke `limit`, for a message."""
+    return "it is not a valid message" if limit == "malformed" else f"it is over the limit on {limit}"

@@ -1,0 +1,287 @@
+"""HTTP of the SDK's transports, within limits: one bad answer costs the call it belongs to.
+
+A copy of the transport's HTTP client sends for it. What comes back is read, decompressed and cut into
+messages here, with bounds on each, before the SDK parses anything. Where there is no answer, a broken one or
+one that is only a status, the call is answered with an error that keeps the status, `WWW-Authenticate` and
+`Retry-After`. The client's own authentication is below and sees what the server said.
+
+Above: `sources`. Below: `events`, event streams; `frames`, what is in a message; `inflate`, decompression.
+"""
+
+import copy
+import logging
+from collections.abc import Mapping
+from importlib import import_module
+from math import inf
+from typing import Any, Final
+
+import anyio
+
+from mcpguard.core.result import Fate
+from mcpguard.core.wire import LIFECYCLE
+from mcpguard.detectors.shapes import shape_fault
+from mcpguard.seams.events import Events, Resumptions, answer_fault
+from mcpguard.seams.frames import sentence
+from mcpguard.seams.http_wire import asked_in, closed, cut, error_in, error_text, seconds, stream_class
+from mcpguard.seams.inflate import Inflater, TooLarge
+from mcpguard.seams.messages import Key
+from mcpguard.seams.reports import Report
+from mcpguard.seams.session import sdk_major
+from mcpguard.seams.watch import LISTENING, Watch
+
+__all__ = ["limited_client"]
+
+_log = logging.getLogger("mcpguard")
+
+ERROR_BYTES: Final = 2**20
+"""Size of a body that comes with a status of 400 or more, of which only an error is read."""
+
+_NOT_SENT: Final = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}
+)
+"""Failures of HTTP libraries that come before anything is sent."""
+
+_TOKEN: Final = "last-event-id"  # noqa: S105 - a header's name
+
+
+def limited_client(client: Any, watch: Watch, *, answers_elsewhere: bool = False) -> Any:
+    """A copy of an HTTP client that keeps to the limits of `watch`; the client itself is not changed.
+
+    Args:
+        client: An `AsyncClient` of httpx or httpx2.
+        watch: The limits, and who is told of those that are hit.
+        answers_elsewhere: Whether answers come on a stream of their own (HTTP with SSE, MCP 2024-11-05).
+    """
+    limited = copy.copy(client)
+    limited.send = _Sender(client, watch, answers_elsewhere=answers_elsewhere).send
+    return limited
+
+
+class _Sender:
+    """What stands in the place of one client's `send`."""
+
+    def __init__(self, client: Any, watch: Watch, *, answers_elsewhere: bool) -> None:
+        self._client = client
+        self._watch = watch
+        self._answers_elsewhere = answers_elsewhere
+        self._http: Any = import_module("httpx" if sdk_major() < 2 else "httpx2")
+        self._resumptions = Resumptions(watch.limits.resumptions)
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """Send a request; what is returned is bounded, and for a call always an answer to it."""
+        request.headers["accept-encoding"] = "gzip, deflate"
+        if request.method == "POST":
+            method, asked = asked_in(request.content)
+            if asked is not None and self._answers_elsewhere:
+                return await self._hand_in(request, options, asked)
+            if method is not None and asked is not None:
+                return await self._call(request, options, method, asked)
+            return await self._notify(request, options)
+        if request.method == "DELETE":
+            return await self._leave(request, options)
+        return await self._listen(request, options)
+
+    async def _call(self, request: Any, options: Mapping[str, Any], method: str, id: Key) -> Any:
+        """Send a request of the protocol's, and return an answer to it, whatever comes of it."""
+        most = inf if method == LISTENING else self._watch.limits.answer_seconds
+        until = anyio.current_time() + most
+        response: Any = None
+        answer = None
+        was_sent = True
+        try:
+            with anyio.CancelScope(deadline=until) as scope:
+                response = await self._client.send(request, **{**options, "stream": True})
+                status: int = response.status_code
+                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if response.next_request is not None:
+                    return self._plain(response, b"")
+                if status >= 400:
+                    answer = await self._failed(response, request, method, id)
+                elif status == 202 or kind not in ("application/json", "text/event-stream"):
+                    seen = f"with status {status} and content of type {kind[:64] or 'none'}"
+                    answer = self._refused(request, id, "malformed", f"The answer came {seen}.", response)
+                elif kind == "application/json":
+                    answer = await self._json(response, request, id)
+                else:
+                    events = Events(response, self._watch, self._resumptions, id=id, until=until)
+                    answer, response = self._streamed(response, events), None
+        except Exception as error:  # noqa: BLE001 - whatever HTTP fails with, it is this call's failure
+            name = type(error).__name__
+            was_sent = name not in _NOT_SENT
+            answer = self._lost(request, id, name, was_sent=was_sent)
+        finally:
+            if response is not None:
+                await closed(response)
+        if scope.cancelled_caught:
+            report = Report.of("answer_timeout", limit="answer_seconds")
+            said = f"No answer came within {self._watch.limits.answer_seconds:g} s."
+            answer = self._error(request, id, report, said)
+        assert answer is not None  # noqa: S101 - each branch above makes one
+        return answer
+
+    async def _json(self, response: Any, request: Any, id: Key) -> Any:
+        """The answer in a JSON body."""
+        try:
+            body = await self._body(response, self._watch.limits.message_bytes)
+        except TooLarge:
+            return self._refused(request, id, "message_bytes", "", response)
+        limit = shape_fault(body, self._watch.limits) or answer_fault(body, self._watch.limits, id)
+        return (
+            self._plain(response, body) if limit is None else self._refused(request, id, limit, "", response)
+        )
+
+    async def _failed(self, response: Any, request: Any, method: str, id: Key) -> Any:
+        """The answer in a status: the error in its body, if there is one, with what the headers say."""
+        status: int = response.status_code
+        try:
+            body = await self._body(response, min(ERROR_BYTES, self._watch.limits.message_bytes))
+        except (TooLarge, self._http.HTTPError):
+            body = b""
+        if method in LIFECYCLE:  # the client negotiates by it
+            return self._plain(response, body)
+        said = None if shape_fault(body, self._watch.limits) else error_in(body)
+        told = f"The server answered with HTTP status {status}."
+        fate = Fate.SENT if status >= 500 and status != 503 else Fate.ANSWERED
+        had_session = "mcp-session-id" in request.headers
+        if status == 404 and had_session:
+            told = "The server has forgotten the session."
+            self._watch.hit("session", "the server has forgotten the session")
+        elif said is not None and status not in (401, 403, 429, 503):
+            return self._plain(response, body, status=200)
+        report = Report.of(
+            "http_status",
+            fate=fate,
+            status=status,
+            retryAfter=seconds(response.headers.get("retry-after")),
+            wwwAuthenticate=cut(response.headers.get("www-authenticate")),
+            data=None if said is None else said.get("data"),
+            limit="session" if status == 404 and had_session else None,
+        )
+        if report.get("limit") == "session":
+            self._watch.answer(id, report.error(told))
+            self._watch.end("session")
+        return self._error(request, id, report, told)
+
+    async def _notify(self, request: Any, options: Mapping[str, Any]) -> Any:
+        """Send what expects no answer; what comes of it concerns no call."""
+        response = None
+        try:
+            with anyio.move_on_after(self._watch.limits.write_seconds):
+                response = await self._client.send(request, **{**options, "stream": True})
+                if response.next_request is not None:
+                    return self._plain(response, b"")
+        except Exception as error:  # noqa: BLE001 - it must not end the connection
+            _log.debug("a notification was not taken: %s", type(error).__name__)
+        finally:
+            if response is not None:
+                await closed(response)
+        return self._http.Response(202, request=request)
+
+    async def _hand_in(self, request: Any, options: Mapping[str, Any], id: Key) -> Any:
+        """Send a request whose answer comes elsewhere; where it was not taken, answer it."""
+        response = None
+        failed = "the server did not take it in time"
+        try:
+            with anyio.move_on_after(self._watch.limits.answer_seconds):
+                response = await self._client.send(request, **{**options, "stream": True})
+                status: int = response.status_code
+                failed = "" if status < 400 else f"the server answered with HTTP status {status}"
+                if response.next_request is not None:
+                    return self._plain(response, b"")
+        except Exception as error:  # noqa: BLE001 - whatever HTTP fails with, it is this call's failure
+            failed = f"the HTTP exchange failed with {type(error).__name__}"
+        finally:
+            if response is not None:
+                await closed(response)
+        if failed:
+            self._watch.lose(id, failed)
+        return self._http.Response(202, request=request)
+
+    async def _leave(self, request: Any, options: Mapping[str, Any]) -> Any:
+        """End the session, or do not wait for it."""
+        response = None
+        try:
+            with anyio.move_on_after(self._watch.limits.close_seconds / 2) as scope:
+                response = await self._client.send(request, **{**options, "stream": True})
+                return self._plain(response, b"")
+        finally:
+            if response is not None:
+                await closed(response)
+            if scope.cancelled_caught:
+                self._watch.hit("close_seconds", "the server did not end the session in time")
+        return self._http.Response(204, request=request)
+
+    async def _listen(self, request: Any, options: Mapping[str, Any]) -> Any:
+        """Open a stream of the server's messages, or resume one of answers."""
+        origin = self._resumptions.begin(request.headers.get(_TOKEN))
+        if origin is not None and self._resumptions.is_exhausted(origin):
+            self._watch.hit("resumptions", "an answer's stream was resumed too often")
+            report = Report.of("connection_lost", limit="resumptions")
+            text = error_text(origin, report, "The stream of the answer ends again and again.")
+            return self._http.Response(
+                200,
+                headers={"content-type": "text/event-stream"},
+                content=b"data: " + text + b"\n\n",
+                request=request,
+            )
+        response = await self._client.send(request, **{**options, "stream": True})
+        if response.status_code >= 400 or response.next_request is not None:
+            await closed(response)
+            return self._plain(response, b"")
+        events = Events(response, self._watch, self._resumptions, id=origin, until=inf)
+        return self._streamed(response, events)
+
+    async def _body(self, response: Any, most: int) -> bytes:
+        """A whole body, decompressed.
+
+        Raises:
+            TooLarge: If it is larger than `most`, or compressed in a way that was not asked for.
+        """
+        inflater = Inflater(response.headers.get("content-encoding"))
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            for piece in inflater.pieces(chunk):
+                body += piece
+                if len(body) > most:
+                    raise TooLarge
+        return bytes(body)
+
+    def _plain(self, response: Any, body: bytes, *, status: int | None = None) -> Any:
+        """The same answer, with a body that has been read."""
+        headers = {
+            name: value
+            for name, value in response.headers.items()
+            if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
+        }
+        made = self._http.Response(
+            status or response.status_code, headers=headers, content=body, request=response.request
+        )
+        made.next_request = response.next_request
+        return made
+
+    def _streamed(self, response: Any, events: Events) -> Any:
+        """The same answer, with a body that is read as the client reads it."""
+        made = self._plain(response, b"")
+        made = self._http.Response(
+            200, headers=made.headers, stream=stream_class(self._http)(events), request=response.request
+        )
+        made.headers.pop("content-length", None)
+        return made
+
+    def _lost(self, request: Any, id: Key, name: str, *, was_sent: bool) -> Any:
+        report = Report.of("connection_lost" if was_sent else "not_sent", limit="http")
+        self._watch.hit("http", f"an HTTP exchange failed with {name}")
+        return self._error(request, id, report, "The HTTP exchange failed.")
+
+    def _refused(self, request: Any, id: Key, limit: str, said: str, response: Any) -> Any:
+        self._watch.hit(limit, f"an answer was refused: {sentence(limit)}")
+        report = Report.of("refused_answer", limit=limit, status=response.status_code)
+        return self._error(request, id, report, said or f"The answer was refused: {sentence(limit)}.")
+
+    def _error(self, request: Any, id: Key, report: Report, said: str) -> Any:
+        return self._http.Response(
+            200,
+            headers={"content-type": "application/json"},
+            content=error_text(id, report, said),
+            request=request,
+        )

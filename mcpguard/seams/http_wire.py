@@ -1,0 +1,98 @@
+"""Small readings of HTTP for `http`: the request in a body, the error in an answer, what headers say."""
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, Final
+
+import anyio
+
+from mcpguard.detectors.shapes import find_id
+from mcpguard.seams.events import Events
+from mcpguard.seams.messages import Key
+from mcpguard.seams.reports import Report
+
+__all__ = ["asked_in", "closed", "cut", "error_in", "error_text", "seconds", "stream_class"]
+
+_log = logging.getLogger("mcpguard")
+
+MAX_HEADER: Final = 4096
+"""Characters of `WWW-Authenticate` that are kept."""
+
+
+def stream_class(http: Any) -> Any:
+    """A stream that httpx takes, over events."""
+
+    class _Stream(http.AsyncByteStream):  # type: ignore[misc]  # the library is known at run time only
+        def __init__(self, events: Events) -> None:
+            self._events = events
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self._events.__aiter__()
+
+        async def aclose(self) -> None:
+            await self._events.aclose()
+
+    return _Stream
+
+
+async def closed(response: Any) -> None:
+    """Let go of an answer, whatever state it is in."""
+    try:
+        with anyio.move_on_after(1, shield=True):
+            await response.aclose()
+    except Exception as error:  # noqa: BLE001 - it was to be thrown away
+        _log.debug("closing an HTTP answer failed with %s", type(error).__name__)
+
+
+def asked_in(content: bytes) -> tuple[str | None, Key | None]:
+    """Method and id of the request in a body of the SDK's own making; its params come last."""
+    if len(content) > 2**16:
+        return ("unknown" if b'"method"' in content[:512] else None), find_id(content)
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return None, None
+    if not isinstance(body, dict) or not isinstance(body.get("method"), str):
+        return None, None
+    return body["method"], body.get("id")
+
+
+def error_in(body: bytes) -> dict[str, Any] | None:
+    """The JSON-RPC error in a body, if it is one."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    is_error = (
+        isinstance(error, dict) and type(error.get("code")) is int and isinstance(error.get("message"), str)
+    )
+    return error if is_error else None
+
+
+def error_text(id: Key, report: Report, said: str) -> bytes:
+    """The answer that says `report`, as the SDK can parse it."""
+    told = report.error(said)
+    error = {"code": told.code, "message": told.message, "data": report.marked}
+    return json.dumps({"jsonrpc": "2.0", "id": id, "error": error}).encode()
+
+
+def seconds(given: str | None) -> float | None:
+    """What `Retry-After` says, in seconds (RFC 9110, 10.2.3)."""
+    if given is None or len(given) > 64:
+        return None
+    try:
+        found = (
+            float(given) if given.strip().isdecimal() else parsedate_to_datetime(given).timestamp() - time()
+        )
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(0.0, found)
+
+
+def cut(text: str | None) -> str | None:
+    """A header's value, of bounded length."""
+    return None if text is None else text[:MAX_HEADER]

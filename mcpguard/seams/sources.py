@@ -1,0 +1,92 @@
+"""Which transport stands behind what a user hands over, and the same one within limits.
+
+The SDK's transports are context managers that have not been entered: what they were made with is known, so
+they can be made again with limits inside. Any other transport is left as it is, and watched from outside.
+
+Above: the seams. Below: `limited`, `stdio` and `http`.
+"""
+
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache, partial
+from importlib import import_module
+from inspect import signature
+from typing import Any, TypeAlias
+
+from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.seams.http import limited_client
+from mcpguard.seams.limited import LimitedTransport
+from mcpguard.seams.stdio import limited_stdio
+from mcpguard.seams.watch import Tell, Watch
+
+__all__ = ["limited"]
+
+_Made: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def limited(transport: Any, limits: ConnectionLimits, tell: Tell) -> LimitedTransport:
+    """`transport` within limits; one of the SDK's own is made again, so that what it reads is bounded too."""
+    made = _makers().get(getattr(transport, "func", None))
+    if made is None:
+        return LimitedTransport(lambda _watch: transport, limits, tell)
+    again = partial(made, transport.func, (transport.args, transport.kwds))
+    return LimitedTransport(again, limits, tell, is_parsed_here=True, can_return=True)
+
+
+@cache
+def _makers() -> dict[object, Callable[[Any, _Made, Watch], Any]]:
+    """How to make each of the SDK's transports within limits, by the generator function behind it."""
+    http: Any = import_module("mcp.client.streamable_http")
+    makers: dict[object, Callable[[Any, _Made, Watch], Any]] = {
+        http.streamable_http_client.__wrapped__: _streamable,
+        import_module("mcp.client.sse").sse_client.__wrapped__: partial(_by_factory, answers_elsewhere=True),
+    }
+    old = getattr(http, "streamablehttp_client", None)
+    if old is not None:
+        makers[_generator(old)] = _by_factory
+    if os.name == "posix":
+        makers[import_module("mcp.client.stdio").stdio_client.__wrapped__] = _stdio
+    return makers
+
+
+def _generator(function: Any) -> object:
+    """The function that a context manager's `func` is, under whatever decorators."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+def _stdio(_function: Any, made: _Made, watch: Watch) -> Any:
+    args, named = made
+    return limited_stdio(*args, **named, watch=watch)
+
+
+@asynccontextmanager
+async def _streamable(function: Any, made: _Made, watch: Watch) -> AsyncGenerator[Any]:
+    bound = signature(function).bind(*made[0], **made[1])
+    async with AsyncExitStack() as stack:
+        client = bound.arguments.get("http_client")
+        if client is None:
+            create = import_module("mcp.shared._httpx_utils").create_mcp_http_client
+            client = await stack.enter_async_context(create())
+        bound.arguments["http_client"] = limited_client(client, watch)
+        if "max_sse_event_size" in signature(function).parameters:
+            bound.arguments.setdefault("max_sse_event_size", None)  # events are bounded before
+        yield await stack.enter_async_context(asynccontextmanager(function)(*bound.args, **bound.kwargs))
+
+
+@asynccontextmanager
+async def _by_factory(
+    function: Any, made: _Made, watch: Watch, *, answers_elsewhere: bool = False
+) -> AsyncGenerator[Any]:
+    bound = signature(function).bind(*made[0], **made[1])
+    bound.apply_defaults()
+    factory = bound.arguments["httpx_client_factory"]
+
+    def create(*args: Any, **named: Any) -> Any:
+        return limited_client(factory(*args, **named), watch, answers_elsewhere=answers_elsewhere)
+
+    bound.arguments["httpx_client_factory"] = create
+    async with asynccontextmanager(function)(*bound.args, **bound.kwargs) as streams:
+        yield streams

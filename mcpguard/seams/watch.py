@@ -1,0 +1,308 @@
+"""What a connection's limits make of its messages: passed on, changed, answered for the server, or dropped.
+
+It knows which requests wait and until when; it reads and writes nothing. Above: `limited`, the streams that
+ask it. Below: `detectors.listings`, `detectors.storms` and `detectors.shapes`, one kind of limit each.
+"""
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from importlib import import_module
+from math import inf
+from typing import Any, Final
+
+import anyio
+
+from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.core.result import WireError
+from mcpguard.core.wire import EMPTY, LISTINGS, JSONObject
+from mcpguard.detectors.listings import Pages, Trail
+from mcpguard.detectors.shapes import content_fault, value_fault
+from mcpguard.detectors.storms import Storms, kind_of
+from mcpguard.seams import messages
+from mcpguard.seams.exchanges import MAX_UNDER_WAY
+from mcpguard.seams.frames import Fault, fault_answer, sentence
+from mcpguard.seams.memoir import Memoir
+from mcpguard.seams.messages import CANCELLED, Error, Key, Notification, Request, Response, id_key
+from mcpguard.seams.reports import Report, Said
+from mcpguard.seams.structured import Structured
+
+__all__ = ["Tell", "Watch", "given_up_by"]
+
+_log = logging.getLogger("mcpguard")
+
+Tell = Callable[[str, str, float], None]
+"""Reports that a limit was hit: its name, a sentence for the operator, and the time."""
+
+LISTENING: Final = "subscriptions/listen"
+"""The request that stays open for as long as the client wants (MCP 2026-07-28): it has no deadline."""
+
+LATE_SECONDS: Final = 1.0
+"""When the last of too many changes is passed on: what was listed before it must not be believed for long."""
+
+_TOO_MANY: Final = WireError(-32000, "Too many requests of this kind")
+_MADE_UP: Final = "SSE stream"
+"""How the errors begin that the SDK's HTTP transport makes up for an answer that does not come."""
+
+_CONTENT: Final[Mapping[str, str]] = {
+    "tools/call": "content",
+    "prompts/get": "messages",
+    "resources/read": "contents",
+}
+
+_models: Final[Any] = import_module("mcp.types")
+_DEFINED: Final[Mapping[str, Any]] = {
+    "tools/list": _models.Tool,
+    "prompts/list": _models.Prompt,
+    "resources/list": _models.Resource,
+    "resources/templates/list": _models.ResourceTemplate,
+}
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request without an answer yet."""
+
+    _: KW_ONLY
+    id: Key
+    method: str
+    until: float
+    trail: Trail | None
+    tool: str | None
+
+
+class Watch:
+    """The state of one connection under limits.
+
+    Args:
+        limits: What the server is held to.
+        tell: Told of each limit that is hit.
+        now: A steady clock, in seconds; the event loop's.
+        is_parsed_here: Whether messages were parsed within the limits, so that they need not be measured.
+    """
+
+    def __init__(
+        self, limits: ConnectionLimits, tell: Tell, now: Callable[[], float], *, is_parsed_here: bool
+    ) -> None:
+        self.limits = limits
+        self.own: deque[Any] = deque()
+        """Answers of the guard's own, to be read before anything else."""
+        self.refusals: deque[Any] = deque()
+        """Answers to the server's requests that were one too many, to be written."""
+        self.ended: str | None = None
+        """Why nothing more will come, once that is so."""
+        self.is_over = False
+        """Whether the client has been told so."""
+        self.reading: anyio.CancelScope | None = None
+        """Around the read that the client waits in, if it does."""
+        self.on_loss: Callable[[str], None] | None = None
+        """Makes a lost connection again, where something can."""
+        self.returning: anyio.Event | None = None
+        """Set when a connection that was lost is there again, or given up."""
+        self.memoir: Memoir | None = None
+        """What a new connection must be told, where there can be one."""
+        self._now = now
+        self._tell = tell
+        self._is_parsed_here = is_parsed_here
+        self._storms = Storms(
+            notifications=limits.notifications_per_second, requests=limits.requests_per_second
+        )
+        self._pages = Pages(limits, self._judged)
+        self._structured = Structured(limits.definitions)
+        self._waiting: OrderedDict[Key | None, _Waiting] = OrderedDict()
+        self._late: dict[str, Any] = {}
+        self._late_until = inf
+
+    def hit(self, limit: str, reason: str) -> None:
+        """Report that a limit was hit."""
+        self._tell(limit, reason, self._now())
+
+    @property
+    def deadline(self) -> float:
+        """When `expire` has something to do. All requests are given the same time."""
+        first = next((one.until for one in self._waiting.values() if one.until < inf), inf)
+        return min(first, self._late_until) if self._late else first
+
+    def asked(self, body: Any) -> None:
+        """A request is about to be sent."""
+        method: str = body.method
+        params: JSONObject = body.params or EMPTY
+        trail = self._pages.trail(method, params.get("cursor")) if method in LISTINGS else None
+        until = inf if method == LISTENING else self._now() + self.limits.answer_seconds
+        key = id_key(body.id)
+        self._waiting.pop(key, None)
+        tool = params.get("name") if method == "tools/call" else None
+        self._waiting[key] = _Waiting(
+            id=body.id,
+            method=method,
+            until=until,
+            trail=trail,
+            tool=tool if isinstance(tool, str) else None,
+        )
+        if len(self._waiting) > MAX_UNDER_WAY:
+            self._waiting.popitem(last=False)
+
+    def gave_up(self, id: object) -> None:
+        """Nobody waits for the answer to `id` any more."""
+        self._waiting.pop(id_key(id), None)
+
+    def not_sent(self, id: Key) -> None:
+        """The request `id` could not be sent: answer it."""
+        self._waiting.pop(id_key(id), None)
+        report = Report.of("not_sent", limit=self.ended)
+        self.own.append(messages.error(id, report.error("The connection was lost.")))
+        self.wake()
+
+    def answer(self, id: Key, told: WireError) -> None:
+        """Answer the request `id` at once, if it waits."""
+        if self._waiting.pop(id_key(id), None) is not None:
+            self.own.append(messages.error(id, told))
+            self.wake()
+
+    def lose(self, id: Key, why: str) -> None:
+        """The request `id` will not be answered: answer it."""
+        if self._waiting.pop(id_key(id), None) is not None:
+            self.hit("http", why)
+            report = Report.of("connection_lost", limit="http")
+            self.own.append(messages.error(id, report.error("The HTTP exchange failed.")))
+            self.wake()
+
+    def wake(self) -> None:
+        """Let the client read what is there for it now."""
+        if self.reading is not None:
+            self.reading.cancel()
+
+    def expire(self) -> None:
+        """Answer the requests that have waited too long, and pass on a change that came too often."""
+        now = self._now()
+        if self._late and self._late_until <= now:
+            self.own.extend(self._late.values())
+            self._late.clear()
+        for key, one in list(self._waiting.items()):
+            if one.until <= now:
+                del self._waiting[key]
+                self.hit("answer_seconds", f"{one.method} was not answered in time")
+                report = Report.of("answer_timeout", limit="answer_seconds")
+                said = f"No answer came within {self.limits.answer_seconds:g} s."
+                self.own.append(messages.error(one.id, report.error(said)))
+
+    def end(self, why: str) -> None:
+        """Nothing more will come of this connection: answer whatever waits."""
+        if self.ended is not None:
+            return
+        if self.on_loss is None or why == "closed":
+            self.ended = why
+        else:
+            self.on_loss(why)
+        for one in self._waiting.values():
+            report = Report.of("connection_lost", limit=why)
+            self.own.append(messages.error(one.id, report.error("The connection was lost.")))
+        self._waiting.clear()
+        self.wake()
+
+    def refused(self, fault: Fault) -> None:
+        """A message of the server's was not parsed."""
+        self.hit(fault.limit, f"a message of the server was refused: {sentence(fault.limit)}")
+        one = self._waiting.pop(id_key(fault.id), None) if fault.is_answer else None
+        if one is None and fault.is_answer and fault.id is None and len(self._waiting) == 1:
+            one = self._waiting.popitem()[1]  # an error about a request that the server could not read
+        if one is not None:
+            self.own.append(fault_answer(fault, one.id))
+
+    def received(self, item: Any) -> Any | None:
+        """The item as it goes on, or None if it goes no further."""
+        body = messages.body_of(item)
+        kind = type(body)
+        if kind is Response or kind is Error:
+            return self._answer(item, body, is_error=kind is Error)
+        if kind is Notification or kind is Request:
+            return self._message(item, body, is_request=kind is Request)
+        return item
+
+    def _answer(self, item: Any, body: Any, *, is_error: bool) -> Any | None:
+        one = self._waiting.pop(id_key(body.id), None)
+        if is_error:
+            if body.id is None and len(self._waiting) == 1:
+                body.id = self._waiting.popitem()[1].id  # the server could not read which it was
+            return self._error(item, body)
+        if one is None:
+            return item
+        limit: str | None = None if self._is_parsed_here else value_fault(body.result, self.limits)
+        listed = _CONTENT.get(one.method)
+        if limit is None and listed is not None and listed in body.result:
+            limit = content_fault(body.result[listed], self.limits.content_blocks)
+        if limit is not None:
+            self.hit(limit, f"the answer to {one.method} was refused: {sentence(limit)}")
+            return fault_answer(Fault(limit, one.id, is_answer=True), one.id)
+        if one.trail is not None:
+            shown, broken = self._pages.screened(one.method, one.trail, body.result)
+            for name in broken:
+                self.hit(name, f"{one.method} was cut: {sentence(name)}")
+            if shown is not body.result:
+                return messages.response(body.id, shown)
+        elif self.memoir is not None and one.method == "initialize":
+            self.memoir.answered(one.method, body.result)
+        elif one.tool is not None:
+            checked = self._structured.checked(one.tool, body.result)
+            if checked is not body.result:
+                self.hit("structured_content", "a result is not what the tool's output schema promises")
+                return messages.response(body.id, checked)
+        return item
+
+    def _judged(self, method: str, definition: JSONObject) -> JSONObject | str:
+        """A definition as it may be shown; what the SDK cannot read would cost the whole listing."""
+        try:
+            _DEFINED[method].model_validate(definition)
+        except (ValueError, RecursionError):
+            return "malformed"
+        if method != "tools/list":
+            return definition
+        shown = self._structured.learn(definition)
+        if shown is not definition:
+            self.hit("output_schema", "a tool's output schema cannot be used safely, and is not shown")
+        return shown
+
+    def _error(self, item: Any, body: Any) -> Any | None:
+        given = body.error.data
+        if isinstance(given, Report):
+            return item
+        data = Report.taken(given)
+        limit = None if self._is_parsed_here else value_fault(data, self.limits)
+        if limit is not None:
+            self.hit(limit, f"the data of an error was left out: {sentence(limit)}")
+            data = None
+        if data is not given:
+            item = messages.error(body.id, WireError(body.error.code, body.error.message, data))
+            body = messages.body_of(item)
+        if not isinstance(data, Report) and not body.error.message.startswith(_MADE_UP):
+            body.error.message = Said(body.error.message)
+        return item
+
+    def _message(self, item: Any, body: Any, *, is_request: bool) -> Any | None:
+        method: str = body.method
+        kind = kind_of(method, is_request=is_request)
+        if not self._storms.admits(kind, self._now(), is_request=is_request):
+            limit = "requests_per_second" if is_request else "notifications_per_second"
+            self.hit(limit, f"too many {kind}: one was {'refused' if is_request else 'dropped'}")
+            if is_request:
+                self.refusals.append(messages.error(body.id, _TOO_MANY))
+            elif kind == "changes":
+                self._late_until = self._late_until if self._late else self._now() + LATE_SECONDS
+                self._late[method] = item
+            return None
+        params = body.params
+        broken = None if self._is_parsed_here or params is None else value_fault(params, self.limits)
+        if broken is not None:
+            self.hit(broken, f"{method} was dropped: {sentence(broken)}")
+            if is_request:
+                self.refusals.append(messages.error(body.id, WireError(-32602, "Over a limit of the client")))
+            return None
+        return item
+
+
+def given_up_by(body: Any) -> object:
+    """The id of the request that a notification of the client's gives up; None if it does not."""
+    if body.method != CANCELLED or body.params is None:
+        return None
+    return body.params.get("requestId")

@@ -1,0 +1,290 @@
+"""`mcpguard audit`: what was recorded, as tables, in other shapes and as a page."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from trails import event, write
+
+from mcpguard import Access, AccessRule, Budget, Guard, JsonLines, Principal
+from mcpguard.audit.calls import CallView, Selection
+from mcpguard.audit.report import Report, page
+from mcpguard.cli import main
+from mcpguard.core.result import Fate, Outcome
+from mcpguard.testing import FakeServer, structured
+
+HOSTILE = '</script><script>document.title="owned"</script>\x1b[31m=1+1'
+
+
+def sessions() -> Any:
+    """The SDK's session class; imported here, so that the other tests need no SDK."""
+    from mcp import ClientSession
+
+    return ClientSession
+
+
+async def work(folder: Path) -> None:
+    """Two runs of two people: calls that succeed, fail, are denied, and one that costs."""
+    server = FakeServer()
+    server.tool("read").returns(structured({"a": 1}))
+    server.tool(HOSTILE).returns("x")
+    interceptors = [
+        Access(default="allow", deny=[AccessRule(tools=["delete"])]),
+        Budget(id="money", cost="1 USD", prices=[], max_cost="0.25 USD"),
+    ]
+    async with Guard(interceptors, sinks=[JsonLines(folder / "audit")]) as guard:
+        for user in ("ana", "ben"):
+            async with server.connect() as (read, write_):
+                session = guard.session(sessions()(read, write_), name="files")
+                principal = Principal(tenant="acme", user=user)
+                async with session, guard.run(principal=principal, id=f"run-{user}"):
+                    await session.initialize()
+                    await session.call_tool("read", {"path": "canary"})
+                    await session.call_tool("delete", {"path": "canary"})
+                    await session.call_tool(HOSTILE, {})
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trail of real sessions."""
+    folder = tmp_path_factory.mktemp("work")
+    anyio.run(work, folder)
+    return folder / "audit"
+
+
+class Command:
+    """Runs a subcommand and gives its lines."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], trail: Path) -> None:
+        self._capsys = capsys
+        self._trail = trail
+
+    def __call__(self, subcommand: str, *options: str) -> str:
+        assert main(["audit", subcommand, str(self._trail), *options]) == 0
+        return self._capsys.readouterr().out
+
+
+@pytest.fixture
+def audit(capsys: pytest.CaptureFixture[str], trail: Path) -> Command:
+    """The command, on the trail."""
+    return Command(capsys, trail)
+
+
+def test_show_lists_calls_with_what_became_of_them(audit: Command) -> None:
+    """One line each; names from outside command no terminal."""
+    lines = audit("show").splitlines()
+    assert lines[0].split() == ["time", "who", "run", "server", "what", "outcome", "code", "by", "ms"]
+    (denied,) = [line for line in lines if "delete" in line and "ana" in line]
+    assert denied.split()[2:-1] == [
+        "acme/ana",
+        "run-ana",
+        "files",
+        "delete",
+        "denied",
+        "access_denied",
+        "access",
+    ]
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        (["--run", "run-ana", "--outcome", "denied"], 1),
+        (["--principal", "ben", "--tool", "read"], 1),
+        (["--principal", "acme", "--tool", "read"], 2),
+        (["--tool", "nothing"], 0),
+        (["--since", "2100-01-01"], 0),
+        (["--until", "2000-01-01T00:00+02:00"], 0),
+        (["--tool", "delete", "--since", "2000-01-01", "--until", "2100-01-01"], 2),
+    ],
+)
+def test_show_can_be_narrowed(audit: Command, options: list[str], number: int) -> None:
+    """By run, tool, principal, outcome and time."""
+    shown = [json.loads(line) for line in audit("show", "--json", *options).splitlines()]
+    assert len(shown) == number
+
+
+def test_no_shape_has_a_value_of_an_argument(audit: Command) -> None:
+    """Digests only, wherever it goes."""
+    for shape in ("ocsf", "cloudevents", "jsonl", "csv"):
+        assert "canary" not in audit("export", "--format", shape)
+
+
+def test_ocsf_has_what_the_class_requires(audit: Command) -> None:
+    """OCSF 1.3.0, API Activity: the attributes it calls required."""
+    events = [json.loads(line) for line in audit("export", "--format", "ocsf").splitlines()]
+    required = {"activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"}
+    for one in events:
+        assert required | {"actor", "api", "src_endpoint"} <= one.keys()
+        assert (one["class_uid"], one["category_uid"], one["metadata"]["version"]) == (6003, 6, "1.3.0")
+    (denied,) = [one for one in events if one["api"]["operation"] == "delete" and "ana" in str(one["actor"])]
+    assert (denied["action_id"], denied["status_id"], denied["status_code"]) == (2, 2, "access_denied")
+
+
+def test_cloud_events_have_what_the_specification_requires(audit: Command) -> None:
+    """CloudEvents 1.0; source and id together are unique."""
+    events = [json.loads(line) for line in audit("export", "--format", "cloudevents").splitlines()]
+    assert all({"specversion", "id", "source", "type"} <= one.keys() for one in events)
+    assert len({(one["source"], one["id"]) for one in events}) == len(events)
+    assert events[0]["type"] == "dev.mcpguard.audit.opened.v1"
+
+
+def test_csv_holds_no_formula(audit: Command) -> None:
+    """A tool's name must not run in whoever opens the table."""
+    view = CallView(seq=1, call_id="=cmd", target="+1", user="@x", agent="-1")
+    from mcpguard.audit.export import csv_rows
+
+    (row,) = csv.DictReader(io.StringIO("".join(csv_rows([view]))))
+    assert (row["call_id"], row["target"], row["user"], row["agent"]) == ("'=cmd", "'+1", "'@x", "'-1")
+    rows = list(csv.DictReader(io.StringIO(audit("export", "--format", "csv"))))
+    assert {row["outcome"] for row in rows if row["target"] == "delete"} == {"denied"}
+
+
+def test_what_is_exported_as_json_lines_are_the_records(audit: Command, tmp_path: Path) -> None:
+    """All of them; and of some calls, all of theirs."""
+    records = [json.loads(line) for line in audit("export", "--format", "jsonl").splitlines()]
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    audit("export", "--format", "jsonl", "--tool", "read", "--run", "run-ana", "--out", str(tmp_path / "x"))
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "x").read_text().splitlines()]
+    assert kinds == ["received", "dispatched", "spent", "completed"]
+
+
+def test_stats_count_by_tool_and_denial(audit: Command) -> None:
+    """And the money."""
+    stats = json.loads(audit("stats", "--json", "--principal", "ana"))
+    assert stats["outcomes"]["denied"] == 1
+    assert stats["cost"] == {"USD": 500_000}
+    assert stats["denials"] == [
+        {"interceptor": "access", "code": "access_denied", "reason": "access.deny[0] covers it", "calls": 1}
+    ]
+    text = audit("stats", "--principal", "ana")
+    assert "cost: 0.500000 USD" in text
+    assert all(line.isprintable() for line in text.splitlines())
+
+
+def test_a_trail_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """For every subcommand."""
+    for subcommand in ("show", "stats", "verify", "report"):
+        assert main(["audit", subcommand, str(tmp_path / "none.jsonl")]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+class Seen(HTMLParser):
+    """What a browser would make of a page, as far as loading and running goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.data = ""
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+        self._inside = dict(attrs).get("id") or ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "calls":
+            self.data += data
+
+
+def test_the_report_is_one_page_that_loads_nothing_and_runs_only_its_own(
+    audit: Command, tmp_path: Path
+) -> None:
+    """A tool named after a script element is a name."""
+    out = tmp_path / "report.html"
+    audit("report", "--out", str(out), "--title", HOSTILE)
+    seen = Seen()
+    seen.feed(out.read_text("utf-8"))
+    assert seen.links == []
+    assert seen.tags.count("script") == 2
+    assert "script-src 'sha256-" in out.read_text("utf-8")
+    data = json.loads(seen.data)
+    assert any("document.title" in word for word in data["words"])
+    assert len(data["rows"]) == audit("show", "--json").count("\n")
+    assert "intact" in out.read_text("utf-8")
+    assert "canary" not in out.read_text("utf-8")
+
+
+def test_a_report_of_very_many_calls_lists_the_newest() -> None:
+    """Figures are of all."""
+    report = Report()
+    for number in range(250_000):
+        report.add(
+            CallView(seq=number, call_id=str(number), time_us=number, outcome="ok", server="s", target="t")
+        )
+    rows = json.loads(re.search(r'id="calls">(.*?)</script>', page(report, title="x"))[1])["rows"]  # type: ignore[index]
+    assert (report.stats.calls, len(rows)) == (250_000, 100_000)
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-headless-shell") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+def test_the_report_opens_in_a_real_browser(audit: Command, tmp_path: Path) -> None:
+    """The list is drawn, and the hostile name is text in it."""
+    out = tmp_path / "report.html"
+    audit("report", "--out", str(out))
+    done = subprocess.run(
+        [
+            str(BROWSER),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            out.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    drawn = done.stdout.partition('<tbody id="rows">')[2]
+    number = audit("show", "--json").count("\n")
+    assert drawn.count("<tr>") == number, done.stderr
+    assert f"{number} calls, page 1 of 1" in done.stdout
+    assert "<title>Audit report</title>" in done.stdout
+    assert "&lt;/script&gt;&lt;script&gt;" in drawn
+
+
+def test_an_intent_without_outcome_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What a crash leaves."""
+    events = [
+        event(
+            1,
+            kind="received",
+            call_id="c",
+            target="pay",
+            method="tools/call",
+            server="bank",
+            arguments_digest="d",
+        ),
+        event(2, kind="dispatched", call_id="c", target="pay", method="tools/call", server="bank"),
+        event(3, kind="received", call_id="d", target="ok", server="bank"),
+        event(
+            4,
+            kind="completed",
+            call_id="d",
+            target="ok",
+            server="bank",
+            outcome=Outcome.OK,
+            fate=Fate.ANSWERED,
+        ),
+    ]
+    anyio.run(lambda: write(tmp_path / "events.jsonl", events))
+    assert main(["audit", "show", str(tmp_path), "--outcome", "unanswered", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["target"], shown["attempts"]) == ("pay", 1)
+    assert Selection(outcome="ok").takes(CallView(seq=1, call_id="x", outcome="ok"))

@@ -1,0 +1,169 @@
+"""`mcpguard replay` and `mcpguard explain`: another policy's judgement, and what it cannot know."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from mcpguard import Access, AccessRule, Guard, JsonLines, Principal
+from mcpguard.cli import main
+from mcpguard.testing import FakeServer, structured, tool_error
+
+OLD = [Access(default="allow", deny=[AccessRule(tools=["delete"])])]
+
+
+async def work(folder: Path) -> None:
+    """Ten reads, five failing writes and a denied call, of somebody with a role."""
+    from mcp import ClientSession
+
+    server = FakeServer()
+    server.tool("read").returns(structured({"a": 1}))
+    server.tool("write").returns(tool_error("no"))
+    async with Guard(OLD, sinks=[JsonLines(folder / "audit")]) as guard, server.connect() as (read, write):
+        session = guard.session(ClientSession(read, write), name="files")
+        principal = Principal(tenant="acme", user="ana", roles=frozenset({"auditor"}))
+        async with session, guard.run(principal=principal, id="job"):
+            await session.initialize()
+            for number in range(10):
+                await session.call_tool("read", {"path": f"{number}"})
+            for _ in range(5):
+                await session.call_tool("write", {"path": "same"})
+            await session.call_tool("delete", {})
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What they left."""
+    folder = tmp_path_factory.mktemp("work")
+    anyio.run(work, folder)
+    return folder / "audit"
+
+
+class Replayed:
+    """Judges the trail by a policy."""
+
+    def __init__(self, trail: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._trail, self._folder, self._capsys = trail, folder, capsys
+
+    def __call__(self, interceptors: str, *options: str, head: str = "") -> dict[str, Any]:
+        policy = self._folder / "policy.yaml"
+        policy.write_text(
+            f"version: 1\n{head}interceptors: {interceptors}\naudit: [jsonl: {{path: made/}}]\n"
+        )
+        code = main(["replay", "--policy", str(policy), str(self._trail), "--json", *options])
+        assert code in (0, 1)
+        assert not (self._folder / "made").exists()
+        document: dict[str, Any] = json.loads(self._capsys.readouterr().out)
+        document["code"] = code
+        return document
+
+
+@pytest.fixture
+def replay(trail: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Replayed:
+    """The command, on the trail."""
+    return Replayed(trail, tmp_path, capsys)
+
+
+def changes(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What changes for which call, and by which code."""
+    return [(one["target"], one["change"], one["code"]) for one in document["calls"]]
+
+
+def test_the_same_policy_changes_nothing(replay: Replayed) -> None:
+    """Or the table would show what is not there."""
+    document = replay('{access: {default: allow, deny: [{tools: ["delete"]}]}}', "--strict")
+    assert (document["calls"], document["counts"], document["code"]) == ([], {"same": 17}, 0)
+
+
+def test_a_stricter_policy_shows_what_it_would_have_denied(replay: Replayed) -> None:
+    """By name, by number and by outcome, each at the recorded time."""
+    document = replay('{access: {default: allow, deny: [{tools: ["write", "delete"]}]}}', "--strict")
+    assert changes(document) == [("write", "denied", "access_denied")] * 5
+    assert document["calls"][0]["why"] == "access: access.deny[0] covers it"
+    assert document["code"] == 1
+    document = replay("{access: {default: allow, deny: [{tools: [delete]}]}, budget: {per: run, calls: 12}}")
+    assert changes(document) == [("write", "denied", "budget_exhausted")] * 3
+    document = replay(
+        "{access: {default: allow, deny: [{tools: [delete]}]}, rate_limit: {calls: 3, seconds: 3600}}"
+    )
+    assert [one[0] for one in changes(document)].count("read") == 7
+
+
+def test_a_looser_policy_shows_what_it_would_have_let_through(replay: Replayed) -> None:
+    """What would have become of the call nobody knows."""
+    assert changes(replay("{access: {default: allow}}")) == [("delete", "allowed", "")]
+
+
+def test_what_depends_on_what_is_not_recorded_is_undecided(replay: Replayed) -> None:
+    """Roles, arguments that cost money, servers with another name; who cannot know is named."""
+    roles = '{access: {default: deny, allow: [{tools: ["read"], roles: [auditor]}, {tools: [write]}]}}'
+    document = replay(roles)
+    assert {one for one in changes(document) if one[0] in ("read", "write")} == {("read", "undecided", "")}
+    money = "{access: {default: allow, deny: [{tools: [delete]}]}, budget: {id: money, cost: 1 USD, max_cost: 1 USD}}"
+    document = replay(money)
+    assert {one["why"] for one in document["calls"]} == {"money: needs what is not recorded"}
+    assert document["counts"]["undecided"] == 15
+    document = replay("{}", head="servers: {git: {}}\n")
+    assert document["counts"] == {"undecided": 17}
+    assert "declares no server called 'files'" in document["calls"][0]["why"]
+
+
+def test_a_rule_in_audit_mode_changes_nothing(replay: Replayed) -> None:
+    """It would not have decided anything."""
+    document = replay('{access: {default: allow, deny: [{tools: ["*"]}], mode: audit}}', "--run", "job")
+    assert changes(document) == [("delete", "allowed", "")]
+
+
+def explain(folder: Path, call: Any, interceptors: str, *options: str) -> int:
+    """Explain a call under a policy."""
+    (folder / "policy.yaml").write_text(f"version: 1\ninterceptors: {interceptors}\n")
+    (folder / "call.json").write_text(call if isinstance(call, str) else json.dumps(call))
+    return main(["explain", "--policy", str(folder / "policy.yaml"), str(folder / "call.json"), *options])
+
+
+POLICY = "{access: {default: deny, allow: [{tools: [read], roles: [auditor]}]}, budget: {per: run, calls: 5}}"
+
+
+def test_explain_shows_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who says what, and what the end of it is."""
+    call = {"server": "files", "tool": "read", "principal": {"user": "ana", "roles": ["auditor"]}}
+    assert explain(tmp_path, call, POLICY) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["#", "interceptor", "hook", "mode", "verdict", "code", "reason"]
+    assert [line[1:5] for line in lines[1:-1]] == [
+        ["access", "check", "enforce", "allow"],
+        ["budget", "check", "enforce", "allow"],
+        ["budget", "layer", "enforce", "undecided"],
+    ]
+    assert lines[-1] == ["allow"]
+    assert explain(tmp_path, {**call, "tool": "delete"}, POLICY, "--json") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["verdict"], document["code"]) == ("deny", "access_denied")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ([], "expected a mapping"),
+        ({"server": "s"}, "either tool or method"),
+        ({"server": "s", "tool": "t", "method": "m"}, "either tool or method"),
+        ({"tool": "t"}, "expected server"),
+        ({"server": "s", "tool": "t", "canary": 1}, "accepted here"),
+        ({"server": "s", "tool": "t", "arguments": [1]}, "arguments are a mapping"),
+        ({"server": "s", "tool": "t", "principal": {"name": "x"}}, "a principal has"),
+        ({"server": "s", "tool": "t", "principal": {"roles": "x"}}, "roles takes a collection"),
+        ({"server": "s", "tool": "t", "direction": "up"}, "direction is"),
+    ],
+)
+def test_a_call_that_is_none_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], call: Any, message: str
+) -> None:
+    """Exit code 2, on stderr."""
+    assert explain(tmp_path, call, POLICY) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert (said.out, said.err.count("\n")) == ("", 1)

@@ -1,0 +1,278 @@
+"""`mcpguard serve`, `wrap` and `init`: a server behind a policy, for whoever starts servers."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts import SCRIPT, Server
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from mcpguard.cli import main
+from mcpguard.cli.init import policy_text
+from mcpguard.config import parse_policy
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+POLICY = """
+version: 1
+servers:
+  wire: {}
+interceptors:
+  access:
+    default: deny
+    allow:
+      - {servers: [wire], tools: [echo, count], roles: [clerk]}
+  budget: {per: run, calls: 2}
+audit:
+  - jsonl: {path: audit.jsonl}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """The policy."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    """How to start the server, and what it got."""
+    log = tmp_path / "wire.jsonl"
+    return Server(log, args=[SCRIPT, str(log), "stdio"])
+
+
+def environment() -> dict[str, str]:
+    """Processes find the package as this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
+
+
+@asynccontextmanager
+async def client(command: str, args: list[str]) -> AsyncIterator[Any]:
+    """The SDK's own client of what is started."""
+    started = StdioServerParameters(command=command, args=args, env=environment())
+    async with stdio_client(started) as (read, write), ClientSession(read, write) as session:
+        await session.initialize()
+        yield session
+
+
+def serving(policy: Path, server: Server, *more: str) -> list[str]:
+    """The arguments of `mcpguard serve`."""
+    given = ["-m", "mcpguard", "serve", str(policy), "--server", "wire", *more]
+    return [*given, "--", server.command, *server.args]
+
+
+@pytest.mark.anyio
+async def test_a_client_that_starts_it_meets_the_policy(policy: Path, server: Server) -> None:
+    """Lists, denials, progress, the run's budget, the record: as in process."""
+    told: list[float] = []
+
+    async def progress(value: float, total: float | None, message: str | None) -> None:
+        told.append(value)
+
+    async with client(sys.executable, serving(policy, server, "--role", "clerk", "--user", "ana")) as session:
+        assert [tool.name for tool in (await session.list_tools()).tools] == ["echo", "count"]
+        assert (await session.call_tool("echo", {"text": "hello"})).content[0].text == "echo: hello"
+        assert "access_denied" in (await session.call_tool("delete", {"text": "all"})).content[0].text
+        await session.call_tool("count", {}, progress_callback=progress)
+        assert "budget_exhausted" in (await session.call_tool("echo", {"text": "on"})).content[0].text
+    assert server.called() == ["echo", "count"]
+    assert told == [1, 2, 3]
+    events = [json.loads(line) for line in policy.with_name("audit.jsonl").read_text().splitlines()]
+    assert {event.get("user") for event in events if event.get("method") == "tools/call"} == {"ana"}
+
+
+@pytest.mark.anyio
+async def test_who_is_not_named_is_nobody(policy: Path, server: Server) -> None:
+    """A rule about roles denies then."""
+    async with client(sys.executable, serving(policy, server)) as session:
+        assert (await session.list_tools()).tools == []
+        assert "no_principal" in (await session.call_tool("echo", {"text": "hello"})).content[0].text
+    assert server.called() == []
+
+
+def test_it_ends_when_its_client_leaves(policy: Path, server: Server) -> None:
+    """And the server with it: both pipes are closed, and nothing stays behind."""
+    done = subprocess.run(
+        [sys.executable, *serving(policy, server)],
+        input=b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n',
+        capture_output=True,
+        env=environment(),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--", "/no/such/server"], "/no/such/server cannot be started"),
+        (["--server", "other", "--", sys.executable], "name='other' is none of them"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(policy: Path, arguments: list[str], said: str) -> None:
+    """On stderr: stdout is the protocol's."""
+    given = [
+        "-m",
+        "mcpguard",
+        "serve",
+        str(policy),
+        *(["--server", "wire"] if arguments[0] == "--" else []),
+        *arguments,
+    ]
+    done = subprocess.run(
+        [sys.executable, *given],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def configuration(tmp_path: Path, servers: dict[str, Any], **more: Any) -> Path:
+    """A client's configuration."""
+    path = tmp_path / "client.json"
+    path.write_text(json.dumps({"mcpServers": servers, **more}))
+    return path
+
+
+@pytest.mark.anyio
+async def test_a_wrapped_configuration_starts_servers_behind_the_policy(
+    policy: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed is what a client starts; what else the file says stays."""
+    entry = {"command": server.command, "args": server.args, "env": {"A": "b"}, "disabled": False}
+    file = configuration(tmp_path, {"wire": entry}, theme="dark")
+    before = file.read_text()
+    assert main(["wrap", str(file), "--policy", str(policy)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert file.read_text() == before
+    assert printed["theme"] == "dark"
+    wrapped = printed["mcpServers"]["wire"]
+    assert (wrapped["env"], wrapped["disabled"]) == ({"A": "b"}, False)
+    async with client(wrapped["command"], wrapped["args"]) as session:
+        assert "no_principal" in (await session.call_tool("echo", {"text": "hello"})).content[0].text
+    assert server.called() == []
+
+
+def test_wrapping_in_place_keeps_what_was_there_and_wraps_once(
+    policy: Path, server: Server, tmp_path: Path
+) -> None:
+    """A second time changes nothing; the mode stays, because the file holds secrets."""
+    file = configuration(tmp_path, {"wire": {"command": server.command, "args": server.args}})
+    file.chmod(0o600)
+    before = file.read_text()
+    assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
+    once = file.read_text()
+    assert file.with_name("client.json.bak").read_text() == before
+    assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
+    assert file.read_text() == once != before
+    assert {one.stat().st_mode & 0o777 for one in tmp_path.glob("client.json*")} == {0o600}
+
+
+def test_a_server_behind_a_url_is_named_and_not_passed_off_as_guarded(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1: somebody has to look."""
+    file = configuration(tmp_path, {"wire": {"url": "http://127.0.0.1:1/mcp"}})
+    assert main(["wrap", str(file), "--policy", str(policy)]) == 1
+    assert "not guarded: wire is reached by a URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected an object with mcpServers"),
+        ('{"mcpServers": []}', "expected an object with mcpServers"),
+        ('{"mcpServers": {"wire": 1}}', "expected a name and an object"),
+        ('{"mcpServers": {"*": {}}}', "no name for a policy"),
+        ('{"mcpServers": {"a\\n": {}}}', "no name for a policy"),
+        ('{"mcpServers": {"wire": {}}}', "expected a command or a url"),
+        ('{"mcpServers": {"wire": {"command": "a", "args": "b"}}}', "expected args to be a list"),
+        ('{"mcpServers": {"wire": {"command": "a", "env": {"K": 1}}}}', "expected env to be an object"),
+        ('{"mcpServers": {"other": {"command": "a"}}}', "declares no server 'other'"),
+        (None, "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("command", ["wrap", "init"])
+def test_a_file_that_is_none_is_one_line(
+    policy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    content: str | None,
+    said: str,
+) -> None:
+    """With no value of it: those may be secrets."""
+    if command == "init" and content is not None and "other" in content:
+        pytest.skip("init has no policy to compare with")
+    file = tmp_path / "client.json"
+    if content is not None:
+        file.write_text(content)
+    assert main([command, str(file), *(["--policy", str(policy)] if command == "wrap" else [])]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_first_policy_denies_everything_until_somebody_says_otherwise(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the servers say of their tools decides nothing; one that fails does not stop the others."""
+    secret = "hunter" + "2"
+    entry = {"command": server.command, "args": server.args, "env": {"TOKEN": secret}}
+    file = configuration(tmp_path, {"wire": entry, "gone": {"command": "/no/such/server"}})
+    out = tmp_path / "policy.yaml"
+    assert main(["init", str(file), "--out", str(out)]) == 1
+    assert "gone: not asked: it failed with" in capsys.readouterr().err
+    text = out.read_text()
+    assert secret not in text
+    assert '# - {servers: ["wire"], tools: ["echo"]}  # [says nothing] Say it again.' in text
+    parsed = parse_policy(text)
+    assert set(parsed.servers) == {"wire", "gone"}
+    assert main(["init", str(file), "--out", str(out)]) == 2
+    assert out.read_text() == text
+    allowed = text.replace(
+        '# - {servers: ["wire"], tools: ["echo"]}', '- {servers: ["wire"], tools: ["echo"]}'
+    )
+    assert len(parse_policy(allowed).interceptors) == len(parsed.interceptors)
+
+
+HOSTILE = "x\n    allow:\n      - {tools: ['*']}\u2028#\x85"
+
+
+@pytest.mark.parametrize("name", ["*", "[a]", "delete_?", HOSTILE, '"', ""])
+def test_what_a_server_calls_itself_and_its_tools_stays_in_its_comment(name: str) -> None:
+    """A name cannot end the comment, and taken out of it matches itself alone."""
+    tool = {"name": name, "description": HOSTILE, "annotations": {"readOnlyHint": True}}
+    text = policy_text({"s": [tool]})
+    plain = policy_text({"s": []})
+    assert [one for one in text.splitlines() if not one.lstrip().startswith("#")] == [
+        one for one in plain.splitlines() if not one.lstrip().startswith("#")
+    ]
+    assert text.isascii()
+    parse_policy(text)
+    if name:
+        from mcpguard import Access, Call
+        from mcpguard.core.verdict import Deny
+
+        live = parse_policy(text.replace("      # - {", "      - {"))
+        access = next(one for one in live.interceptors if isinstance(one, Access))
+        judged = {
+            other: access.check(Call.tool_call(other, server="s")) for other in (name, "other", "delete_x")
+        }
+        assert [other for other, verdict in judged.items() if not isinstance(verdict, Deny)] == [name]

@@ -1,0 +1,274 @@
+"""Secrets and personal data: found where they are, and nowhere else."""
+
+import binascii
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seeds import FORMATS, password, token
+
+from mcpguard.detectors.findings import Finding, merged
+from mcpguard.detectors.pii import KINDS, personal
+from mcpguard.detectors.redactor import Redactor
+from mcpguard.detectors.secrets.checksums import has_bech32, has_crc32, is_jwt
+from mcpguard.detectors.secrets.formats import Format
+
+REDACTOR = Redactor()
+
+
+def found(text: str) -> list[str]:
+    """What is found in a text."""
+    return [text[one.start : one.end] for one in REDACTOR.find(text)]
+
+
+def test_sixty_issuers_formats_are_known() -> None:
+    """By the issuers' names, not by the number of patterns."""
+    assert len({one.kind.split("_")[0] for one in FORMATS}) >= 60
+
+
+@pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.kind)
+def test_a_token_of_every_format_is_found_wherever_it_stands(one: Format) -> None:
+    """In prose, in code, in JSON with escapes, in a query, at the ends of a text."""
+    for seed in range(10):
+        secret = token(one, seed)
+        for text in (
+            secret,
+            f"The key is {secret}, keep it.",
+            f'{{"x": "{secret}"}}',
+            f'"line\\n{secret}\\n"',
+            f"https://h/?x={secret}&y=1",
+            f"x={secret}\n",
+            f"日本語{secret}日本語",
+        ):
+            assert secret not in REDACTOR.redact(text), text.replace(secret, "...")
+
+
+@pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.kind)
+def test_every_format_says_a_word_that_all_its_tokens_hold(one: Format) -> None:
+    """Else the quick look would pass over it."""
+    assert all(any(word in token(one, seed) for word in one.words) for seed in range(20))
+
+
+ASSIGNED = [
+    'password = "{}"',
+    "PASSWORD={}",
+    "export DB_PASSWORD='{}'",
+    'db_password: "{}"',
+    "password: {}",
+    "password:\n    {}",
+    '{{"password": "{}"}}',
+    '{{"user": {{"apiKey" : "{}"}}}}',
+    '{{\\"client_secret\\": \\"{}\\"}}',
+    "client_secret => '{}',",
+    "[default]\naws_secret_access_key = {}",
+    "X-Api-Key: {}",
+    "Authorization: Bearer {}",
+    "authorization: Token {}",
+    'curl -H "Authorization: Basic {}"',
+    "Cookie: session={}",
+    "postgres://app:{}@db.internal:5432/app",
+    "https://user:{}@git.example.org/x.git",
+    "amqp://:{}@mq/",
+    "https://h/cb?access_token={}&state=1",
+    "AccountName=a;AccountKey={};EndpointSuffix=x",
+    "<password>{}</password>",
+    "const accessToken = `{}`;",
+    "settings['secret_key'] = '{}'",
+]
+
+
+@pytest.mark.parametrize("form", ASSIGNED)
+def test_what_a_name_says_is_a_secret_is_found(form: str) -> None:
+    """JSON, YAML, env, INI, code, headers, URLs."""
+    for seed in range(10):
+        secret = password(seed)
+        assert secret not in REDACTOR.redact(form.format(secret))
+
+
+HONEST = [
+    "The token is in the key; ask for a password at the secret meeting.",
+    "max_tokens: 4096, prompt_tokens=128, token_type: bearer",
+    '{"next_page_token": "CAUQAAxyz0987654", "token_count": 12}',
+    "password = os.environ['DB_PASSWORD']",
+    "api_key: ${API_KEY}\npassword: {{ vault.password }}\ntoken: <your token>",
+    "def login(password: str, token: Optional[str] = None) -> None:",
+    "password: required, at least 12 characters",
+    '"password": {"type": "string", "description": "The password."}',
+    "key: value; primary key: id; foreign key: user_id",
+    "See https://example.com/docs/authentication#api-key and http://localhost:8080/",
+    "commit a94a8fe5ccb19ba61c4c0873d391e987982fbbd3",
+    "id 123e4567-e89b-12d3-a456-426614174000, v1.2.3.4, at 12:30:45",
+    "sha256:" + "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "AKIAIOSFODNN7" + "EXAMPLE is the documentation's",
+    "ghp_" + "x" * 36,
+    "10.0.0.1 and 127.0.0.1 and ::1 and fe80::1 are nobody's",
+    "order 1234567890123456, tel. 555-01-99999, 000-12-3456",
+    "a@b, @decorator, user@localhost",
+    "pat-a-cake, sk-learn, key-value store, scikit-learn-contrib-sk-ant-farm",
+    "مرحبا بالعالم، שלום עולם، می\u200cخواهم، हिन्दी, ภาษาไทย, 日本語 ❤️",
+    "1. Set password\n2. Click token: next",
+]
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_honest_text_is_left_alone(text: str) -> None:
+    """Prose and code about secrets, identifiers, digests."""
+    assert found(text) == []
+    assert REDACTOR.redact(text) == text
+
+
+def test_a_private_key_goes_with_its_whole_block_even_where_that_does_not_end() -> None:
+    """Over lines, and written in one line with escapes."""
+    body = "\n".join("MIIEvQIBADANBgkqhkiG9w0BAQEFAASC" * 2 for _ in range(12))
+    begin, end = ("-----" + word + " RSA PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    for text in (
+        f"{begin}\n{body}\n{end}",
+        f"{begin}\n{body}",
+        f"{begin}\n{body}\n{end}".replace("\n", "\\n"),
+    ):
+        assert REDACTOR.redact(f"before {text}. after") == "before [REDACTED:private_key]. after"
+
+
+def test_checksums_tell_a_token_from_what_looks_like_one() -> None:
+    """One that fits outweighs the stop list; one that does not is no proof."""
+    body = "x" * 30
+    rest, digits = binascii.crc32(body.encode()), ""
+    while rest:
+        rest, digit = divmod(rest, 62)
+        digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[digit] + digits
+    proved = "ghp_" + body + digits.rjust(6, "0")
+    assert has_crc32(proved)
+    assert not has_crc32("ghp_" + "y" * 36)
+    assert found(proved) == [proved]
+    assert has_bech32("A12UEL5L")  # BIP 173, a test vector
+    assert not has_bech32("A12UEL5M")
+    assert is_jwt("eyJhbGciOiJIUzI1NiJ9.x.y")
+    assert not is_jwt("eyJmb28iOiJiYXIifQ.x.y")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("email", "Ask <ada.l+x@mail.example.co.uk>.", "ada.l+x@mail.example.co.uk"),
+        ("card", "card 4111 1111 1111 1111, thanks", "4111 1111 1111 1111"),
+        ("card", "5500-0000-0000-0004", "5500-0000-0000-0004"),
+        ("iban", "IBAN DE89 3704 0044 0532 0130 00 please", "DE89 3704 0044 0532 0130 00"),
+        ("iban", "GB82WEST12345698765432", "GB82WEST12345698765432"),
+        ("ssn", "SSN: 123-45-6789.", "123-45-6789"),
+        ("ip", "from 8.8.8.8 today", "8.8.8.8"),
+        ("ip", "from 193.99.144.80.", "193.99.144.80"),
+        ("ip", "at 2001:4860:4860::8888", "2001:4860:4860::8888"),
+        ("phone", "call +1 (415) 555-2671", "+1 (415) 555-2671"),
+    ],
+)
+def test_personal_data_is_found_by_its_form(kind: str, text: str, expected: str) -> None:
+    """With the checksum or rules it has."""
+    [one] = personal(text, [kind])  # type: ignore[list-item]
+    assert text[one.start : one.end] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111 1111 1111 1112",
+        "DE89 3704 0044 0532 0130 01",
+        "666-45-6789",
+        "923-45-6789",
+        "123-00-6789",
+        "300.1.2.3",
+    ],
+)
+def test_what_fails_its_rules_is_not_personal_data(text: str) -> None:
+    """Numbers are many."""
+    assert list(personal(text, list(KINDS))) == []
+
+
+def test_findings_that_overlap_become_one() -> None:
+    """So that no part of either is left."""
+    assert merged([Finding(5, 9, "b"), Finding(0, 6, "a"), Finding(2, 3, "c"), Finding(9, 10, "d")]) == [
+        Finding(0, 9, "a"),
+        Finding(9, 10, "d"),
+    ]
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            "password",
+            "token",
+            "=",
+            ":",
+            '"',
+            "'",
+            "\\",
+            " ",
+            "\n",
+            "://",
+            "@",
+            "a:b@c",
+            "{",
+            "}",
+            "[",
+            "&x=",
+            "hunter22!",
+        ),
+        *("Bearer ", "-----BEGIN PRIVATE KEY-----", "-----END", "4111111111111111", "é", "\ud800", "<", ">"),
+        *(token(one) for one in FORMATS[::9]),
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_redacting_twice_is_redacting_once(text: str) -> None:
+    """What is put in a place is never found again."""
+    once = REDACTOR.redact(text)
+    assert REDACTOR.redact(once) == once
+
+
+HOSTILE = [
+    *(
+        "token",
+        "token=",
+        'password="',
+        "password: \\",
+        "://",
+        "://a:",
+        "a@",
+        "a.",
+        "1",
+        "1 ",
+        "1.",
+        ":1",
+        "AA11",
+    ),
+    *(
+        "-----BEGIN PRIVATE KEY-----",
+        "eyJ",
+        "sk-",
+        "ghp_",
+        "AKIA",
+        "_",
+        "x" * 40 + " ",
+        "\\",
+        "Bearer ",
+        "+1",
+    ),
+    *("sk-" + "a" * 20, "secret_" * 3, "password\n", "key=" + "a" * 50),
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE, ids=ascii)
+def test_time_grows_with_length_and_no_faster(piece: str) -> None:
+    """Sixteen times the text takes less than a hundred times the time: quadratic would be 256 times."""
+
+    def took(count: int) -> float:
+        best = float("inf")
+        for _ in range(2):
+            began = time.process_time()
+            REDACTOR.find(piece * count)
+            best = min(best, time.process_time() - began)
+        return best
+
+    length = 8_000 // len(piece)
+    assert took(16 * length) < 100 * max(took(length), 1e-3)

@@ -1,0 +1,214 @@
+"""A raw HTTP server with one behaviour: `python -S http_server.py RUNS BEHAVIOUR`; it prints its port.
+
+It appends a line to the file RUNS for each time the tool `go` has run. The tool `honest` is honest.
+"""
+
+import json
+import socketserver
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import behaviours
+
+RUNS, BEHAVIOUR = Path(sys.argv[1]), sys.argv[2]
+STATUS: dict[str, tuple[str, dict[str, str]]] = {
+    "401": ("401 Unauthorized", {"WWW-Authenticate": 'Bearer scope="files"'}),
+    "403": ("403 Forbidden", {}),
+    "429": ("429 Too Many Requests", {"Retry-After": "7"}),
+    "503": ("503 Service Unavailable", {"Retry-After": "7"}),
+    "500": ("500 Internal Server Error", {}),
+    "redirect": ("307 Temporary Redirect", {"Location": "http://127.0.0.1:9/elsewhere"}),
+}
+SESSIONS = {"current": "one"}
+EVENTS = iter(range(1, 10**9))
+
+
+class Exchange(socketserver.StreamRequestHandler):
+    """One connection, one request."""
+
+    def handle(self) -> None:
+        """Read a request and answer it."""
+        first = self.rfile.readline().split()
+        headers: dict[str, str] = {}
+        while (line := self.rfile.readline()) not in (b"\r\n", b""):
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        if len(first) < 2:
+            return
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        try:
+            self.answer(first[0].decode(), headers, body)
+        except OSError:
+            pass  # the client has gone
+
+    def answer(self, verb: str, headers: dict[str, str], body: bytes) -> None:
+        """Answer a request."""
+        if verb == "DELETE":
+            if BEHAVIOUR == "DELETE hangs":
+                time.sleep(60)
+            return self.send("200 OK", {}, b"")
+        if verb == "GET":
+            if "last-event-id" in headers:
+                return self.resume()
+            return self.send("405 Method Not Allowed", {}, b"")
+        message = json.loads(body)
+        id, method, params = message.get("id"), message.get("method"), message.get("params") or {}
+        if id is None or method is None:
+            return self.send("202 Accepted", {}, b"")
+        if method == "initialize":
+            result = {
+                "protocolVersion": "2025-06-18",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "raw", "version": "1"},
+            }
+            session = {"Mcp-Session-Id": SESSIONS["current"]}
+            return self.json(behaviours.answer(id, result=result), session)
+        if headers.get("mcp-session-id") != SESSIONS["current"] and method != "server/discover":
+            return self.send("404 Not Found", {}, b"")
+        if method == "tools/list":
+            return self.json(behaviours.answer(id, result=listed(params)))
+        if method == "tools/call" and params.get("name") == "go":
+            with RUNS.open("a") as file:
+                file.write("ran\n")
+            return self.go(id)
+        if method == "tools/call":
+            return self.json(behaviours.good(id))
+        return self.json(behaviours.answer(id, error={"code": -32601, "message": "Method not found"}))
+
+    def go(self, id: Any) -> None:
+        """Misbehave."""
+        good = behaviours.good(id)
+        if BEHAVIOUR in STATUS:
+            status, headers = STATUS[BEHAVIOUR]
+            return self.send(status, headers, b"no")
+        if BEHAVIOUR.startswith("SSE"):
+            return self.stream(id)
+        match BEHAVIOUR:
+            case "404 for the session":
+                SESSIONS["current"] = "two"
+                self.send("404 Not Found", {}, b"")
+            case "202 for a call":
+                self.send("202 Accepted", {}, b"")
+            case "text/html":
+                self.send("200 OK", {"Content-Type": "text/html"}, b"<p>done</p>")
+            case "not HTTP":
+                self.wfile.write(b"SSH-2.0-OpenSSH_9.0\r\n\r\n")
+            case "closes at once":
+                pass
+            case "closes after the headers":
+                self.head("200 OK", {"Content-Type": "application/json", "Content-Length": "100"})
+            case "cut body":
+                self.head(
+                    "200 OK", {"Content-Type": "application/json", "Content-Length": str(2 * len(good))}
+                )
+                self.wfile.write(good)
+            case "bad chunks":
+                self.head("200 OK", {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
+                self.wfile.write(b"zz\r\n" + good)
+            case "bad gzip":
+                self.json(good, {"Content-Encoding": "gzip"})
+            case "unknown encoding":
+                self.json(good, {"Content-Encoding": "br"})
+            case "compression bomb":
+                self.json(behaviours.bomb(), {"Content-Encoding": "deflate"})
+            case "slow headers":
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                self.drip(b"X-Slow: 1\r\n")
+            case "slow body":
+                self.head("200 OK", {"Content-Type": "application/json", "Content-Length": "100000"})
+                self.drip(b" ")
+            case "only a notification":
+                self.json(behaviours.notification("notifications/tools/list_changed"))
+            case _:
+                name = (
+                    BEHAVIOUR if BEHAVIOUR in behaviours.ANSWERS else behaviours.SAYS.get(BEHAVIOUR, "honest")
+                )
+                said = behaviours.ANSWERS[name][1](id)
+                if b"\n" not in said:
+                    return self.json(said)
+                self.head("200 OK", {"Content-Type": "text/event-stream"})
+                for line in said.split(b"\n"):
+                    self.wfile.write(b"data: " + line + b"\n\n")
+        return None
+
+    def stream(self, id: Any) -> None:
+        """Misbehave on an event stream."""
+        good = behaviours.good(id)
+        self.head("200 OK", {"Content-Type": "text/event-stream"})
+        match BEHAVIOUR:
+            case "SSE: another id":
+                self.wfile.write(b"data: " + behaviours.good(777) + b"\n\n")
+            case "SSE: malformed":
+                self.wfile.write(b"data: {broken\n\n")
+            case "SSE: huge event":
+                self.wfile.write(b"data: " + good[:-10] + b"x" * 100 * 2**20 + b'"}]}}\n\n')
+            case "SSE: never ends":
+                self.drip(b": still here\n\n")
+            case "SSE: resumes for ever, retry 0":
+                self.wfile.write(b"id: %d\nretry: 0\ndata:\n\n" % next(EVENTS))
+            case "SSE: retry of a day":
+                self.wfile.write(b"id: 1\nretry: 86400000\ndata:\n\n")
+            case _:
+                pass
+
+    def resume(self) -> None:
+        """Answer a resumption: the stream ends again."""
+        with RUNS.with_suffix(".resumed").open("a") as file:
+            file.write("again\n")
+        self.head("200 OK", {"Content-Type": "text/event-stream"})
+        self.wfile.write(b"id: %d\nretry: 0\ndata:\n\n" % next(EVENTS))
+
+    def drip(self, piece: bytes) -> None:
+        """Send a little for ever."""
+        while True:
+            self.wfile.write(piece)
+            self.wfile.flush()
+            time.sleep(0.2)
+
+    def json(self, body: bytes, headers: dict[str, str] | None = None) -> None:
+        """Send a JSON body."""
+        self.send("200 OK", {"Content-Type": "application/json", **(headers or {})}, body)
+
+    def send(self, status: str, headers: dict[str, str], body: bytes) -> None:
+        """Send a whole answer."""
+        self.head(status, {**headers, "Content-Length": str(len(body))})
+        self.wfile.write(body)
+
+    def head(self, status: str, headers: dict[str, str]) -> None:
+        """Send the headers."""
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
+        self.wfile.write("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
+
+
+def listed(params: dict[str, Any]) -> dict[str, Any]:
+    """The answer to `tools/list`."""
+    _, tools = behaviours.TOOLS.get(
+        behaviours.LISTS.get(BEHAVIOUR, BEHAVIOUR), ("", lambda: [behaviours.TOOL, behaviours.HONEST])
+    )
+    if BEHAVIOUR in ("endless pages", "same cursor"):
+        number = int(params.get("cursor") or 0)
+        if number == 0:
+            return {"tools": tools(), "nextCursor": "1"}
+        following = number + 1 if BEHAVIOUR == "endless pages" else 1
+        return {"tools": [{**behaviours.TOOL, "name": f"t{number}"}], "nextCursor": str(following)}
+    return {"tools": tools()}
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Listens on a free port of the loopback."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    with Server(("127.0.0.1", 0), Exchange) as server:
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

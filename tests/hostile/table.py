@@ -1,0 +1,130 @@
+"""The table of `docs/hostile-servers.md`: every behaviour, against the bare SDK and a guarded client.
+
+    python tests/hostile/table.py [--kinds stdio http] [--modes bare guarded] [--only TEXT] [--write PATH]
+
+Each conversation has a process of its own, so that one that hangs, crashes or eats memory costs no other.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import behaviours
+
+HERE = Path(__file__).parent
+LIMIT = 4.0
+"""Seconds for each step of a conversation, after which it counts as a hang."""
+
+PATIENCE = 40.0
+"""Seconds for a whole conversation, after which its process is killed."""
+
+HELD = 0.5
+"""Seconds for which the event loop may be held before the table says so; two loaded cores are slow."""
+
+ENOUGH = 400
+"""MiB of memory above which the table says so."""
+
+BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+
+
+def probe(kind: str, mode: str, behaviour: str) -> dict[str, Any]:
+    """One conversation."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder) / "runs"
+        command = [sys.executable, str(HERE / "probe.py"), kind, mode, str(LIMIT), str(runs), behaviour]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        ) as process:
+            try:
+                out, _ = process.communicate(timeout=PATIENCE)
+                found: dict[str, Any] = json.loads(out)
+            except subprocess.TimeoutExpired:
+                found = {"whole": "process stuck"}
+            except ValueError:
+                found = {"whole": "process died"}
+            finally:
+                _end(process)
+        child = runs.with_suffix(".child")
+        if child.exists():
+            found["child"] = _is_alive(int(child.read_text()))
+        return found
+
+
+def told(found: dict[str, Any]) -> str:
+    """One cell."""
+    if "whole" in found:
+        return f"**{found['whole']}**"
+    parts = []
+    if found["listed"] != "ok":
+        parts.append(f"list: {found['listed']}")
+    parts.append(found["went"])
+    if found["honest"] != "ok":
+        parts.append(f"then: {found['honest']}")
+    if found["left"] != "ok":
+        parts.append(f"close: {found['left']}")
+    if found["runs"] > 1:
+        parts.append(f"ran {found['runs']} times")
+    if found["loop"] > HELD:
+        parts.append(f"loop held {found['loop']:.1f} s")
+    if found["memory"] > ENOUGH:
+        parts.append(f"{found['memory']} MiB")
+    if found.get("child"):
+        parts.append("its child lives on")
+    return ", ".join(f"**{part}**" if "hang" in part else part for part in parts)
+
+
+def main() -> None:
+    """Print the table, or write it into a page."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kinds", nargs="+", default=["stdio", "http"])
+    parser.add_argument("--modes", nargs="+", default=["bare", "guarded"])
+    parser.add_argument("--only", default="")
+    parser.add_argument("--write", type=Path)
+    chosen = parser.parse_args()
+    rows = [
+        (kind, name, said)
+        for kind in chosen.kinds
+        for name, said in behaviours.behaviours(kind).items()
+        if chosen.only in name
+    ]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        cells = [[pool.submit(probe, kind, mode, name) for mode in chosen.modes] for kind, name, _ in rows]
+        head = ["over", "the server sends or does", *chosen.modes]
+        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        for (kind, name, said), futures in zip(rows, cells, strict=True):
+            shown = [told(future.result()) for future in futures]
+            lines.append("| " + " | ".join([kind, f"{name}: {said}".replace("|", "\\|"), *shown]) + " |")
+            if chosen.write is None:
+                print(lines[-1], flush=True)
+    if chosen.write is not None:
+        page = chosen.write.read_text()
+        before, _, rest = page.partition(BEGIN)
+        _, _, after = rest.partition(END)
+        chosen.write.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + after)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        os.kill(pid, signal.SIGKILL)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""langchain-mcp-adapters, as docs/integrations/langchain_mcp_adapters.md shows it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+pytest.importorskip("langchain_mcp_adapters")
+
+from hosts import *
+from hosts import ANA, Face, Host, Server
+from langchain_mcp_adapters.client import MultiServerMCPClient
+from langchain_mcp_adapters.tools import load_mcp_tools
+
+from mcpguard import Guard
+from mcpguard.integrations.langchain_mcp_adapters import guarded_client
+from mcpguard.testing import RecordingSink
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
+
+
+class Tools:
+    """LangChain's tools, called as its `ToolNode` does."""
+
+    def __init__(self, tools: list[Any]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+
+    async def tools(self) -> list[str]:
+        return list(self._tools)
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
+        call = {"type": "tool_call", "id": "1", "name": tool, "args": arguments}
+        return str((await self._tools[tool].ainvoke(call)).content)
+
+
+def connections(server: Server) -> dict[str, Any]:
+    """The framework's own configuration."""
+    if server.url is not None:
+        return {"wire": {"transport": "http", "url": server.url}}
+    return {"wire": {"transport": "stdio", "command": server.command, "args": server.args}}
+
+
+def client_of(guard: Guard | None, server: Server) -> Any:
+    """The client, with or without a guard."""
+    return (
+        MultiServerMCPClient(connections(server))
+        if guard is None
+        else guarded_client(guard, connections(server))
+    )
+
+
+@pytest.fixture(params=["session per call", "one session"])
+def host(request: pytest.FixtureRequest) -> Host:
+    """Both ways to get at tools."""
+
+    @asynccontextmanager
+    async def opened(guard: Guard | None, server: Server) -> AsyncIterator[Face]:
+        client = client_of(guard, server)
+        if request.param == "session per call":
+            yield Tools(await client.get_tools())
+        else:
+            async with client.session("wire") as session:
+                yield Tools(await load_mcp_tools(session))
+
+    return opened
+
+
+async def test_every_method_of_the_client_is_guarded(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """Prompts, resources and the handshake too: the client opens a session for each."""
+    async with guard.run(principal=ANA):
+        client = client_of(guard, server)
+        await client.get_prompt("wire", "greet")
+        await client.get_resources("wire")
+        assert (await client.get_server_info())["wire"].serverInfo.name == "wire"
+        assert len(await client.get_tools(server_name="wire")) == 3
+    got = [one["method"] for one in server.got() if "id" in one]
+    assert sorted(got) == sorted(
+        event.method for event in sink.of("dispatched") if not str(event.method).startswith("notifications/")
+    )
+    assert {"prompts/get", "resources/list", "resources/read", "tools/list", "initialize"} <= set(got)
+
+
+async def test_a_tool_that_is_hidden_is_refused_by_name(guard: Guard, server: Server) -> None:
+    """A list is not enforcement."""
+    async with guard.run(principal=ANA), client_of(guard, server).session("wire") as session:
+        result = await session.call_tool("delete", {"text": "all"})
+    assert result.isError
+    assert server.called() == []
+
+
+async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) -> None:
+    """A whole loop of LangGraph's prebuilt tool node, with a scripted model."""
+    from langchain_core.messages import AIMessage, HumanMessage
+    from langgraph.graph import END, START, MessagesState, StateGraph
+    from langgraph.prebuilt import ToolNode, tools_condition
+
+    script = iter(["wipe", "echo", None])
+
+    def model(state: Any) -> dict[str, Any]:
+        name = next(script)
+        calls = (
+            [] if name is None else [{"name": name, "args": {"text": "all"}, "id": name, "type": "tool_call"}]
+        )
+        return {"messages": [AIMessage("", tool_calls=calls)]}
+
+    async with guard.run(principal=ANA):
+        graph = StateGraph(MessagesState)
+        graph.add_node("model", model)
+        graph.add_node("tools", ToolNode(await client_of(guard, server).get_tools()))
+        graph.add_edge(START, "model")
+        graph.add_conditional_edges("model", tools_condition, {"tools": "tools", END: END})
+        graph.add_edge("tools", "model")
+        done = await graph.compile().ainvoke({"messages": [HumanMessage("Wipe it all.")]})
+    said = [str(one.content) for one in done["messages"] if one.type == "tool"]
+    assert "argument_refused" in said[0]
+    assert "echo: all" in said[1]

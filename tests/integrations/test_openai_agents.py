@@ -1,0 +1,149 @@
+"""openai-agents, as docs/integrations/openai_agents.md shows it."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+pytest.importorskip("agents.mcp")
+
+from agents import Agent, Runner, set_tracing_disabled
+from agents.items import ModelResponse
+from agents.mcp import MCPServerStdio, MCPServerStreamableHttp, MCPUtil
+from agents.models.interface import Model
+from agents.run_context import RunContextWrapper
+from agents.tool_context import ToolContext
+from agents.usage import Usage
+from hosts import *
+from hosts import ANA, Face, Host, Server
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+
+from mcpguard import Guard, SeamError
+from mcpguard.integrations.openai_agents import guarded_server
+from mcpguard.testing import RecordingSink
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
+set_tracing_disabled(True)
+
+
+def bare(server: Server, **options: Any) -> Any:
+    """The framework's own server."""
+    if server.url is not None:
+        return MCPServerStreamableHttp({"url": server.url}, name="a label", **options)
+    return MCPServerStdio({"command": server.command, "args": server.args}, name="a label", **options)
+
+
+class Tools:
+    """The function tools that an agent's model is given."""
+
+    def __init__(self, served: Any) -> None:
+        self._served = served
+        self._agent = Agent(name="clerk", mcp_servers=[served])
+
+    async def _all(self) -> dict[str, Any]:
+        context = RunContextWrapper(context=None)
+        return {
+            tool.name: tool
+            for tool in await MCPUtil.get_all_function_tools([self._served], False, context, self._agent)
+        }
+
+    async def tools(self) -> list[str]:
+        return list(await self._all())
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
+        text = json.dumps(arguments)
+        context = ToolContext(context=None, tool_name=tool, tool_call_id="1", tool_arguments=text)
+        return str(await (await self._all())[tool].on_invoke_tool(context, text))
+
+
+@pytest.fixture
+def host() -> Host:
+    """The server, and the tools the framework makes of it."""
+
+    @asynccontextmanager
+    async def opened(guard: Guard | None, server: Server) -> AsyncIterator[Face]:
+        served = bare(server, cache_tools_list=True)
+        async with served if guard is None else guarded_server(guard, served, name="wire"):
+            yield Tools(served)
+
+    return opened
+
+
+class Scripted(Model):
+    """A model that calls tools in a given order and then stops."""
+
+    def __init__(self, *tools: str) -> None:
+        self._tools = list(tools)
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        if self._tools:
+            name = self._tools.pop(0)
+            output: Any = ResponseFunctionToolCall(
+                type="function_call", call_id=name, name=name, arguments=json.dumps({"text": "all"})
+            )
+        else:
+            said = ResponseOutputText(type="output_text", text="Done.", annotations=[])
+            output = ResponseOutputMessage(
+                id="m", type="message", role="assistant", status="completed", content=[said]
+            )
+        return ModelResponse(output=[output], usage=Usage(), response_id=None)
+
+    async def stream_response(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) -> None:
+    """A whole loop of the framework's runner, with a scripted model."""
+    async with guard.run(principal=ANA), guarded_server(guard, bare(server), name="wire") as served:
+        agent = Agent(name="clerk", mcp_servers=[served], model=Scripted("wipe", "echo"))
+        done = await Runner.run(agent, "Wipe it all.")
+    said = [str(item.output) for item in done.new_items if item.type == "tool_call_output_item"]
+    assert "argument_refused" in said[0]
+    assert "echo: all" in said[1]
+    assert server.called() == ["echo"]
+
+
+async def test_a_tool_that_is_hidden_is_refused_by_name(guard: Guard, server: Server) -> None:
+    """The framework's own `tool_filter` hides it and lets the call through."""
+    async with guard.run(principal=ANA), guarded_server(guard, bare(server), name="wire") as served:
+        result = await served.call_tool("delete", {"text": "all"})
+        assert "access_denied" in result.content[0].text
+    assert server.called() == []
+
+
+async def test_prompts_and_resources_are_guarded(guard: Guard, server: Server, sink: RecordingSink) -> None:
+    """All that the server object can do passes the same streams."""
+    async with guard.run(principal=ANA), guarded_server(guard, bare(server), name="wire") as served:
+        await served.list_prompts()
+        await served.get_prompt("greet")
+        await served.list_resources()
+        await served.read_resource("memo://a")
+    sent = [event.method for event in sink.of("dispatched")]
+    assert {"prompts/list", "prompts/get", "resources/list", "resources/read"} <= set(sent)
+
+
+async def test_a_session_that_the_framework_opens_to_repeat_a_call_is_guarded(
+    guard: Guard, server: Server
+) -> None:
+    """On HTTP it repeats calls in a session of its own, past `server.session`."""
+    if server.url is None:
+        pytest.skip("stdio has one session")
+    async with guard.run(principal=ANA), guarded_server(guard, bare(server), name="wire") as served:
+        async with served._isolated_client_session() as session:
+            result = await session.call_tool("delete", {"text": "all"})
+    assert "access_denied" in result.content[0].text
+    assert server.called() == []
+
+
+async def test_only_a_server_that_has_not_connected_is_guarded_once(guard: Guard, server: Server) -> None:
+    """Anything else would leave a session that nothing guards."""
+    with pytest.raises(SeamError, match="takes an MCPServer of openai-agents, not object"):
+        guarded_server(guard, object(), name="wire")
+    served = guarded_server(guard, bare(server), name="wire")
+    with pytest.raises(SeamError, match="guarded already"):
+        guarded_server(guard, served, name="wire")
+    async with bare(server) as connected:
+        with pytest.raises(SeamError, match="connected already"):
+            guarded_server(guard, connected, name="wire")

@@ -1,0 +1,100 @@
+"""pydantic-ai, as docs/integrations/pydantic_ai.md shows it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic_ai.mcp")
+
+from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
+from hosts import *
+from hosts import ANA, Face, Host, Server
+from pydantic_ai import Agent, RunContext
+from pydantic_ai.exceptions import ModelRetry
+from pydantic_ai.mcp import MCPToolset
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.usage import RunUsage
+
+from mcpguard import Guard
+from mcpguard.integrations.pydantic_ai import guarded_toolset
+from mcpguard.testing import RecordingSink
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
+
+
+def transport(server: Server) -> Any:
+    """FastMCP's own."""
+    if server.url is not None:
+        return StreamableHttpTransport(server.url)
+    return StdioTransport(server.command, server.args)
+
+
+class Tools:
+    """A toolset, asked as an agent asks it."""
+
+    def __init__(self, toolset: Any) -> None:
+        self._toolset = toolset
+        self._context: Any = RunContext(deps=None, model=TestModel(), usage=RunUsage())
+
+    async def tools(self) -> list[str]:
+        return list(await self._toolset.get_tools(self._context))
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
+        tools = await self._toolset.get_tools(self._context)
+        try:
+            return str(await self._toolset.call_tool(tool, arguments, self._context, tools[tool]))
+        except ModelRetry as retry:
+            return retry.message
+
+
+@pytest.fixture
+def host() -> Host:
+    """The toolset."""
+
+    @asynccontextmanager
+    async def opened(guard: Guard | None, server: Server) -> AsyncIterator[Face]:
+        made = transport(server)
+        async with (
+            MCPToolset(made) if guard is None else guarded_toolset(guard, made, name="wire") as toolset
+        ):
+            yield Tools(toolset)
+
+    return opened
+
+
+async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) -> None:
+    """A whole agent run, with a scripted model; a refusal is a retry prompt."""
+    script = iter(["wipe", "echo", None])
+
+    def model(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        name = next(script)
+        return ModelResponse([TextPart("Done.") if name is None else ToolCallPart(name, {"text": "all"})])
+
+    agent = Agent(FunctionModel(model), toolsets=[guarded_toolset(guard, transport(server), name="wire")])
+    async with guard.run(principal=ANA):
+        done = await agent.run("Wipe it all.")
+    parts = [part for message in done.all_messages() for part in message.parts]
+    said = [str(part.content) for part in parts if part.part_kind in ("retry-prompt", "tool-return")]
+    assert "argument_refused" in said[0]
+    assert "echo: all" in said[1]
+    assert server.called() == ["echo"]
+
+
+async def test_what_else_a_toolset_can_do_is_guarded(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """Calls past the agent, prompts, resources, and the client's own session."""
+    async with guard.run(principal=ANA), guarded_toolset(guard, transport(server), name="wire") as toolset:
+        with pytest.raises(ModelRetry, match="access_denied"):
+            await toolset.direct_call_tool("delete", {"text": "all"})
+        refused = await toolset.client.session.call_tool("delete", {"text": "all"})
+        assert "access_denied" in refused.content[0].text
+        await toolset.list_resources()
+        await toolset.read_resource("memo://a")
+    sent = [event.method for event in sink.of("dispatched")]
+    assert {"resources/list", "resources/read"} <= set(sent)
+    assert server.called() == []

@@ -1,0 +1,214 @@
+"""Redaction: no secret that was seeded anywhere in a message comes out, and what comes out is of use."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from chains import OK, Wire, linked, tool_call
+from harness import LEGACY_SEAMS, opened
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seeds import FORMATS, password, token
+
+from mcpguard import Call, Fate, Guard, Outcome, Redaction, Redactor, Result, Run, WireError
+from mcpguard.core.content import texts_of
+from mcpguard.core.wire import canonical
+from mcpguard.testing import FakeServer, RecordingSink
+
+pytestmark = pytest.mark.anyio
+
+BY_KIND = {one.kind: one for one in FORMATS}
+TOKEN = token(BY_KIND["github_token"])
+PASSWORD = password()
+
+
+def block(*texts: str) -> dict[str, Any]:
+    """A tool's answer, a block for each text."""
+    return {"content": [{"type": "text", "text": text} for text in texts]}
+
+
+def leaks(result: Result, secret: str) -> bool:
+    """Whether any string of an answer holds a secret."""
+    return any(secret in text for text in texts_of(result))
+
+
+async def answered(result: Result, *, run: Run | None = None, **options: Any) -> Result:
+    """What comes out of a chain with nothing but a Redaction."""
+    return await linked(Redaction(**options)).chain("tools/call", "outbound")(
+        tool_call(run=run), Wire(result)
+    )
+
+
+@pytest.mark.parametrize("seam", LEGACY_SEAMS)
+async def test_a_token_in_a_result_reaches_the_agent_bare_and_not_through_the_guard(seam: str) -> None:
+    """Through every seam; the rest of the text arrives."""
+    server = FakeServer()
+    server.tool("read").returns(f"Use {TOKEN} for it.")
+    for guard, text in (
+        (Guard(), f"Use {TOKEN} for it."),
+        (Guard([Redaction()]), "Use [REDACTED:github_token] for it."),
+    ):
+        async with opened(guard, server, seam) as peer:
+            assert (await peer.call("read", {}))["content"][0]["text"] == text
+
+
+PLACES: dict[str, Any] = {
+    "text": block(f"see {TOKEN}"),
+    "over two blocks": block(f"see {TOKEN[:20]}", f"{TOKEN[20:]} there"),
+    "structured": {"content": [], "structuredContent": {"a": [{"b": TOKEN}]}},
+    "key": {"content": [], "structuredContent": {TOKEN: 1}},
+    "meta": {"content": [], "_meta": {"x": TOKEN}},
+    "resource": {"content": [{"type": "resource", "resource": {"uri": "a:b", "text": TOKEN}}]},
+    "blob": {
+        "content": [{"type": "resource", "resource": {"blob": base64.b64encode(TOKEN.encode()).decode()}}]
+    },
+    "escapes": block(json.dumps({"x": TOKEN}).replace("g", "\\u0067")),
+    "uri": {"content": [{"type": "resource_link", "name": "x", "uri": f"https://u:{TOKEN}@h/"}]},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_token_is_redacted_wherever_it_is(place: str) -> None:
+    """In what the walker reads, encodings included."""
+    result = await answered(Result.of(PLACES[place]))
+    assert result.value is not None
+    assert not leaks(result, TOKEN)
+    assert not leaks(result, TOKEN[20:])
+    assert not any(TOKEN in str(json.loads(text)) for text in texts_of(result) if text.startswith("{"))
+
+
+async def test_a_value_that_is_a_secret_in_one_place_is_redacted_in_every_place() -> None:
+    """A duplicate in prose has no name that says what it is."""
+    value = {"user": "ada", "password": PASSWORD}
+    given = {**block(json.dumps(value), f"The word is {PASSWORD}."), "structuredContent": value}
+    result = await answered(Result.of(given))
+    assert not leaks(result, PASSWORD)
+    assert result.value is not None
+    content: Any = result.value["content"]
+    assert json.loads(content[0]["text"]) == result.value["structuredContent"]
+    assert content[1]["text"] == "The word is [REDACTED:credential]."
+
+
+async def test_an_errors_message_and_data_are_redacted_and_its_exception_is_gone() -> None:
+    """The SDK's own error would be raised again as it was."""
+    error = WireError(-32000, f"bad {TOKEN}", {"token": PASSWORD})
+    given = Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=error, cause=ValueError(TOKEN))
+    result = await answered(given)
+    assert not leaks(result, TOKEN)
+    assert not leaks(result, PASSWORD)
+    assert result.cause is None
+
+
+async def test_refusing_withholds_the_answer_and_says_what_kind_it_was() -> None:
+    """No value in either text."""
+    denial = (await answered(Result.of(block(TOKEN)), action="refuse")).denial
+    assert denial is not None
+    assert (denial.code, denial.reason) == ("redacted", "the answer holds 1 github_token")
+    assert TOKEN not in denial.message
+
+
+async def test_dropping_leaves_nothing_in_the_place() -> None:
+    """For those who want no trace."""
+    assert (await answered(Result.of(block(f"a {TOKEN} b")), action="drop")).value == block("a  b")
+
+
+@pytest.mark.parametrize("action", ["mask", "drop", "refuse", "placeholder"])
+async def test_what_the_agent_sends_is_redacted_only_where_that_is_asked_for(action: Any) -> None:
+    """In arguments of any shape."""
+    for directions, passes in ((("results",), True), (("results", "arguments"), False)):
+        sent = Wire(OK)
+        chain = linked(Redaction(action=action, directions=directions)).chain("tools/call", "outbound")
+        result = await chain(tool_call(q=[f"x {TOKEN}"], password=PASSWORD), sent)
+        reached = bool(sent.calls) and TOKEN in canonical(sent.calls[-1].params).decode()
+        assert reached is passes
+        assert (result.denial is not None) is (action == "refuse" and not passes)
+
+
+async def test_a_placeholder_gives_its_value_back_to_where_it_came_from_and_nobody_else() -> None:
+    """Bound to run, origin and destinations; the model never has the value."""
+    one = Redaction(action="placeholder", directions=["results", "arguments"], destinations=["vault"])
+    chain, run = linked(one).chain("tools/call", "outbound"), Run()
+    shown = await chain(tool_call(run=run), Wire(Result.of(block(TOKEN))))
+    assert shown.value is not None
+    content: Any = shown.value["content"]
+    name = content[0]["text"]
+    assert name.startswith("<GITHUB_TOKEN_")
+    assert len(name) > 24
+
+    async def sent(server: str, within: Run | None) -> str:
+        wire = Wire(OK)
+        params = {"name": "use", "arguments": {"key": f"Bearer {name}"}}
+        await chain(Call(id="2", method="tools/call", params=params, server=server, run=within), wire)
+        value: str = wire.params[0]["arguments"]["key"]
+        return value
+
+    assert await sent("files", run) == f"Bearer {TOKEN}"
+    assert await sent("vault", Run(parent=run)) == f"Bearer {TOKEN}"
+    assert await sent("evil", run) == f"Bearer {name}"
+    assert await sent("files", Run()) == f"Bearer {name}"
+    assert await sent("files", None) == f"Bearer {name}"
+    again = await chain(tool_call(run=run), Wire(Result.of(block(TOKEN))))
+    assert again.value == shown.value
+
+
+async def test_without_a_run_a_placeholder_is_a_mask() -> None:
+    """There is nobody it could belong to."""
+    result = await answered(Result.of(block(TOKEN)), action="placeholder")
+    assert result.value == block("[REDACTED:github_token]")
+
+
+async def test_what_sinks_get_has_passed_the_redactor() -> None:
+    """Payloads and names; in events no secret is left, in the result it is, as no Redaction is linked."""
+    sink, server = RecordingSink(), FakeServer()
+    server.tool("read").returns(f"see {TOKEN}")
+    server.resource(f"db://u:{PASSWORD}@h/x").returns("row")
+    guard = Guard(sinks=[sink], scrubber=Redactor())
+    async with opened(guard, server, "session") as peer:
+        result = await peer.call("read", {"password": PASSWORD})
+        assert TOKEN in result["content"][0]["text"]
+        await peer.read(f"db://u:{PASSWORD}@h/x")
+    recorded = json.dumps([event.as_dict() for event in sink.events], default=str)
+    assert TOKEN not in recorded
+    assert PASSWORD not in recorded
+    assert "[REDACTED:github_token]" in recorded
+
+
+async def test_patterns_of_ones_own_take_linear_time() -> None:
+    """RE2 has no backtracking; a pattern that is none is refused when it is built."""
+    pytest.importorskip("re2")
+    redactor = Redactor(patterns={"badge": r"EMP-\d{6}", "slow": r"(a+)+$"})
+    assert redactor.redact("é EMP-123456 \ud800") == "é [REDACTED:badge] \ud800"
+    assert redactor.redact("a" * 50_000 + "b") == "a" * 50_000 + "b"
+    for wrong in ("(", "x*"):
+        with pytest.raises(ValueError, match="pattern 'p'"):
+            Redaction(patterns={"p": wrong})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"action": "hide"}, {"directions": []}, {"directions": "results"}, {"pii": ["name"]}]
+)
+def test_impossible_options_are_refused_when_it_is_built(wrong: dict[str, Any]) -> None:
+    """Not when a call comes."""
+    with pytest.raises(ValueError, match=r".+"):
+        Redaction(**wrong)
+
+
+SEEDS = st.sampled_from(FORMATS).flatmap(lambda one: st.integers(0, 50).map(lambda seed: token(one, seed)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.text(max_size=10), st.integers(0, 4))
+def test_a_seeded_secret_never_survives_and_a_second_pass_changes_nothing(
+    secret: str, around: str, depth: int
+) -> None:
+    """In text, structure, JSON in text and error, at any depth; events through the scrubber, too."""
+    value: Any = f"{around} {secret} {around}"
+    for _ in range(depth):
+        value = {"x": [value]}
+    given = Result.of({**block(json.dumps(value)), "structuredContent": {"v": value}})
+    one = Redaction()
+    once = one.filter(tool_call(), given)
+    assert not leaks(once, secret)
+    assert one.filter(tool_call(), once) is once
+    assert secret not in canonical(Redactor().scrub(given.value)).decode()

@@ -1,0 +1,252 @@
+"""Limits on transports that are not the SDK's own, and on sessions and clients: what they hold a server to."""
+
+from typing import Any
+
+import anyio
+import pytest
+from harness import V1, MCPError, Peer, opened, text, wire
+from line import Line, modern_client, talking
+from mcp import ClientSession
+
+from mcpguard import Call, ConnectionLimits, Fate, Guard, Interceptor, Outcome, Result
+from mcpguard.config import parse_policy
+from mcpguard.core.interceptor import CallNext
+from mcpguard.testing import FakeServer, RecordingSink
+
+pytestmark = pytest.mark.anyio
+
+
+def guard_with(record: RecordingSink | None = None, **limits: Any) -> Guard:
+    """A guard with nothing but limits."""
+    return Guard(sinks=[] if record is None else [record], connection=ConnectionLimits(**limits))
+
+
+class Watcher(Interceptor):
+    """Remembers what came of each call."""
+
+    handles = {("tools/call", "outbound")}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.results: list[Result] = []
+
+    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
+        self.results.append(await call_next(call))
+        return self.results[-1]
+
+
+async def test_a_call_that_is_not_answered_ends_in_time() -> None:
+    """With an error that says it was sent."""
+    async with talking(guard_with(answer_seconds=0.05)) as (client, line):
+        await client.calls("go", 1)
+        told = await client.hears()
+        assert told["id"] == 1
+        assert told["error"]["data"] == {"why": "answer_timeout", "fate": "sent", "limit": "answer_seconds"}
+        await client.calls("go", 2)
+        await line.hears()
+        await line.answers(content=[])
+        assert (await client.hears())["id"] == 2
+
+
+async def test_a_server_that_does_not_read_ends_what_waits_on_it() -> None:
+    """The call that could not be sent was not; the one before it may have been carried out."""
+    record = RecordingSink()
+    guard = guard_with(record, write_seconds=0.05)
+    async with talking(guard, Line(room=1)) as (client, _):
+        await client.calls("go", 1)
+        await client.calls("go", 2)
+        first, second = await client.hears(), await client.hears()
+        fates = {told["id"]: told["error"]["data"]["fate"] for told in (first, second)}
+        assert fates == {1: "sent", 2: "not_sent"}
+        with pytest.raises(anyio.EndOfStream):
+            await client.hears()
+    assert [event.state for event in record.events if event.interceptor == "connection"] == ["write_seconds"]
+
+
+async def test_giving_up_a_call_is_bounded_and_costs_no_connection() -> None:
+    """Where the server does not read, the notification is left unsent."""
+    async with talking(guard_with(), Line(room=1)) as (client, line):
+        await client.calls("go", 1)
+        with anyio.fail_after(10):
+            await client.says({"method": "notifications/cancelled", "params": {"requestId": 1}})
+        assert (await line.hears())["id"] == 1
+        await client.calls("go", 2)
+        await line.answers(content=[])
+        assert (await client.hears())["id"] == 2
+
+
+async def test_the_end_of_the_stream_ends_what_waits() -> None:
+    """At once, with an error for each call and then the end."""
+    async with talking(guard_with()) as (client, line):
+        await client.calls("a", 1)
+        await client.calls("b", 2)
+        line.to_client.close()
+        ended = [await client.hears(), await client.hears()]
+        assert [told["id"] for told in ended] == [1, 2]
+        assert {told["error"]["data"]["why"] for told in ended} == {"connection_lost"}
+        with pytest.raises(anyio.EndOfStream):
+            await client.hears()
+        with pytest.raises((anyio.BrokenResourceError, anyio.ClosedResourceError)):
+            await client.calls("c", 3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "limit"),
+    [
+        ({"content": [], "x": [[[[[]]]]]}, "depth"),
+        ({"content": [], "x": [1] * 101}, "values"),
+        ({"content": [], "x": [{}] * 30}, "containers"),
+        ({"content": [], "x": 10**50}, "integer_digits"),
+        ({"content": [{"type": "text", "text": "x"}] * 6}, "content_blocks"),
+        ({"content": "x"}, "malformed"),
+        ({"content": [{"type": "text", "text": 7}]}, "malformed"),
+    ],
+)
+async def test_an_answer_that_was_parsed_by_somebody_else_is_measured(answer: Any, limit: str) -> None:
+    """It is refused, and the next one is not."""
+    guard = guard_with(depth=5, values=100, containers=20, integer_digits=40, content_blocks=5)
+    async with talking(guard) as (client, line):
+        await client.calls("go", 1)
+        await line.answers(**answer)
+        told = await client.hears()
+        assert told["error"]["data"] == {"why": "refused_answer", "fate": "answered", "limit": limit}
+        await client.calls("go", 2)
+        await line.answers(content=[])
+        assert (await client.hears())["result"] == {"content": []}
+
+
+async def test_what_a_server_says_too_often_is_dropped_and_what_it_asks_refused() -> None:
+    """Each kind for itself; the event says how many."""
+    record = RecordingSink()
+    guard = guard_with(record, notifications_per_second=0.1, requests_per_second=0.1)
+    async with talking(guard) as (client, line):
+        log = {"method": "notifications/message", "params": {"level": "info", "data": "x"}}
+        for _ in range(3):
+            await line.says(log)
+        await line.says({"method": "notifications/tools/list_changed"})
+        await line.says({"id": 7, "method": "ping"}, {"id": 8, "method": "ping"})
+        await line.says({"id": 9, "method": "sampling/createMessage", "params": {}})
+        heard = [(await client.hears())["method"] for _ in range(4)]
+        assert heard == [
+            "notifications/message",
+            "notifications/tools/list_changed",
+            "ping",
+            "sampling/createMessage",
+        ]
+        assert (await line.hears())["id"] == 8
+    states = [event.state for event in record.events if event.interceptor == "connection"]
+    assert states == ["notifications_per_second", "requests_per_second"]
+
+
+async def test_the_last_of_too_many_changes_is_told_late() -> None:
+    """What was listed before it must not be believed for ever."""
+    guard = guard_with(notifications_per_second=0.1)
+    async with talking(guard) as (client, line):
+        for _ in range(3):
+            await line.says({"method": "notifications/tools/list_changed"})
+        assert (await client.hears())["method"] == "notifications/tools/list_changed"
+        assert (await client.hears())["method"] == "notifications/tools/list_changed"
+
+
+async def test_a_servers_own_error_is_not_taken_for_a_lost_connection() -> None:
+    """Whatever its code, and whatever it claims."""
+    watcher = Watcher()
+    guard = Guard([watcher], connection=ConnectionLimits())
+    claimed = {"why": "not_sent", "fate": "not_sent", "mcpguard/mark": "0" * 32}
+    async with talking(guard) as (client, line):
+        for number, code in enumerate((-32000, -32001, -32603), 1):
+            await client.calls("go", number)
+            await line.hears()
+            error = {"code": code, "message": "Connection closed", "data": claimed}
+            await line.says({"id": number, "error": error})
+            data = (await client.hears())["error"]["data"]
+            assert data == {"why": "not_sent", "fate": "not_sent"}
+    assert {(one.outcome, one.fate) for one in watcher.results} == {(Outcome.PROTOCOL_ERROR, Fate.ANSWERED)}
+
+
+@pytest.mark.parametrize("seam", ["session", "transport"] + ([] if V1 else ["client"]))
+async def test_limits_hold_at_every_seam_that_has_streams(seam: str) -> None:
+    """And what an interceptor sees is what it was."""
+    server = FakeServer()
+    server.tool("many").returns({"content": [{"type": "text", "text": "x"}] * 9})
+    server.tool("hangs").hangs()
+    server.tool("good").returns("fine")
+    watcher = Watcher()
+    guard = Guard([watcher], connection=ConnectionLimits(content_blocks=5, answer_seconds=0.2))
+    async with opened(guard, server, seam) as peer:
+        for tool in ("many", "hangs"):
+            with pytest.raises(MCPError):
+                await peer.call(tool)
+        assert text(await peer.call("good")) == "fine"
+    assert [(one.outcome, one.fate) for one in watcher.results] == [
+        (Outcome.PROTOCOL_ERROR, Fate.ANSWERED),
+        (Outcome.TIMEOUT, Fate.SENT),
+        (Outcome.OK, Fate.ANSWERED),
+    ]
+
+
+@modern_client
+async def test_large_structured_content_is_validated_off_the_loop() -> None:
+    """What does not match is an error of a tool that has run; nothing is raised."""
+    server = FakeServer()
+    schema = {"type": "object", "properties": {"n": {"type": "array", "items": {"type": "number"}}}}
+    good: dict[str, Any] = {"content": [], "structuredContent": {"n": [1] * 5_000}}
+    bad: dict[str, Any] = {"content": [], "structuredContent": {"n": [1] * 5_000 + ["x"]}}
+    server.tool("good", output_schema=schema).returns(good)
+    server.tool("bad", output_schema=schema).returns(bad)
+    async with guard_with().client(server.transport(), name="raw", mode="legacy") as client:
+        assert not (await client.call_tool("good", {})).is_error
+        said = wire(await client.call_tool("bad", {}))
+        assert said["isError"]
+        assert "has run" in text(said)
+        assert "structuredContent" not in said
+
+
+async def test_limits_come_from_the_policy_file(tmp_path: Any) -> None:
+    """The section takes the constructor's arguments; an empty one the defaults, none no limits."""
+    path = tmp_path / "policy.yaml"
+    path.write_text("version: 1\nconnection: {answer_seconds: 0.05}\n")
+    async with talking(Guard.from_policy(path)) as (client, _):
+        await client.calls("go", 1)
+        assert (await client.hears())["error"]["data"]["limit"] == "answer_seconds"
+    assert parse_policy("version: 1\nconnection: {}").options.connection == ConnectionLimits()
+    assert parse_policy("version: 1").options.connection is None
+    for wrong in ("{depth: 0}", "{depth: 1000}", "{unheard_of: 1}", "{answer_seconds: x}"):
+        with pytest.raises(ValueError, match="connection"):
+            parse_policy(f"version: 1\nconnection: {wrong}")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"depth": 0},
+        {"message_bytes": 10},
+        {"integer_digits": 301},
+        {"answer_seconds": float("inf")},
+        {"pages": True},
+    ],
+)
+def test_a_limit_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    """When it is made, not when it is hit."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ConnectionLimits(**wrong)
+    with pytest.raises(TypeError, match="ConnectionLimits"):
+        Guard(connection=wrong)  # type: ignore[arg-type]
+
+
+async def test_without_interceptors_an_honest_conversation_is_what_it_was() -> None:
+    """Limits that are not hit change nothing."""
+    server = FakeServer()
+    server.tool("greet").returns("hello")
+    server.resource("memo://a").returns("remember")
+    async with (
+        guard_with().transport(server.connect(), name="raw") as (read, write, *_),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        peer = Peer(session)
+        assert await peer.tools() == ["greet"]
+        assert text(await peer.call("greet")) == "hello"
+        assert (await peer.read("memo://a"))["contents"][0]["text"] == "remember"
+        with pytest.raises(MCPError):
+            await peer.prompt("nothing")

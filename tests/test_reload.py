@@ -1,0 +1,473 @@
+"""Reload: what a changed policy file swaps, what lives on, and what is refused."""
+
+import logging
+import os
+import signal
+import textwrap
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from harness import code, opened, text
+from trails import kept
+
+from mcpguard import Guard, GuardBuildError, PluginError, PolicyError, Principal, SeamError
+from mcpguard.config import load_policy
+from mcpguard.testing import FakeServer, Gate, RecordingSink
+
+pytestmark = pytest.mark.anyio
+
+ALLOWING = "access: {default: allow}"
+DENYING = "access: {default: allow, deny: [{tools: [read]}]}"
+
+
+def policy(*interceptors: str, **top: str) -> str:
+    """A policy file with these sections."""
+    sections = textwrap.indent("\n".join(interceptors), "  ")
+    return "\n".join(
+        ["version: 1", *(f"{key}: {value}" for key, value in top.items()), f"interceptors:\n{sections}"]
+    )
+
+
+def write(file: Path, content: str) -> None:
+    """Edit a file in place, as editors do."""
+    file.write_text(content)
+
+
+def read(file: Path) -> str:
+    """What a file holds now."""
+    return file.read_text()
+
+
+def remove(file: Path) -> None:
+    """Delete a file."""
+    file.unlink()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A policy that allows everything."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(policy(ALLOWING))
+    return path
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    """Two tools."""
+    server = FakeServer()
+    server.tool("read").returns("text")
+    server.tool("write").returns("done")
+    return server
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait for what a file system or another thread brings about."""
+    with anyio.fail_after(20):
+        while not holds():  # noqa: ASYNC110 - nobody could set an event
+            await anyio.sleep(0.005)
+
+
+async def test_a_changed_policy_holds_for_the_next_call_of_an_open_session(
+    file: Path, server: FakeServer
+) -> None:
+    """Issue: a changed policy file is swapped between calls, sessions kept."""
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer:
+        assert text(await peer.call("read")) == "text"
+        write(file, policy(DENYING))
+        assert guard.reload()
+        assert code(await peer.call("read")) == "access_denied"
+        assert await peer.tools() == ["write"]
+        assert not guard.reload()
+    assert server.clients == 0
+    assert len(server.seen("initialize")) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        ("version: 1\ninterceptors:\n  acces: {}\n", PolicyError),
+        ("version: 1\ninterceptors:\n  budget: {calls: 0}\n", PolicyError),
+        ("version: 1\ninterceptors: {access", PolicyError),
+        ("version: 1\ninterceptors: {}\naudit: [{jsonl: {path: policy.yaml/x.jsonl}}]\n", PolicyError),
+        ("", PolicyError),
+        (None, PolicyError),
+    ],
+)
+async def test_a_bad_policy_is_refused_and_the_old_one_stays(
+    file: Path, server: FakeServer, bad: str | None, error: type[Exception]
+) -> None:
+    """Issue: a bad one is refused and the old one stays; the record says so."""
+    write(file, policy(DENYING))
+    sink = RecordingSink()
+    guard = Guard.from_policy(file, sinks=[sink])
+    before = load_policy(file).digest
+    async with opened(guard, server, "session") as peer:
+        if bad is None:
+            remove(file)
+        else:
+            write(file, bad)
+        for _ in range(2):
+            with pytest.raises(error):
+                guard.reload()
+        assert code(await peer.call("read")) == "access_denied"
+        assert text(await peer.call("write")) == "done"
+    assert sink.kinds.count("policy_refused") == 2
+    refused = sink.last("policy_refused")
+    assert refused.policy == before
+    assert refused.reason
+    assert {event.policy for event in sink.events} == {before}
+
+
+async def test_every_record_carries_the_hash_of_the_policy_that_decided(
+    file: Path, server: FakeServer
+) -> None:
+    """Issue: every record carries the policy's hash; a call finishes on the chain it began with."""
+    gate = Gate()
+    server.tool("slow").waits_for(gate).returns("late")
+    first = load_policy(file).digest
+    sink = RecordingSink()
+    guard = Guard.from_policy(file, sinks=[sink])
+    answers: list[Mapping[str, Any]] = []
+    async with opened(guard, server, "session") as peer, anyio.create_task_group() as tasks:
+
+        async def slow() -> None:
+            answers.append(await peer.call("slow"))
+
+        tasks.start_soon(slow)
+        await gate.reached()
+        write(file, policy("access: {default: deny}"))
+        guard.reload()
+        assert code(await peer.call("read")) == "access_denied"
+        gate.open()
+    second = load_policy(file).digest
+    assert [text(answer) for answer in answers] == ["late"]
+    late = [event.policy for event in sink.events if event.target == "slow"]
+    assert late == [first] * 3
+    assert {event.policy for event in sink.events if event.target == "read"} == {second}
+    assert sink.last("policy_loaded").policy == second
+    assert [event.seq for event in sink.events] == list(range(1, len(sink.events) + 1))
+
+
+async def test_a_guard_without_a_policy_records_no_hash(server: FakeServer) -> None:
+    """There is none; a guard that was made in Python cannot be reloaded either."""
+    sink = RecordingSink()
+    guard = Guard(sinks=[sink])
+    async with opened(guard, server, "session") as peer:
+        await peer.call("read")
+    assert {event.policy for event in sink.events} == {None}
+    with pytest.raises(GuardBuildError, match="there is no policy file"):
+        guard.reload()
+    with pytest.raises(GuardBuildError, match="there is no policy file"):
+        async with guard.reloading():
+            raise AssertionError
+
+
+UNCHANGED = "budget: {calls: 3}"
+BY_ID = ("budget: {id: cap, calls: 3}", "budget: {id: cap, calls: 4}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        (UNCHANGED, UNCHANGED, 1),
+        (*BY_ID, 2),
+        ("budget: {calls: 3}", "budget: {calls: 4}", 4),
+        ("budget: {id: cap, calls: 3}", "budget: {id: other, calls: 3}", 3),
+        (
+            "rate_limit: {id: pace, calls: 3, seconds: 100000, per: run}",
+            "rate_limit: {id: pace, calls: 3, seconds: 100001, per: run}",
+            1,
+        ),
+        (
+            "rate_limit: {calls: 3, seconds: 100000, per: run}",
+            "rate_limit: {calls: 3, seconds: 100000, per: run}",
+            1,
+        ),
+    ],
+)
+async def test_counters_live_on_by_the_ids_of_rules(
+    file: Path, server: FakeServer, before: str, after: str, left: int
+) -> None:
+    """Issue: counters live on by the rules' ids; without an id, by what the rule says."""
+    write(file, policy(ALLOWING, before))
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer, guard.run():
+        for _ in range(2):
+            assert text(await peer.call("read")) == "text"
+        write(file, policy("access: {default: allow, deny: [{tools: [write]}]}", after))
+        assert guard.reload()
+        codes = [code(await peer.call("read")) for _ in range(6)]
+    assert codes.count(None) == left
+
+
+async def test_a_limit_that_was_used_up_stays_used_up_over_many_reloads(
+    file: Path, server: FakeServer
+) -> None:
+    """Reloading is no way to a fresh budget."""
+    write(file, policy("budget: {id: cap, calls: 2}"))
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer, guard.run():
+        for number in range(10):
+            write(file, policy(f"budget: {{id: cap, calls: 2, warn_at: 0.{number + 1}1}}"))
+            assert guard.reload()
+            await peer.call("read")
+    assert len(server.calls("read")) == 2
+
+
+async def test_a_budget_counts_calls_that_are_under_way_while_it_changes(
+    file: Path, server: FakeServer
+) -> None:
+    """Calls finish on the chain they began with, and settle where the next chain looks."""
+    gate = Gate()
+    server.tool("slow").waits_for(gate).returns("late")
+    write(file, policy(BY_ID[0]))
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer, guard.run(), anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(peer.call, "slow")
+        await eventually(lambda: len(server.calls("slow")) == 3)
+        write(file, policy(BY_ID[1]))
+        guard.reload()
+        assert [code(await peer.call("read")) for _ in range(2)] == [None, "budget_exhausted"]
+        gate.open()
+
+
+async def test_slots_in_use_are_in_use_after_a_reload(file: Path, server: FakeServer) -> None:
+    """Fewer slots hold for the calls that are under way too."""
+    gate = Gate()
+    server.tool("slow").waits_for(gate).returns("late")
+    write(file, policy("concurrency: {id: few, slots: 3, queue: 0}"))
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(peer.call, "slow")
+            await eventually(lambda: len(server.calls("slow")) == 2)
+            write(file, policy("concurrency: {id: few, slots: 2, queue: 0}"))
+            guard.reload()
+            assert code(await peer.call("read")) == "too_many_calls"
+            gate.open()
+        assert text(await peer.call("read")) == "text"
+
+
+async def test_a_run_that_goes_in_circles_does_so_after_a_reload(file: Path, server: FakeServer) -> None:
+    """What runs have done so far is known to the rule that has changed."""
+    write(file, policy("loop_detector: {id: loops, warn_after: 3, block_after: 9}"))
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer, guard.run():
+        for _ in range(4):
+            await peer.call("read", {"path": "a"})
+        write(file, policy("loop_detector: {id: loops, warn_after: 3, block_after: 5}"))
+        guard.reload()
+        assert code(await peer.call("read", {"path": "a"})) == "loop_detected"
+
+
+async def test_an_open_breaker_is_open_after_a_reload(file: Path, server: FakeServer) -> None:
+    """A server that fails is not called again because somebody edited a file."""
+    server.tool("broken").fails(-32603, "no")
+    terms = "id: breaker, open_for: 1000, open_at_most: 2000"
+    write(file, policy(f"circuit_breaker: {{{terms}, window: 5, min_calls: 5}}"))
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer:
+        for _ in range(5):
+            with pytest.raises(Exception, match="no"):
+                await peer.call("broken")
+        write(file, policy(f"circuit_breaker: {{{terms}, window: 50, min_calls: 50}}"))
+        guard.reload()
+        assert code(await peer.call("read")) == "circuit_open"
+
+
+async def test_answers_kept_under_other_rules_are_not_served(file: Path, server: FakeServer) -> None:
+    """A cached answer is as the rules further in had left it, and those may have changed."""
+    cache = "result_cache: {tools: [read], seconds: 1000}"
+    write(file, policy(cache))
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer, guard.run(principal=Principal(user="ana")):
+        for _ in range(2):
+            await peer.call("read")
+        assert len(server.calls("read")) == 1
+        write(file, policy(cache, "deadline: {seconds: 100}"))
+        guard.reload()
+        await peer.call("read")
+    assert len(server.calls("read")) == 2
+
+
+async def test_who_may_be_anonymous_changes_with_the_policy(file: Path, server: FakeServer) -> None:
+    """What stands at the top of the file is swapped too, for sessions that are open."""
+    rule = "access: {default: allow, deny: [{tools: [read], roles: [guest]}]}"
+    write(file, policy(rule, anonymous="allow"))
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer:
+        assert code(await peer.call("read")) is None
+        write(file, policy(rule, anonymous="deny"))
+        guard.reload()
+        assert code(await peer.call("read")) == "no_principal"
+
+
+async def test_a_stopped_tenant_stays_stopped(file: Path, server: FakeServer) -> None:
+    """The kill switch is the guard's, not the policy's."""
+    guard = Guard.from_policy(file)
+    async with opened(guard, server, "session") as peer:
+        guard.stop("acme")
+        write(file, policy(ALLOWING, "loop_detector: {}"))
+        guard.reload()
+        async with guard.run(principal=Principal(tenant="acme")):
+            assert code(await peer.call("read")) == "tenant_stopped"
+
+
+async def test_sinks_stay_open_or_are_opened_and_closed_as_the_file_says(
+    file: Path, server: FakeServer
+) -> None:
+    """The record has no gap: what is still named is not opened again."""
+    first, second = file.with_name("first"), file.with_name("second")
+    write(file, policy(ALLOWING, audit="[{jsonl: {path: first}}]"))
+    guard = Guard.from_policy(file)
+    async with guard, opened(guard, server, "session") as peer:
+        await peer.call("read")
+        write(file, policy(DENYING, audit="[{jsonl: {path: first}}, {jsonl: {path: second}}]"))
+        guard.reload()
+        await peer.call("read")
+        write(file, policy(ALLOWING, audit="[{jsonl: {path: second}}]"))
+        guard.reload()
+        await peer.call("read")
+    one, other = ([record["event"] for record in kept(folder)] for folder in (first, second))
+    assert sorted({*one, *other}) == list(range(1, max(other) + 1))
+    assert one[0] == 1
+    assert other[0] > 1
+    assert set(one) & set(other)
+    assert max(one) < max(other)
+
+
+async def test_calls_from_many_threads_never_fail_while_policies_change(
+    file: Path, server: FakeServer
+) -> None:
+    """Issue: reload under load, no failed call; each is decided by one policy or the other, whole."""
+    texts = [
+        policy(ALLOWING, BY_ID[0].replace("3", "100000")),
+        policy(ALLOWING, BY_ID[1].replace("4", "100001")),
+    ]
+    guard = Guard.from_policy(file)
+    done = threading.Event()
+    swaps = 0
+
+    def swap() -> None:
+        nonlocal swaps
+        while not done.is_set():
+            other = file.with_suffix(".new")
+            other.write_text(texts[swaps % 2])
+            other.replace(file)
+            swaps += guard.reload()
+
+    thread = threading.Thread(target=swap)
+    async with opened(guard, server, "session") as peer, guard.run():
+        thread.start()
+        try:
+            number = 0
+            while number < 200 or swaps < 5:
+                assert text(await peer.call("read", {"n": number})) == "text"
+                number += 1
+        finally:
+            done.set()
+            thread.join()
+    assert len(server.calls("read")) == number
+
+
+async def test_a_watched_file_is_reloaded_when_it_changes_and_a_bad_one_is_survived(
+    file: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Issue: by file watch."""
+    sink = RecordingSink()
+    guard = Guard.from_policy(file, sinks=[sink])
+    async with opened(guard, server, "session") as peer, guard.reloading(every=0.01):
+        write(file, "version: 1\ninterceptors: {acces: {}}")
+        with caplog.at_level(logging.ERROR, "mcpguard"):
+            await eventually(lambda: "the policy stays as it was" in caplog.text)
+        assert sink.kinds.count("policy_refused") == 1
+        assert text(await peer.call("read")) == "text"
+        remove(file)
+        await eventually(lambda: sink.kinds.count("policy_refused") == 2)
+        write(file, policy(DENYING))
+        await eventually(lambda: sink.kinds.count("policy_loaded") == 2)
+        assert code(await peer.call("read")) == "access_denied"
+
+
+async def test_a_change_before_the_watch_began_is_not_missed(file: Path) -> None:
+    """Between building the guard and watching the file somebody may have edited it."""
+    sink = RecordingSink()
+    guard = Guard.from_policy(file, sinks=[sink])
+    write(file, policy(DENYING))
+    async with guard.reloading(every=0.01):
+        await eventually(lambda: "policy_loaded" in sink.kinds)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+async def test_a_signal_reloads(file: Path) -> None:
+    """Issue: by signal."""
+    sink = RecordingSink()
+    guard = Guard.from_policy(file, sinks=[sink])
+    async with guard.reloading(every=None, signals=[signal.SIGHUP]):
+        write(file, policy(DENYING))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await eventually(lambda: "policy_loaded" in sink.kinds)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"every": 0.0}, "above 0"), ({"every": None}, "nothing would ever")]
+)
+async def test_what_would_never_reload_is_an_error(file: Path, options: Any, message: str) -> None:
+    """And not silence."""
+    with pytest.raises(ValueError, match=message):
+        async with Guard.from_policy(file).reloading(**options):
+            raise AssertionError
+
+
+def test_a_policy_that_may_be_reloaded_gets_no_client_with_a_cache(file: Path) -> None:
+    """It may link an interceptor later, past which a client's cache would answer."""
+    write(file, "version: 1\n")
+    with pytest.raises(SeamError):
+        Guard.from_policy(file).client(FakeServer().connect(), name="files", cache=object())
+
+
+PLUGIN = """
+from typing import Unpack
+from mcpguard import ALLOW, Common, Interceptor
+class Awkward(Interceptor):
+    handles = {("tools/call", "outbound")}
+    def __init__(self, *, number: int = 0, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.number = number
+    def check(self, call):
+        return ALLOW
+    def take_over(self, before):
+        raise RuntimeError("canary")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed plugin whose counters cannot be taken over."""
+    (tmp_path / "awkward_plugin.py").write_text(PLUGIN)
+    info = tmp_path / "awkward_plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: awkward-plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[mcpguard.interceptors]\nawkward = awkward_plugin:Awkward\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("plugin")
+async def test_a_count_that_would_be_lost_refuses_the_policy(file: Path, server: FakeServer) -> None:
+    """A plugin that fails over taking over: the old chain stays, whole."""
+    write(file, policy("awkward: {id: a, number: 1}", DENYING))
+    sink = RecordingSink()
+    guard = Guard.from_policy(file, sinks=[sink])
+    async with opened(guard, server, "session") as peer:
+        write(file, policy("awkward: {id: a, number: 2}"))
+        with pytest.raises(PluginError, match="a cannot take over: RuntimeError"):
+            guard.reload()
+        assert code(await peer.call("read")) == "access_denied"
+    assert not any("canary" in one for one in sink.texts)
