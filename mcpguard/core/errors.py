@@ -120,10 +120,10 @@ class Denied(MCPGuardError):  # noqa: N818 - the word of the design
         super().__init__(f"{message} [{code}]")
 
 
-<<<<<<< HEAD
 class HubError(MCPGuardError):
     """A hub has no such tool, or the tool's server is down."""
-=======
+
+
 class TokenRefused(MCPGuardError):  # noqa: N818 - the word of the design
     """A token is not to be trusted, or does not say what the policy wants to know.
 
@@ -134,7 +134,6 @@ class TokenRefused(MCPGuardError):  # noqa: N818 - the word of the design
     def __init__(self, code: str) -> None:
         self.code = code
         super().__init__(f"the token was refused [{code}]")
->>>>>>> main
 
 
 class StoreError(MCPGuardError):
