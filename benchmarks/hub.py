@@ -65,9 +65,9 @@ def opener(guard: Guard, server: FakeServer, name: str) -> Any:
     """What opens the guarded session of a server."""
 
     @asynccontextmanager
-    async def connect(heard: Any) -> AsyncIterator[ClientSession]:
+    async def connect(callbacks: Any) -> AsyncIterator[ClientSession]:
         async with server.connect() as (read, write):
-            session = guard.session(ClientSession(read, write, message_handler=heard), name=name, shared=True)
+            session = guard.session(ClientSession(read, write, **callbacks), name=name, shared=True)
             async with session:
                 await session.initialize()
                 yield session
@@ -86,9 +86,7 @@ async def compare_hub(rounds: int) -> None:
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(Hub(connects))
 
-        async def ignore(_message: Any) -> None: ...
-
-        session = await stack.enter_async_context(opener(guard, servers["s3"], "s3")(ignore))
+        session = await stack.enter_async_context(opener(guard, servers["s3"], "s3")({}))
         began = time.perf_counter_ns()
         count = len(await hub.tools())
         print(

@@ -1,14 +1,16 @@
-"""Several guarded servers behind one object: tools in one list, each call to the server it is for.
+"""Several guarded servers as one: what they offer in one list, each request to the server it is for.
 
 Every session is guarded by whoever opens it: the hub decides nothing about a call, and adds nothing to it. It
-runs in the task and context of whoever makes it, so that the guards see whose it is. Not here: prompts,
-resources, and what servers ask of the agent, which is answered by what each session was opened with.
+runs in the task and context of whoever makes it, so that the guards see whose it is.
+
+Below: `member`, one server; `merge`, names and routes. Above: `guard.hub()`.
 """
 
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,31 +22,40 @@ from mcpguard.core.errors import HubError
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import bound, current_run
 from mcpguard.core.wire import JSON, JSONObject
+from mcpguard.hub.lists import Lists, has
 from mcpguard.hub.member import Connect, Member
-from mcpguard.hub.merge import SEPARATOR, Merged, Naming, merged, split
+from mcpguard.hub.merge import PREFIXED, SEPARATOR, Merged, Naming, merged, owners, split
 
 __all__ = ["Hub"]
 
 _log = logging.getLogger("mcpguard")
 
-MAX_MERGED: Final = 256
-"""Principals whose merged list is kept."""
+MAX_MERGED: Final = 1024
+"""Merged lists that are kept: four for each of 256 principals."""
+
+LEAVING_SECONDS: Final = 10.0
+"""How long servers may take to be closed when a hub is left."""
+
+_LEFT: Final = "the hub was left"
 
 
 class Hub:
-    """Merge the tools of several guarded servers, and route calls to them.
+    """Merge what several guarded servers offer, and route requests to them.
 
     A server is started when it is first wanted, all that are wanted at a time in parallel. One that does not
-    start, or dies, loses its own tools and nothing else, and is started again when it is wanted later.
+    start, or dies, loses what it offers and nothing else, and is started again. `guard.hub()` makes one from
+    what servers are reached by.
 
     Args:
-        servers: What opens the guarded, initialized session of each server, by name. It is given the message
-            handler that the session is to have.
-        naming: `prefix` puts the server's name and two underscores before each tool's; `refuse` leaves names
-            as they are, and shows none that two servers have.
+        servers: What opens the guarded, initialized session of each server, by name. It is given the SDK's
+            client callbacks that the session is to have, by name.
+        naming: `prefix` puts the server's name and two underscores before each tool's and prompt's; `refuse`
+            leaves names as they are, and shows none that two servers have.
         start_timeout: Seconds a server may take to start.
         retry_after: Seconds a server is left alone after it failed.
         list_for: Seconds a list is kept, unless its server says that it changed.
+        callbacks: The SDK's client callbacks, by name, for what servers say and ask in calls that are made on
+            the hub itself.
         clock: Time.
 
     Raises:
@@ -59,6 +70,7 @@ class Hub:
         start_timeout: float = 30.0,
         retry_after: float = 5.0,
         list_for: float = 60.0,
+        callbacks: Mapping[str, Any] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not servers:
@@ -80,21 +92,37 @@ class Hub:
             name: Member(
                 name,
                 connect,
+                start=self._start,
                 clock=clock,
                 start_timeout=start_timeout,
                 retry_after=retry_after,
-                list_for=list_for,
-                changed=self._forget,
+                changed=self._changed,
+                callbacks=callbacks or {},
             )
             for name, connect in servers.items()
         }
-        self._merged: dict[Principal | None, tuple[Mapping[str, Sequence[JSONObject]], Merged]] = {}
+        self._lists = {name: Lists(name, list_for, clock) for name in servers}
+        self._merged: dict[
+            tuple[str, Principal | None], tuple[Mapping[str, Sequence[JSONObject]], Merged]
+        ] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: Context = copy_context()
 
     async def tools(self) -> Sequence[JSONObject]:
         """The tools of all servers that are there, wire-shaped, as whoever asks may see them."""
-        return (await self._list()).tools
+        return (await self.listed("tools/list")).items
+
+    async def prompts(self) -> Sequence[JSONObject]:
+        """The prompts, likewise."""
+        return (await self.listed("prompts/list")).items
+
+    async def resources(self) -> Sequence[JSONObject]:
+        """The resources, likewise, under their own URIs. One that two servers list is not shown."""
+        return (await self.listed("resources/list")).items
+
+    async def templates(self) -> Sequence[JSONObject]:
+        """The resource templates, likewise."""
+        return (await self.listed("resources/templates/list")).items
 
     async def call(self, name: str, arguments: dict[str, Any] | None = None, **options: Any) -> Any:
         """Call a tool by its shown name; the answer is the SDK's. It is sent once or not at all.
@@ -105,22 +133,72 @@ class Hub:
             options: Further arguments of the session's `call_tool`: `progress_callback`, `meta`, a timeout.
 
         Raises:
-            HubError: If nothing is shown under this name, or its server is down.
+            HubError: If nothing is shown under this name, or its server is down or ends meanwhile.
         """
-        route = split(name) if self._naming == "prefix" else (await self._list()).routes.get(name)
-        member = None if route is None else self._members.get(route[0])
-        if route is None or member is None:
-            raise HubError("there is no tool of this name")
-        session = await member.session(self._start)
-        try:
-            return await session.call_tool(route[1], arguments, **options)
-        except Exception as error:
-            member.failed(session, error)
-            raise
+        member, own = await self.find("tools/list", name)
+        return await member.use(lambda session: session.call_tool(own, arguments, **options))
+
+    async def prompt(self, name: str, arguments: dict[str, str] | None = None, **options: Any) -> Any:
+        """Get a prompt by its shown name; likewise."""
+        member, own = await self.find("prompts/list", name)
+        return await member.use(lambda session: session.get_prompt(own, arguments, **options))
+
+    async def read(self, uri: str, **options: Any) -> Any:
+        """Read a resource from the server that lists it, or has the template it is of; likewise."""
+        member, own = await self.find("resources/list", uri)
+        return await member.use(lambda session: session.read_resource(own, **options))
 
     def status(self) -> dict[str, JSON]:
         """The state of each server."""
         return {name: member.state for name, member in self._members.items()}
+
+    async def find(self, method: str, shown: str) -> tuple[Member, str]:
+        """The server that something is shown of, and its own name for it; URIs stay as they are.
+
+        Args:
+            method: The list it is in.
+            shown: The shown name or the URI.
+
+        Raises:
+            HubError: If no server has it, or it is not clear which.
+        """
+        if self._naming == "prefix" and method in PREFIXED:
+            route = split(shown)
+        else:
+            route = (await self.listed(method)).routes.get(shown)
+            if route is None and method == "resources/list":
+                route = await self._owner(shown)
+        member = None if route is None else self._members.get(route[0])
+        if route is None or member is None:
+            raise HubError(f"there is no {_NOUNS[method]} of this name")
+        return member, route[1]
+
+    async def listed(self, method: str) -> Merged:
+        """One merged list, as whoever asks may see it, and the ways to the servers."""
+        run = current_run()
+        principal = None if run is None else run.principal
+        lists = {
+            name: None if member.session is None else self._lists[name].known(method, principal)
+            for name, member in self._members.items()
+        }
+        missing = [name for name, known in lists.items() if known is None]
+        if missing:
+            async with anyio.create_task_group() as tasks:
+                for name in missing:
+                    tasks.start_soon(self._fetch, name, method, principal, lists)
+            if self._tasks is None:
+                raise HubError(_LEFT)
+        there = {name: known for name, known in lists.items() if known is not None}
+        cached = self._merged.get((method, principal))
+        if cached is not None and _are_same(cached[0], there):
+            return cached[1]
+        made = merged(method, there, self._naming)
+        for name in made.clashes:
+            _log.warning("several servers have a %s named %r; none is shown", _NOUNS[method], name[:256])
+        if len(self._merged) >= MAX_MERGED:
+            self._merged.clear()
+        self._merged[method, principal] = there, made
+        return made
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
@@ -134,46 +212,41 @@ class Hub:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """End what is under way, and all servers."""
         tasks, self._tasks = self._tasks, None
         for member in self._members.values():
             member.close()
+        self._forget(None)
         if tasks is not None:
+            tasks.cancel_scope.deadline = anyio.current_time() + LEAVING_SECONDS
             if error is not None:
                 tasks.cancel_scope.cancel()
             is_cancelled = isinstance(error, anyio.get_cancelled_exc_class())
             await (tasks.__aexit__(kind, error, trace) if is_cancelled else tasks.__aexit__(None, None, None))
 
-    async def _list(self) -> Merged:
-        run = current_run()
-        principal = None if run is None else run.principal
-        lists = {name: member.known(principal) for name, member in self._members.items()}
-        missing = [name for name, known in lists.items() if known is None]
-        if missing:
-            async with anyio.create_task_group() as tasks:
-                for name in missing:
-                    tasks.start_soon(self._fetch, self._members[name], principal, lists)
-        there = {name: known for name, known in lists.items() if known is not None}
-        cached = self._merged.get(principal)
-        if cached is not None and _are_same(cached[0], there):
-            return cached[1]
-        made = merged(there, self._naming)
-        for name in made.clashes:
-            _log.warning("several servers have a tool named %r; none is shown", name[:256])
-        if len(self._merged) >= MAX_MERGED:
-            self._merged.clear()
-        self._merged[principal] = there, made
-        return made
+    async def _owner(self, uri: str) -> tuple[str, str] | None:
+        """The server of a resource that none lists: the one whose template it is of, or the only one."""
+        if uri in (await self.listed("resources/list")).clashes:
+            return None
+        templates = await self.listed("resources/templates/list")
+        found = owners(templates.routes.items(), uri)
+        if not found:
+            there = {name: one.session for name, one in self._members.items() if one.session is not None}
+            found = {name for name, session in there.items() if has(session, "resources")}
+        return (found.pop(), uri) if len(found) == 1 else None
 
     async def _fetch(
-        self, member: Member, principal: Principal | None, lists: dict[str, Sequence[JSONObject] | None]
+        self,
+        name: str,
+        method: str,
+        principal: Principal | None,
+        lists: dict[str, Sequence[JSONObject] | None],
     ) -> None:
-        session = None
+        fetch = partial(self._lists[name].fetch, method=method, principal=principal)
         try:
-            session = await member.session(self._start)
-            lists[member.name] = await member.tools(session, principal)
-        except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses its own tools
-            member.failed(session, error)
-            _log.warning("the tools of %s cannot be listed: %s", member.name, type(error).__name__)
+            lists[name] = await self._members[name].use(fetch)
+        except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
+            _log.warning("%s of %s failed: %s", method, name, type(error).__name__)
 
     def _start(self, keep: Callable[[], Awaitable[None]]) -> None:
         """Run what holds a session in a task of the hub's, in nobody's context."""
@@ -182,8 +255,23 @@ class Hub:
         start: Any = self._tasks.start_soon
         self._context.copy().run(start, keep)
 
-    def _forget(self) -> None:
+    def _changed(self, member: Member, notification: str | None) -> None:
+        """A server's list may be another now; all of them for None."""
+        self._lists[member.name].forget(notification)
         self._merged.clear()
+
+    def _forget(self, notification: str | None) -> None:
+        for lists in self._lists.values():
+            lists.forget(notification)
+        self._merged.clear()
+
+
+_NOUNS: Final = {
+    "tools/list": "tool",
+    "prompts/list": "prompt",
+    "resources/list": "resource",
+    "resources/templates/list": "resource template",
+}
 
 
 def _are_same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:

@@ -1,38 +1,70 @@
 """One server of a hub: started when it is first wanted, held by a task of the hub, started again if it died.
 
-Below: whatever connects it. Above: the hub, which knows the others.
+What is under way when its connection ends, or the hub is left, ends with it. Below: whatever connects it.
+Above: the hub, which knows the others.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
-from cachetools import TTLCache
 
 from mcpguard.core.clock import Clock
 from mcpguard.core.errors import HubError
-from mcpguard.core.principal import Principal
-from mcpguard.core.wire import JSONObject
+from mcpguard.hub.desk import Client, Desk
 
-__all__ = ["Connect", "Member", "MessageHandler"]
+__all__ = ["Callbacks", "Connect", "Member"]
 
 _log = logging.getLogger("mcpguard")
 
-MAX_LISTS: Final = 256
-"""Principals whose list is kept per server."""
+T = TypeVar("T")
 
-MAX_PAGES: Final = 100
-"""Pages of a list; a server that pages for ever shows no tools."""
+LEAVING_SECONDS: Final = 1.0
+"""How long calls that were ended may take to say so to the server, before its session is left."""
 
-_CLOSED: Final = "Connection closed"
-"""What both SDKs say where the connection has ended; servers use the code for errors of their own."""
+MAX_PAUSE: Final = 60.0
+"""Seconds between two attempts to bring a dead server back, at most; each waits twice as long as the last."""
 
-MessageHandler: TypeAlias = Callable[[Any], Awaitable[None]]
-Connect: TypeAlias = Callable[[MessageHandler], AbstractAsyncContextManager[Any]]
-"""Opens a guarded, initialized session that tells its messages to the given handler."""
+_ENDED: Final = frozenset({"Connection closed", "Session terminated"})
+"""What the SDKs say where the connection has ended; servers use the codes for errors of their own."""
+
+Callbacks: TypeAlias = dict[str, Any]
+"""The SDK's client callbacks by the names of its arguments: `message_handler`, `logging_callback`,
+`sampling_callback`, `elicitation_callback`, `list_roots_callback`."""
+
+Connect: TypeAlias = Callable[[Callbacks], AbstractAsyncContextManager[Any]]
+"""Opens a guarded, initialized session that has the given callbacks."""
+
+Start: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
+"""Runs a function in a task of the hub's."""
+
+
+class Life:
+    """One start of a server, until its end."""
+
+    __slots__ = ("ending", "idle", "scope", "session", "settled", "under_way", "why")
+
+    def __init__(self) -> None:
+        self.session: Any = None
+        self.settled = anyio.Event()
+        """Set when it is known whether it starts."""
+        self.ending = anyio.Event()
+        """Set when its session is to be left."""
+        self.idle = anyio.Event()
+        """Set when nothing is under way any more, once it is ending."""
+        self.scope = anyio.CancelScope()
+        """Around its start."""
+        self.under_way: dict[anyio.CancelScope, Client | None] = {}
+        """What is under way, and on whose behalf."""
+        self.why = "its connection ended"
+
+    def end_calls(self) -> None:
+        """End what is under way."""
+        for scope in list(self.under_way):
+            scope.cancel()
 
 
 class Member:
@@ -41,11 +73,12 @@ class Member:
     Args:
         name: What the hub calls it.
         connect: Opens its session.
-        clock: Tells when it may be started again, and when a list is old.
+        start: Runs what holds the session.
+        clock: Tells when it may be started again.
         start_timeout: Seconds it may take to start.
         retry_after: Seconds it is left alone after it failed to start or died.
-        list_for: Seconds a list is kept.
-        changed: Called when its list may be another.
+        changed: Told the method of each list that may be another now.
+        callbacks: What answers the server where the hub has no client to ask.
     """
 
     def __init__(
@@ -53,138 +86,165 @@ class Member:
         name: str,
         connect: Connect,
         *,
+        start: Start,
         clock: Clock,
         start_timeout: float,
         retry_after: float,
-        list_for: float,
-        changed: Callable[[], None],
+        changed: Callable[["Member", str | None], None],
+        callbacks: Mapping[str, Any],
     ) -> None:
         self.name = name
         self._connect = connect
+        self._start = start
         self._clock = clock
         self._start_timeout = start_timeout
         self._retry_after = retry_after
         self._changed = changed
-        self._lists: TTLCache[Principal | None, Sequence[JSONObject]] = TTLCache(
-            MAX_LISTS, list_for, timer=clock.now
-        )
-        self._session: Any = None
-        self._settled: anyio.Event | None = None
-        self._ending = anyio.Event()
-        self._starting: anyio.CancelScope | None = None
+        self.desk = Desk(name, self._asking, self._heard, callbacks)
+        self._life: Life | None = None
         self._down_until = -inf
+        self._is_missing = False
+        self._reviving: anyio.CancelScope | None = None
 
     @property
     def state(self) -> str:
         """`idle`, `starting`, `up` or `down`."""
-        if self._session is not None:
-            return "up"
-        if self._settled is not None:
-            return "starting"
+        if self._life is not None:
+            return "starting" if self._life.session is None else "up"
         return "down" if self._clock.now() < self._down_until else "idle"
 
-    async def session(self, start: Callable[[Callable[[], Awaitable[None]]], None]) -> Any:
-        """Its session, started if it has none.
+    @property
+    def session(self) -> Any:
+        """Its session, or None while it has none."""
+        return None if self._life is None else self._life.session
+
+    async def use(self, work: Callable[[Any], Awaitable[T]], client: Client | None = None) -> T:
+        """Do `work` with its session, which is started if there is none. Nothing is done twice.
 
         Args:
-            start: Runs a function in a task of the hub's.
+            work: What is done.
+            client: Who is asked where the server asks for something meanwhile.
 
         Raises:
-            HubError: If it does not start, or did not a short while ago.
+            HubError: If the server does not start, or did not a short while ago; or if its connection ended,
+                or the hub was left, before the work was done.
         """
-        if self._session is None:
-            if self._settled is None:
-                if self._clock.now() < self._down_until:
-                    raise HubError(f"the server {self.name} is down")
-                self._settled = anyio.Event()
-                self._ending = anyio.Event()
-                start(self._keep)
-            await self._settled.wait()
-        if self._session is None:
-            raise HubError(f"the server {self.name} did not start")
-        return self._session
-
-    def known(self, principal: Principal | None) -> Sequence[JSONObject] | None:
-        """The list that was shown to `principal`, if it still holds."""
-        return self._lists.get(principal) if self._session is not None else None
-
-    async def tools(self, session: Any, principal: Principal | None) -> Sequence[JSONObject]:
-        """Fetch the list for `principal`, who is the caller.
-
-        Raises:
-            HubError: If it has no end.
-        """
-        lists = self._lists
-        found: list[JSONObject] = []
-        page = await session.list_tools()
-        for _ in range(MAX_PAGES):
-            told: JSONObject = page.model_dump(by_alias=True, mode="json", exclude_none=True)
-            tools, cursor = told.get("tools"), told.get("nextCursor")
-            found += [one for one in tools if isinstance(one, dict)] if isinstance(tools, list) else []
-            if cursor is None:
-                whole = tuple(found)
-                if lists is self._lists:
-                    lists[principal] = whole
-                return whole
-            page = await session.list_tools(params=_paginated(cursor))
-        raise HubError(f"the list of {self.name} has more than {MAX_PAGES} pages")
-
-    def failed(self, session: Any, error: Exception) -> None:
-        """Note what a session failed with: where its connection has ended, the server is down for a while."""
-        ended = isinstance(error, OSError | anyio.ClosedResourceError | anyio.BrokenResourceError)
-        if session is None or session is not self._session or not (ended or str(error) == _CLOSED):
-            return
-        self._session = None
-        self._down_until = self._clock.now() + self._retry_after
-        self._ending.set()
-        self._forget()
+        life = self._life
+        if life is None or life.session is None:
+            life = await self._started()
+        scope = anyio.CancelScope()
+        life.under_way[scope] = client
+        try:
+            with scope:
+                return await work(life.session)
+        except Exception as error:
+            if _is_end(error):
+                self._die(life)
+            raise
+        finally:
+            del life.under_way[scope]
+            if not life.under_way and life.ending.is_set():
+                life.idle.set()
+        raise HubError(f"{life.why} while this was under way; the server {self.name} may have done it")
 
     def close(self) -> None:
-        """End the session, or its start."""
-        self._ending.set()
-        if self._session is None and self._starting is not None:
-            self._starting.cancel()
+        """End what is under way, and the session or its start."""
+        if self._reviving is not None:
+            self._reviving.cancel()
+        life, self._life = self._life, None
+        if life is not None:
+            life.why = "the hub was left"
+            life.ending.set()
+            life.end_calls()
+            if life.session is None:
+                life.scope.cancel()
 
-    async def _keep(self) -> None:
+    async def _started(self) -> Life:
+        life = self._life
+        if life is None:
+            if self._clock.now() < self._down_until:
+                raise HubError(f"the server {self.name} is down")
+            life = self._begin()
+        await life.settled.wait()
+        if life.session is None:
+            raise HubError(f"the server {self.name} did not start")
+        return life
+
+    def _begin(self) -> Life:
+        life = Life()
+
+        async def keep() -> None:
+            await self._keep(life)
+
+        self._start(keep)
+        self._life = life
+        return life
+
+    async def _keep(self, life: Life) -> None:
         """Hold the session open; whatever goes wrong stays in here."""
-        settled, ending = self._settled, self._ending
-        session = None
         try:
-            with anyio.CancelScope(deadline=anyio.current_time() + self._start_timeout) as scope:
-                self._starting = scope
-                async with self._connect(self._heard) as session:
-                    scope.deadline = inf
-                    self._session = session
-                    self._settle(settled)
-                    await ending.wait()
+            with life.scope:
+                life.scope.deadline = anyio.current_time() + self._start_timeout
+                async with self._connect(self.desk.callbacks()) as session:
+                    life.scope.deadline = inf
+                    life.session = session
+                    life.settled.set()
+                    if self._is_missing:
+                        self._is_missing = False
+                        self._changed(self, None)
+                    await life.ending.wait()
+                    if life.under_way:
+                        with anyio.move_on_after(LEAVING_SECONDS, shield=True):
+                            await life.idle.wait()
         except Exception as error:  # noqa: BLE001 - one server's end is nobody else's
             _log.warning("the server %s ended with %s", self.name, type(error).__name__)
         finally:
-            if self._session is session:
-                self._session = None
-                self._down_until = max(self._down_until, self._clock.now() + self._retry_after)
-            self._settle(settled)
-            self._forget()
+            self._die(life)
+            life.settled.set()
+            life.end_calls()
 
-    def _settle(self, settled: anyio.Event | None) -> None:
-        if settled is not None:
-            settled.set()
-        if self._settled is settled:
-            self._settled = None
+    def _die(self, life: Life) -> None:
+        """Its connection has ended: the server is down for a while."""
+        if self._life is not life:
+            return
+        self._life = None
+        self._is_missing = True
+        self._down_until = self._clock.now() + self._retry_after
+        life.ending.set()
+        life.end_calls()
+        if life.session is not None:
+            self._changed(self, None)
+            if self._reviving is None:
+                self._reviving = anyio.CancelScope()
+                self._start(self._revive)
 
-    async def _heard(self, message: Any) -> None:
-        """Take note of a list that changed."""
+    async def _revive(self) -> None:
+        """Bring a server back that has been there, where nobody does who wants it."""
+        pause = self._retry_after
+        scope = self._reviving or anyio.CancelScope()
+        with scope:
+            while self._life is None:
+                await anyio.sleep(pause)
+                pause = min(2 * pause, MAX_PAUSE)
+                if self._life is None:
+                    await self._begin().settled.wait()
+        self._reviving = None
+
+    def _asking(self) -> list[Client | None]:
+        """On whose behalf something is under way."""
+        return [] if self._life is None else list(self._life.under_way.values())
+
+    def _heard(self, message: Any) -> None:
+        """Take note of a list that changed, and of the end of the connection."""
+        if isinstance(message, anyio.EndOfStream):
+            if self._life is not None:
+                self._die(self._life)
+            return
         method = getattr(getattr(message, "root", message), "method", None)
-        if method == "notifications/tools/list_changed":
-            self._forget()
-
-    def _forget(self) -> None:
-        self._lists = TTLCache(MAX_LISTS, self._lists.ttl, timer=self._clock.now)
-        self._changed()
+        if isinstance(method, str) and method.endswith("/list_changed"):
+            self._changed(self, method)
 
 
-def _paginated(cursor: object) -> Any:
-    from importlib import import_module
-
-    types: Any = import_module("mcp.types")
-    return types.PaginatedRequestParams(cursor=cursor)
+def _is_end(error: Exception) -> bool:
+    ended = isinstance(error, OSError | anyio.ClosedResourceError | anyio.BrokenResourceError)
+    return ended or str(error) in _ENDED

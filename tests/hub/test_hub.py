@@ -1,12 +1,12 @@
 """Hub: one list, each call to its server, and a server that dies takes nothing with it."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import anyio
 import pytest
-from harness import V1, MCPError, code, text, wire
+from harness import MCPError, code, text, wire
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import ClientSession
@@ -30,11 +30,11 @@ def opener(guard: Guard, one: FakeServer, name: str, before: Callable[[], Any] |
     """What opens the guarded session of a server."""
 
     @asynccontextmanager
-    async def connect(heard: Any) -> AsyncIterator[ClientSession]:
+    async def connect(callbacks: Any) -> AsyncIterator[ClientSession]:
         if before is not None:
             await before()
         async with one.connect() as (read, write):
-            session = ClientSession(read, write, message_handler=heard)
+            session = ClientSession(read, write, **callbacks)
             async with guard.session(session, name=name, shared=True):
                 await session.initialize()
                 yield session
@@ -228,7 +228,6 @@ async def test_a_call_counts_once_and_for_whoever_makes_it() -> None:
     assert len(git.calls("log")) == 2
 
 
-@pytest.mark.skipif(V1, reason="a list under way waits for ever when a session of SDK 1.x is left")
 async def test_leaving_a_hub_ends_its_servers_also_those_that_are_starting() -> None:
     """Nothing outlives the block."""
     git, begun = server("log"), anyio.Event()
@@ -239,14 +238,92 @@ async def test_leaving_a_hub_ends_its_servers_also_those_that_are_starting() -> 
 
     guard = Guard([])
     servers = {"git": opener(guard, git, "git"), "slow": opener(guard, server("t"), "slow", hangs)}
+    ended = list[str]()
+
+    async def listing() -> None:
+        with pytest.raises(HubError, match="left"):
+            await hub.tools()
+        ended.append("tools")
+
     async with anyio.create_task_group() as tasks, Hub(servers) as hub:
         await hub.call("git__log", {})
         assert git.clients == 1
-        tasks.start_soon(hub.tools)
+        tasks.start_soon(listing)
         await begun.wait()
     assert git.clients == 0
+    assert ended == ["tools"]
     with pytest.raises(HubError):
         await hub.call("git__log", {})
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["left", "left with an error"])
+async def test_a_call_that_is_under_way_when_the_hub_is_left_ends_and_says_so(fails: bool) -> None:
+    """Also where the server never answers and where whoever leaves does so with an error."""
+    git, guard, ended = server("log"), Guard([Budget(calls=9, per="server")], anonymous="allow"), list[str]()
+    git.on_call("log").hangs()
+
+    async def calling() -> None:
+        with pytest.raises(HubError, match="the hub was left while this was under way"):
+            await hub.call("git__log", {})
+        ended.append("call")
+
+    async def leave() -> None:
+        async with hub:
+            tasks.start_soon(calling)
+            await git.until_seen("tools/call")
+            if fails:
+                raise KeyError
+
+    hub = hub_of(guard, git=git)
+    async with anyio.create_task_group() as tasks:
+        with pytest.raises(KeyError) if fails else nullcontext():
+            await leave()
+    assert ended == ["call"]
+    assert git.clients == 0
+
+
+async def test_other_calls_of_a_server_that_dies_end_as_well() -> None:
+    """Each says so; those of other servers go on."""
+    git, web, ended = server("log", "die"), server("search"), list[str]()
+    git.on_call("log").hangs()
+    git.on_call("die").drops_connection()
+
+    async def calling() -> None:
+        with pytest.raises((HubError, MCPError)):
+            await hub.call("git__log", {})
+        ended.append("log")
+
+    async with hub_of(Guard([]), git=git, web=web) as hub:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(calling)
+            await git.until_seen("tools/call")
+            with pytest.raises((HubError, MCPError)):
+                await hub.call("git__die", {})
+        assert text(wire(await hub.call("web__search", {}))) == "search done"
+    assert ended == ["log"]
+
+
+async def test_a_server_that_died_is_brought_back_also_if_nobody_wants_it() -> None:
+    """Its start is the whole of it: the connection, the handshake, the lists."""
+    git, starts, again = server("log"), list[int](), anyio.Event()
+
+    async def count() -> None:
+        starts.append(1)
+        if len(starts) == 3:
+            again.set()
+        if len(starts) == 2:
+            raise OSError
+
+    hub = Hub({"git": opener(Guard([]), git, "git", count)}, retry_after=0.01)
+    async with hub:
+        await hub.tools()
+        git.on_call("log").drops_connection().returns("back")
+        with pytest.raises((HubError, MCPError)):
+            await hub.call("git__log", {})
+        with anyio.fail_after(10):
+            await again.wait()
+            assert text(wire(await hub.call("git__log", {}))) == "back"
+    assert len(starts) == 3
 
 
 async def test_a_caller_who_gives_up_does_not_end_the_start() -> None:
@@ -276,7 +353,7 @@ async def test_a_list_without_end_shows_nothing_of_its_server() -> None:
         assert len(git.seen("tools/list")) <= 101
 
 
-NAMES = st.text(min_size=1, max_size=8)
+NAMES = st.text("ab_-/é", min_size=1, max_size=8)
 
 
 @given(
@@ -285,8 +362,9 @@ NAMES = st.text(min_size=1, max_size=8)
 )
 def test_every_shown_name_leads_to_the_tool_it_stands_for(lists: dict[str, list[str]], naming: Any) -> None:
     """And to no other, whatever servers call their tools."""
-    made = merged({name: [{"name": one} for one in tools] for name, tools in lists.items()}, naming)
-    assert len({tool["name"] for tool in made.tools}) == len(made.tools) == len(made.routes)
+    listed = {name: [{"name": one} for one in tools] for name, tools in lists.items()}
+    made = merged("tools/list", listed, naming)
+    assert len({tool["name"] for tool in made.items}) == len(made.items) == len(made.routes)
     for shown, (owner, own) in made.routes.items():
         assert own in lists[owner]
         if naming == "prefix":
