@@ -11,6 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from functools import partial
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,11 +21,13 @@ import anyio.abc
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import HubError
 from mcpguard.core.principal import Principal
-from mcpguard.core.run import bound, current_run
+from mcpguard.core.run import Run, bound, current_run
 from mcpguard.core.wire import JSON, JSONObject
-from mcpguard.hub.lists import Lists, has
+from mcpguard.hub.lists import CHANGES, Lists, has
 from mcpguard.hub.member import Connect, Member
 from mcpguard.hub.merge import PREFIXED, SEPARATOR, Merged, Naming, merged, owners, split
+from mcpguard.seams.serving import UNASKED, Work
+from mcpguard.seams.session import sdk_major
 
 __all__ = ["Hub"]
 
@@ -37,6 +40,7 @@ LEAVING_SECONDS: Final = 10.0
 """How long servers may take to be closed when a hub is left."""
 
 _LEFT: Final = "the hub was left"
+_UNUSED: Final = "a hub is used inside its `async with`"
 
 
 class Hub:
@@ -105,6 +109,7 @@ class Hub:
         self._merged: dict[
             tuple[str, Principal | None], tuple[Mapping[str, Sequence[JSONObject]], Merged]
         ] = {}
+        self._listeners: list[Callable[[str, str | None], Awaitable[None]]] = []
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: Context = copy_context()
 
@@ -151,6 +156,67 @@ class Hub:
     def status(self) -> dict[str, JSON]:
         """The state of each server."""
         return {name: member.state for name, member in self._members.items()}
+
+    def server(self, *, name: str = "hub", run: Run | None = None, wait_for: float = 600.0) -> Any:
+        """A server object of the SDK's in this process, which any client or framework can sit on.
+
+        It serves as long as the hub is open, any number of clients. Calls belong to the run of the context
+        they come in, where the SDK carries it from client to server (2.x, in process), else to `run`.
+
+        Args:
+            name: What it calls itself.
+            run: Binds every call to this run: a server of its own for each principal.
+            wait_for: Seconds a call waits for the answer of a client that is asked inside results (MCP
+                2026-07-28) to what its server asks meanwhile.
+
+        Raises:
+            ValueError: If `wait_for` is not above 0.
+        """
+        if not wait_for > 0:
+            raise ValueError(f"wait_for is seconds, above 0, not {wait_for}")
+        for member in self._members.values():
+            member.desk.is_served = True
+        serving = import_module(f"mcpguard.seams.serving{min(sdk_major(), 2)}")
+        return serving.serve(self, name=name, run=run, wait_for=wait_for)
+
+    async def items(self, method: str) -> Sequence[JSONObject]:
+        """One merged list; what a server object of the hub's shows."""
+        return (await self.listed(method)).items
+
+    async def send(self, method: str, shown: str, work: Work, client: Any) -> Any:
+        """Do something with the server that something is shown of; what a server object does.
+
+        Args:
+            method: The list it is in.
+            shown: The shown name or the URI.
+            work: Is given the session and the server's own name.
+            client: Who is asked where the server asks for something meanwhile.
+
+        Raises:
+            HubError: If no server has it, or that server is down or ends meanwhile.
+        """
+        member, own = await self.find(method, shown)
+        return await member.use(lambda caller: work(caller, own), client)
+
+    def start(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something in a task of the hub's, in the context of whoever is calling.
+
+        Raises:
+            HubError: If the hub is not open.
+        """
+        if self._tasks is None:
+            raise HubError(_UNUSED)
+        start: Any = self._tasks.start_soon
+        start(work)
+
+    def told(self, listener: Callable[[str, str | None], Awaitable[None]]) -> None:
+        """Tell `listener` of what changes: the notification's method, and the URI of one about a resource."""
+        self._listeners.append(listener)
+
+    async def set_level(self, level: str) -> None:
+        """Set the log level of every server, also of those that are started later."""
+        for member in self._members.values():
+            await member.set_level(level)
 
     async def find(self, method: str, shown: str) -> tuple[Member, str]:
         """The server that something is shown of, and its own name for it; URIs stay as they are.
@@ -244,21 +310,27 @@ class Hub:
     ) -> None:
         fetch = partial(self._lists[name].fetch, method=method, principal=principal)
         try:
-            lists[name] = await self._members[name].use(fetch)
+            lists[name] = await self._members[name].use(fetch, UNASKED)
         except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
             _log.warning("%s of %s failed: %s", method, name, type(error).__name__)
 
     def _start(self, keep: Callable[[], Awaitable[None]]) -> None:
         """Run what holds a session in a task of the hub's, in nobody's context."""
         if self._tasks is None:
-            raise HubError("a hub is used inside its `async with`")
+            raise HubError(_UNUSED)
         start: Any = self._tasks.start_soon
         self._context.copy().run(start, keep)
 
-    def _changed(self, member: Member, notification: str | None) -> None:
-        """A server's list may be another now; all of them for None."""
-        self._lists[member.name].forget(notification)
-        self._merged.clear()
+    def _changed(self, member: Member, notification: str | None, uri: str | None = None) -> None:
+        """A server says that something changed; None: all it offers has come or gone."""
+        if self._tasks is None:
+            return
+        if uri is None:
+            self._lists[member.name].forget(notification)
+            self._merged.clear()
+        for method in CHANGES if notification is None else (notification,):
+            for listener in self._listeners:
+                self._start(partial(listener, method, uri))
 
     def _forget(self, notification: str | None) -> None:
         for lists in self._lists.values():

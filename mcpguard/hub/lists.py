@@ -15,7 +15,7 @@ from mcpguard.core.errors import HubError
 from mcpguard.core.principal import Principal
 from mcpguard.core.wire import LISTINGS, JSONObject
 
-__all__ = ["Lists"]
+__all__ = ["CHANGES", "Lists", "has"]
 
 MAX_LISTS: Final = 1024
 """Lists kept per server: four for each of 256 principals."""
@@ -25,7 +25,7 @@ MAX_PAGES: Final = 100
 
 METHOD_NOT_FOUND: Final = -32601
 
-_CHANGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+CHANGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "notifications/tools/list_changed": ("tools/list",),
         "notifications/prompts/list_changed": ("prompts/list",),
@@ -78,6 +78,7 @@ class Lists:
             HubError: If it has no end.
         """
         verb = _VERBS[method]
+        session = getattr(session, "session", session)  # a client's
         kept = self._known[method]
         found: list[JSONObject] = []
         if has(session, verb.capability):
@@ -89,7 +90,7 @@ class Lists:
 
     def forget(self, notification: str | None) -> None:
         """Forget the lists that a notification is about; all for None."""
-        for method in _VERBS if notification is None else _CHANGES.get(notification, ()):
+        for method in _VERBS if notification is None else CHANGES.get(notification, ()):
             self._known[method] = TTLCache(MAX_LISTS // len(_VERBS), self._keep_for, timer=self._clock.now)
 
     async def _pages(self, ask: Callable[..., Awaitable[Any]], items: str) -> list[JSONObject]:
@@ -112,6 +113,7 @@ class Lists:
 
 def has(session: Any, capability: str) -> bool:
     """Whether a server has said that it has something; where it has said nothing, it may."""
+    session = getattr(session, "session", session)  # a client's
     if hasattr(session, "get_server_capabilities"):
         told = session.get_server_capabilities()
     else:

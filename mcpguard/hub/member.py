@@ -6,7 +6,8 @@ Above: the hub, which knows the others.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from math import inf
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -14,7 +15,9 @@ import anyio
 
 from mcpguard.core.clock import Clock
 from mcpguard.core.errors import HubError
-from mcpguard.hub.desk import Client, Desk
+from mcpguard.hub.desk import Desk
+from mcpguard.hub.lists import CHANGES
+from mcpguard.seams.serving import UNASKED, log_level_set
 
 __all__ = ["Callbacks", "Connect", "Member"]
 
@@ -31,12 +34,19 @@ MAX_PAUSE: Final = 60.0
 _ENDED: Final = frozenset({"Connection closed", "Session terminated"})
 """What the SDKs say where the connection has ended; servers use the codes for errors of their own."""
 
+_KINDS: Final = {
+    "ToolsListChanged": "notifications/tools/list_changed",
+    "PromptsListChanged": "notifications/prompts/list_changed",
+    "ResourcesListChanged": "notifications/resources/list_changed",
+}
+"""The SDK's events -> the notifications that they stand for."""
+
 Callbacks: TypeAlias = dict[str, Any]
 """The SDK's client callbacks by the names of its arguments: `message_handler`, `logging_callback`,
 `sampling_callback`, `elicitation_callback`, `list_roots_callback`."""
 
 Connect: TypeAlias = Callable[[Callbacks], AbstractAsyncContextManager[Any]]
-"""Opens a guarded, initialized session that has the given callbacks."""
+"""Opens a guarded, initialized session, or `mcp.Client`, that has the given callbacks."""
 
 Start: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
 """Runs a function in a task of the hub's."""
@@ -57,7 +67,7 @@ class Life:
         """Set when nothing is under way any more, once it is ending."""
         self.scope = anyio.CancelScope()
         """Around its start."""
-        self.under_way: dict[anyio.CancelScope, Client | None] = {}
+        self.under_way: dict[anyio.CancelScope, Any] = {}
         """What is under way, and on whose behalf."""
         self.why = "its connection ended"
 
@@ -77,7 +87,8 @@ class Member:
         clock: Tells when it may be started again.
         start_timeout: Seconds it may take to start.
         retry_after: Seconds it is left alone after it failed to start or died.
-        changed: Told the method of each list that may be another now.
+        changed: Told what changed: the notification's method, None if all has come or gone; and the URI
+            where it is about a resource.
         callbacks: What answers the server where the hub has no client to ask.
     """
 
@@ -90,7 +101,7 @@ class Member:
         clock: Clock,
         start_timeout: float,
         retry_after: float,
-        changed: Callable[["Member", str | None], None],
+        changed: Callable[["Member", str | None, str | None], None],
         callbacks: Mapping[str, Any],
     ) -> None:
         self.name = name
@@ -104,6 +115,7 @@ class Member:
         self._life: Life | None = None
         self._down_until = -inf
         self._is_missing = False
+        self._level: str | None = None
         self._reviving: anyio.CancelScope | None = None
 
     @property
@@ -118,12 +130,13 @@ class Member:
         """Its session, or None while it has none."""
         return None if self._life is None else self._life.session
 
-    async def use(self, work: Callable[[Any], Awaitable[T]], client: Client | None = None) -> T:
+    async def use(self, work: Callable[[Any], Awaitable[T]], client: Any = None) -> T:
         """Do `work` with its session, which is started if there is none. Nothing is done twice.
 
         Args:
             work: What is done.
-            client: Who is asked where the server asks for something meanwhile.
+            client: Who is asked where the server asks for something meanwhile: a `desk.Client`; None for who
+                calls the hub itself, `UNASKED` for what no server interrupts.
 
         Raises:
             HubError: If the server does not start, or did not a short while ago; or if its connection ended,
@@ -159,6 +172,27 @@ class Member:
             if life.session is None:
                 life.scope.cancel()
 
+    async def set_level(self, level: str) -> None:
+        """Set its log level, now or when it is started; one that has none stays as it is."""
+        self._level = level
+        if self.session is None or _is_modern(self.session):
+            return
+        session = getattr(self.session, "session", self.session)
+        with suppress(Exception):
+            await self.use(lambda _caller: log_level_set(session, level), UNASKED)
+
+    async def _listen(self) -> None:
+        """Hear of lists that change, from a server that tells only who listens (MCP 2026-07-28)."""
+
+        async def listen(caller: Any) -> None:
+            every = {f"{kind}_list_changed": True for kind in ("tools", "prompts", "resources")}
+            async with caller.listen(**every) as stream:
+                async for event in stream:
+                    self._changed(self, _KINDS.get(type(event).__name__), None)
+
+        with suppress(Exception):  # it does not let us listen; its lists are fetched again after a while
+            await self.use(listen, UNASKED)
+
     async def _started(self) -> Life:
         life = self._life
         if life is None:
@@ -189,9 +223,13 @@ class Member:
                     life.scope.deadline = inf
                     life.session = session
                     life.settled.set()
+                    if self._level is not None:
+                        self._start(partial(self.set_level, self._level))
+                    if _is_modern(session):
+                        self._start(self._listen)
                     if self._is_missing:
                         self._is_missing = False
-                        self._changed(self, None)
+                        self._changed(self, None, None)
                     await life.ending.wait()
                     if life.under_way:
                         with anyio.move_on_after(LEAVING_SECONDS, shield=True):
@@ -213,7 +251,7 @@ class Member:
         life.ending.set()
         life.end_calls()
         if life.session is not None:
-            self._changed(self, None)
+            self._changed(self, None, None)
             if self._reviving is None:
                 self._reviving = anyio.CancelScope()
                 self._start(self._revive)
@@ -230,9 +268,10 @@ class Member:
                     await self._begin().settled.wait()
         self._reviving = None
 
-    def _asking(self) -> list[Client | None]:
+    def _asking(self) -> list[Any]:
         """On whose behalf something is under way."""
-        return [] if self._life is None else list(self._life.under_way.values())
+        under_way = [] if self._life is None else self._life.under_way.values()
+        return [client for client in under_way if client is not UNASKED]
 
     def _heard(self, message: Any) -> None:
         """Take note of a list that changed, and of the end of the connection."""
@@ -240,9 +279,19 @@ class Member:
             if self._life is not None:
                 self._die(self._life)
             return
-        method = getattr(getattr(message, "root", message), "method", None)
-        if isinstance(method, str) and method.endswith("/list_changed"):
-            self._changed(self, method)
+        inner: Any = getattr(message, "root", message)
+        method = getattr(inner, "method", None)
+        if not isinstance(method, str):
+            return
+        if method == "notifications/resources/updated":
+            self._changed(self, method, str(inner.params.uri))
+        elif method in CHANGES:
+            self._changed(self, method, None)
+
+
+def _is_modern(caller: Any) -> bool:
+    """Whether it is a `mcp.Client` of a server that speaks MCP 2026-07-28 or later."""
+    return hasattr(caller, "listen") and str(caller.protocol_version) >= "2026-07-28"
 
 
 def _is_end(error: Exception) -> bool:

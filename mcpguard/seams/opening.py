@@ -1,7 +1,7 @@
 """A guarded session on whatever a server is reached by, opened as often as it is needed.
 
 A hub starts a server again when it died, so it is given what connections are made from, and not a connection.
-On SDK 2.x the session is that of a `mcp.Client`, so that servers of either era are spoken to in theirs.
+On SDK 2.x it is a `mcp.Client`, so that servers of either era are spoken to in theirs.
 
 Above: `guard.hub()`. Below: the session seam, and `sources`, the same transports within limits.
 """
@@ -109,7 +109,7 @@ class Opening:
 async def _session(transport: Any, binding: Binding, callbacks: Callbacks) -> AsyncGenerator[Any]:
     if sdk_major() > 1:
         async with guarded_client(transport, binding, dict(callbacks)) as client:
-            yield client.session
+            yield client
         return
     async with transport as (read, write):
         session = ClientSession(read, write, **callbacks)
@@ -124,7 +124,7 @@ async def _in_process(server: Any, binding: Binding, callbacks: Callbacks) -> As
     """A session with a server object of the SDK's; on 1.x it has streams, on 2.x it has none."""
     if sdk_major() > 1:
         async with guarded_client(server, binding, dict(callbacks)) as client:
-            yield client.session
+            yield client
         return
     memory: Any = import_module("mcp.shared.memory")
     inner: Any = getattr(server, "_mcp_server", server)
