@@ -75,7 +75,7 @@ class Parked:
             self._news.set()
 
     async def ask(self, method: str, params: Any) -> Any:
-        """What the client answers to a question of the server's, in a message to come; None if it does not."""
+        """What the client answers to a question of the server's, in a message to come; None if none."""
         if self.is_done:
             return None
         self._numbers += 1
