@@ -113,6 +113,7 @@ class Call:
         approved: Questions that were answered with yes.
         enforced: False while an interceptor in `mode="audit"` looks at the call: nothing it does takes
             effect, and it must not wait.
+        is_nested: Whether a guard further out has this very call under way, so that a rule of both knows it.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Call:
     asks: tuple[Ask, ...] = ()
     approved: tuple[Ask, ...] = ()
     enforced: bool = True
+    is_nested: bool = False
 
     def __init__(
         self,
@@ -147,6 +149,7 @@ class Call:
         asks: tuple[Ask, ...] = (),
         approved: tuple[Ask, ...] = (),
         enforced: bool = True,
+        is_nested: bool = False,
     ) -> None:
         self.__dict__.update(
             id=id,
@@ -163,6 +166,7 @@ class Call:
             asks=asks,
             approved=approved,
             enforced=enforced,
+            is_nested=is_nested,
         )
 
     @classmethod
@@ -281,6 +285,10 @@ class Call:
     def with_tool(self, facts: ToolFacts | None) -> "Call":
         """A copy that carries the tool's definition."""
         return self._with({"tool": facts}, keep_derived=True)
+
+    def nested(self) -> "Call":
+        """A copy that a guard further out has under way."""
+        return self._with({"is_nested": True}, keep_derived=True)
 
     def with_timeout(self, timeout: float) -> "Call":
         """A copy that says how long its caller waits for the answer."""

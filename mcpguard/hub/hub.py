@@ -20,6 +20,7 @@ import anyio.abc
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import HubError
+from mcpguard.core.nesting import Nesting
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run, bound, current_run
 from mcpguard.core.wire import JSON, JSONObject
@@ -174,6 +175,7 @@ class Hub:
         """
         if not wait_for > 0:
             raise ValueError(f"wait_for is seconds, above 0, not {wait_for}")
+        Nesting.is_possible = True
         for member in self._members.values():
             member.desk.is_served = True
         serving = import_module(f"mcpguard.seams.serving{min(sdk_major(), 2)}")

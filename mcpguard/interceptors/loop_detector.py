@@ -121,6 +121,7 @@ class LoopDetector(Interceptor):
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._watches_all = not (servers or tools or self._scope.needs_principal)
         self._states: dict[int, Steps] = {}
+        self._under_way: set[str] = set()
         self._lock = threading.Lock()
 
     def take_over(self, before: Self) -> None:
@@ -131,6 +132,8 @@ class LoopDetector(Interceptor):
         """Refuse a call that would go on with a loop; else look at what came of it."""
         run = call.run
         if run is None or not (self._watches_all or self._scope.match(call) is Match.YES):
+            return await call_next(call)
+        if call.is_nested and call.id in self._under_way:  # a guard further out watches it
             return await call_next(call)
         tool = call.target or ""
         limits = _first(self._thresholds, tool, self._default)
@@ -143,12 +146,15 @@ class LoopDetector(Interceptor):
                 if found is not None:
                     return self._refused(call, state, found, state.answers.get(asked))
             state.under_way += 1
+        self._under_way.add(call.id)
         try:
             result = await call_next(call)
             told = _told(result, _first(self._volatile, tool, ()))
         except BaseException:
             self._ended(state)
             raise
+        finally:
+            self._under_way.discard(call.id)
         if result.outcome is Outcome.INPUT_REQUIRED:
             self._ended(state)
             return result

@@ -100,6 +100,7 @@ class RateLimit(Interceptor):
         narrowed = [sorted(names) for names in (servers, tools, roles, tenants, agents)]
         self._rate = self.id or _digest([self.name, self._interval, self._burst, narrowed])
         self._keys: dict[Payer, str] = {}
+        self._under_way: set[str] = set()
         self._sleep = sleep
         self._own = store
         self._store: Store = MemoryStore() if store is None else store
@@ -116,6 +117,8 @@ class RateLimit(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take the next place in the rate, if it is near enough."""
+        if call.is_nested and call.id in self._under_way:  # a guard further out has taken one for it
+            return await call_next(call)
         if not self._limits_all:
             match = self._scope.match(call)
             if match is Match.NO:
@@ -142,7 +145,11 @@ class RateLimit(Interceptor):
             wait = max(wait, pace.wait)
         if wait > 0:
             await self._sleep(wait)
-        return await call_next(call)
+        self._under_way.add(call.id)
+        try:
+            return await call_next(call)
+        finally:
+            self._under_way.discard(call.id)
 
     def _payers(self, call: Call) -> Sequence[Payer]:
         """Whose rate it is; nobody's if that is not known."""

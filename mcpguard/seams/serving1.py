@@ -170,19 +170,20 @@ class _Serving:
 
     async def _complete(self, request: types.CompleteRequest) -> Any:
         ref = request.params.ref
-        is_prompt = isinstance(ref, types.PromptReference)
+        if isinstance(ref, types.PromptReference):
+            method, key, shown = "prompts/list", "name", ref.name
+        else:
+            method, key, shown = "resources/templates/list", "uri", ref.uri
 
         async def complete(session: Any, own: str) -> Any:
-            told = ref.model_dump(by_alias=True, mode="json", exclude_none=True)
-            asked = _aimed(request, types.CompleteRequest, ref={**told, "name": own} if is_prompt else told)
+            asked = _aimed(request, types.CompleteRequest, ref={"type": ref.type, key: own})
             return await session.send_request(asked, types.CompleteResult)
 
-        method, shown = ("prompts/list", ref.name) if is_prompt else ("resources/templates/list", ref.uri)
         return await self._hub.send(method, shown, complete, UNASKED)
 
     async def _set_level(self, request: types.SetLevelRequest) -> types.EmptyResult:
         context = self._context()
-        level = request.params.level
+        level: str = request.params.level
         if context is not None:
             self._levels[context.session] = level
             level = min(self._levels.values(), key=_LEVELS.index)

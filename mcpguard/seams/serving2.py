@@ -27,6 +27,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 
 from mcpguard.core.errors import Denied, HubError
+from mcpguard.core.nesting import taken_up
 from mcpguard.core.run import Run, current_run
 from mcpguard.core.wire import LISTINGS, canonical
 from mcpguard.seams.parked import Ask, Lot, Parked
@@ -287,6 +288,10 @@ class _Serving:
 
     async def _asking(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
         """Do something during which the server may ask its client."""
+        with taken_up(ctx.method, shown, getattr(params, "arguments", None) or {}):
+            return await self._sent(method, shown, work, ctx, params)
+
+    async def _sent(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
         if not _is_modern(ctx):
             return await self._hub.send(method, shown, work, _Legacy(self, ctx))
         capabilities = ctx.session.client_capabilities
