@@ -2,7 +2,7 @@
 
 Ten servers of fifty tools each, in memory, behind one guard; calls of one of them through the hub and on its
 own session, in shuffled blocks of one process. The direct call stands there twice: how far they lie apart is
-noise. A warm list is one of 500 tools that has been fetched before.
+noise. A warm list is one of 500 tools that has been fetched before. A start is bounded by the slowest server.
 
     python benchmarks/hub.py [--rounds N]
 """
@@ -17,7 +17,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
-from mcp import ClientSession
 
 from mcpguard import (
     Access,
@@ -27,7 +26,6 @@ from mcpguard import (
     Credential,
     Credentials,
     Guard,
-    Hub,
     Interceptor,
     Principal,
     Result,
@@ -46,6 +44,8 @@ from mcpguard.testing import FakeServer
 SERVERS = 10
 TOOLS = 50
 BLOCK = 20
+SLOWEST = 1.0
+"""Seconds that the slowest of the servers takes to start."""
 
 ARGUMENTS: dict[str, Any] = {"path": "x" * 1000, "limit": 20}
 ANSWER = Result.of({"content": [{"type": "text", "text": "x" * 1000}]})
@@ -61,18 +61,19 @@ class Idle(Interceptor):
         return await call_next(call)
 
 
-def opener(guard: Guard, server: FakeServer, name: str) -> Any:
-    """What opens the guarded session of a server."""
+class SlowStart:
+    """A server that takes a while to start: an even share of a second more than the one before it."""
+
+    def __init__(self, server: FakeServer, seconds: float) -> None:
+        self._server = server
+        self._seconds = seconds
 
     @asynccontextmanager
-    async def connect(callbacks: Any) -> AsyncIterator[ClientSession]:
-        async with server.connect() as (read, write):
-            session = guard.session(ClientSession(read, write, **callbacks), name=name, shared=True)
-            async with session:
-                await session.initialize()
-                yield session
-
-    return connect
+    async def connect(self) -> AsyncIterator[Any]:
+        """Take a while, and connect."""
+        await anyio.sleep(self._seconds)
+        async with self._server.connect() as streams:
+            yield streams
 
 
 async def compare_hub(rounds: int) -> None:
@@ -82,20 +83,24 @@ async def compare_hub(rounds: int) -> None:
     for server in servers.values():
         for number in range(TOOLS):
             server.tool(f"t{number}", description="d" * 200).returns("done")
-    connects = {name: opener(guard, server, name) for name, server in servers.items()}
+    slow = {
+        name: SlowStart(one, SLOWEST * (number + 1) / SERVERS)
+        for number, (name, one) in enumerate(servers.items())
+    }
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(Hub(connects))
-
-        session = await stack.enter_async_context(opener(guard, servers["s3"], "s3")({}))
+        hub = await stack.enter_async_context(guard.hub(slow))
         began = time.perf_counter_ns()
         count = len(await hub.tools())
-        print(
-            f"first list of {count} tools, {SERVERS} starts: {(time.perf_counter_ns() - began) / 1e6:.1f} ms"
-        )
+        took = (time.perf_counter_ns() - began) / 1e9
+        total = SLOWEST * (SERVERS + 1) / 2
+        print(f"{SERVERS} starts and the first list of {count} tools: {took:.2f} s", end="; ")
+        print(f"the slowest server takes {SLOWEST:.2f} s, all in a row would take {total:.2f} s")
+        member, own = await hub.find("tools/list", "s3__t7")
+        direct = member.session
         times = await measured(
             {
-                "control: direct guarded call": lambda: session.call_tool("t7", ARGUMENTS),
-                "control again": lambda: session.call_tool("t7", ARGUMENTS),
+                "control: direct guarded call": lambda: direct.call_tool(own, ARGUMENTS),
+                "control again": lambda: direct.call_tool(own, ARGUMENTS),
                 "through the hub": lambda: hub.call("s3__t7", ARGUMENTS),
             },
             rounds,

@@ -141,8 +141,17 @@ class Hub:
         Raises:
             HubError: If nothing is shown under this name, or its server is down or ends meanwhile.
         """
-        member, own = await self.find("tools/list", name)
-        return await member.use(lambda session: session.call_tool(own, arguments, **options))
+        route = split(name) if self._naming == "prefix" else None
+        member = None if route is None else self._members.get(route[0])
+        if route is None or member is None:
+            member, own = await self.find("tools/list", name)
+        else:
+            own = route[1]
+
+        def call(caller: Any) -> Any:
+            return caller.call_tool(own, arguments, **options)
+
+        return await member.use(call)
 
     async def prompt(self, name: str, arguments: dict[str, str] | None = None, **options: Any) -> Any:
         """Get a prompt by its shown name; likewise."""
