@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import HubError
@@ -27,7 +28,7 @@ from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.hub.lists import CHANGES, Lists, has
 from mcpguard.hub.member import Connect, Member
 from mcpguard.hub.merge import PREFIXED, SEPARATOR, Merged, Naming, merged, owners, split
-from mcpguard.seams.serving import UNASKED, Work
+from mcpguard.seams.serving import UNASKED, Listener, Work
 from mcpguard.seams.session import sdk_major
 
 __all__ = ["Hub"]
@@ -36,6 +37,9 @@ _log = logging.getLogger("mcpguard")
 
 MAX_MERGED: Final = 1024
 """Merged lists that are kept: four for each of 256 principals."""
+
+MAX_NEWS: Final = 1024
+"""Changes that wait to be told; further ones are dropped, as a list is fetched again after a while."""
 
 LEAVING_SECONDS: Final = 10.0
 """How long servers may take to be closed when a hub is left."""
@@ -110,7 +114,9 @@ class Hub:
         self._merged: dict[
             tuple[str, Principal | None], tuple[Mapping[str, Sequence[JSONObject]], Merged]
         ] = {}
-        self._listeners: list[Callable[[str, str | None], Awaitable[None]]] = []
+        self._listeners: list[Listener] = []
+        self._news: dict[tuple[str, str, str | None], None] = {}
+        self._is_telling = False
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: Context = copy_context()
 
@@ -220,8 +226,16 @@ class Hub:
         start: Any = self._tasks.start_soon
         start(work)
 
-    def told(self, listener: Callable[[str, str | None], Awaitable[None]]) -> None:
-        """Tell `listener` of what changes: the notification's method, and the URI of one about a resource."""
+    async def where(self, method: str, shown: str) -> str:
+        """The name of the server that something is shown of.
+
+        Raises:
+            HubError: If no server has it, or it is not clear which.
+        """
+        return (await self.find(method, shown))[0].name
+
+    def told(self, listener: Listener) -> None:
+        """Tell `listener` of what changes: the server, the notification's method, and a resource's URI."""
         self._listeners.append(listener)
 
     async def set_level(self, level: str) -> None:
@@ -294,6 +308,7 @@ class Hub:
         for member in self._members.values():
             member.close()
         self._forget(None)
+        self._news.clear()
         if tasks is not None:
             tasks.cancel_scope.deadline = anyio.current_time() + LEAVING_SECONDS
             if error is not None:
@@ -339,9 +354,26 @@ class Hub:
         if uri is None:
             self._lists[member.name].forget(notification)
             self._merged.clear()
+        if not self._listeners:
+            return
         for method in CHANGES if notification is None else (notification,):
-            for listener in self._listeners:
-                self._start(partial(listener, method, uri))
+            if len(self._news) < MAX_NEWS:
+                self._news[member.name, method, uri] = None
+        if not self._is_telling:
+            self._is_telling = True
+            self._start(self._tell)
+
+    async def _tell(self) -> None:
+        """Tell of what has changed; what changes again before it was told is told once."""
+        try:
+            await anyio.lowlevel.checkpoint()
+            while self._news:
+                news = next(iter(self._news))
+                del self._news[news]
+                for listener in self._listeners:
+                    await listener(*news)
+        finally:
+            self._is_telling = False
 
     def _forget(self, notification: str | None) -> None:
         for lists in self._lists.values():

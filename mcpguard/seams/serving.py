@@ -17,6 +17,7 @@ __all__ = [
     "LAST_WORDS",
     "UNASKED",
     "Hub",
+    "Listener",
     "Stop",
     "Subscribers",
     "Work",
@@ -38,7 +39,10 @@ UNASKED: Final = object()
 """Stands for whoever does something during which a server has nothing to ask."""
 
 LAST_WORDS: Final = 1.0
-"""Seconds for telling servers that nobody watches any more."""
+"""Seconds for telling a server that nobody watches any more, or a client that something changed."""
+
+Listener: TypeAlias = Callable[[str, str, str | None], Awaitable[None]]
+"""Told of what changes: the server, the notification's method, and the URI of one about a resource."""
 
 Stop: TypeAlias = Callable[[], Awaitable[None]]
 Work: TypeAlias = Callable[[Any, str], Awaitable[Any]]
@@ -60,8 +64,12 @@ class Hub(Protocol):
         """Do something in a task of the hub's, in the context of whoever is calling."""
         ...
 
-    def told(self, listener: Callable[[str, str | None], Awaitable[None]]) -> None:
-        """Tell `listener` of notifications: the method, and the URI of one about a resource."""
+    async def where(self, method: str, shown: str) -> str:
+        """The name of the server that something is shown of."""
+        ...
+
+    def told(self, listener: "Listener") -> None:
+        """Tell `listener` of what changes."""
         ...
 
     async def set_level(self, level: str) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
-from weakref import WeakKeyDictionary, WeakSet, finalize
+from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
+import anyio
 from mcp import types
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
@@ -21,6 +22,7 @@ from mcpguard.core.run import Run
 from mcpguard.core.wire import LISTINGS
 from mcpguard.seams.serving import (
     INSTRUCTIONS,
+    LAST_WORDS,
     UNASKED,
     Hub,
     Stop,
@@ -87,8 +89,8 @@ class _Serving:
         self._clients: WeakSet[Any] = WeakSet()
         self._levels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
         self._subscribers = Subscribers()
-        self._watched: dict[str, int] = {}
-        hub.told(self._publish)
+        self._watched: dict[tuple[str, str], int] = {}
+        hub.told(self._heard)
         self.server = _HubServer(name, instructions=INSTRUCTIONS)
         handlers: Mapping[Any, _Handler] = {
             types.CallToolRequest: self._call,
@@ -197,7 +199,7 @@ class _Serving:
         key, uri = id(context.session), str(request.params.uri)
         if not self._subscribers.has(key):
             finalize(context.session, self._leave, key)
-        await self._subscribers.add(uri, key, context.session, await self._watch(uri))
+        await self._subscribers.add(uri, key, ref(context.session), await self._watch(uri))
         return types.EmptyResult()
 
     async def _unsubscribe(self, request: types.UnsubscribeRequest) -> types.EmptyResult:
@@ -220,25 +222,28 @@ class _Serving:
         async def unsubscribe(session: Any, own: str) -> None:
             await session.unsubscribe_resource(own)
 
+        server = await self._hub.where("resources/list", uri)
         await self._hub.send("resources/list", uri, subscribe, UNASKED)
-        self._watched[uri] = self._watched.get(uri, 0) + 1
+        self._watched[uri, server] = self._watched.get((uri, server), 0) + 1
 
         async def stop() -> None:
-            self._watched[uri] -= 1
-            if not self._watched[uri]:
-                del self._watched[uri]
+            self._watched[uri, server] -= 1
+            if not self._watched[uri, server]:
+                del self._watched[uri, server]
                 with suppress(HubError, McpError):
                     await self._hub.send("resources/list", uri, unsubscribe, UNASKED)
 
         return stop
 
-    async def _publish(self, method: str, uri: str | None) -> None:
-        """Tell the clients of a change."""
-        clients = list(self._clients) if uri is None else self._subscribers.of(uri)
+    async def _heard(self, server: str, method: str, uri: str | None) -> None:
+        """Tell the clients of a change; of a resource only where this server is watched for it."""
+        if uri is not None and (uri, server) not in self._watched:
+            return
+        clients = list(self._clients) if uri is None else [one() for one in self._subscribers.of(uri)]
         message = {"method": method} if uri is None else {"method": method, "params": {"uri": uri}}
         note = types.ServerNotification.model_validate(message)
         for session in clients:
-            with suppress(Exception):  # one that has gone
+            with suppress(Exception), anyio.move_on_after(LAST_WORDS):  # one that has gone, or does not read
                 await session.send_notification(note)
 
     def wants(self, session: Any, level: str) -> bool:

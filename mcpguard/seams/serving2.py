@@ -107,8 +107,8 @@ class _Serving:
         self._subscribers = Subscribers()
         self._bus = InMemorySubscriptionBus()
         self._listen = ListenHandler(self._bus)
-        self._watched: dict[str, int] = {}
-        hub.told(self._publish)
+        self._watched: dict[tuple[str, str], int] = {}
+        hub.told(self._heard)
         self.server: Server[Any] = _HubServer(name, instructions=INSTRUCTIONS)
         handlers: Mapping[str, tuple[Any, _Handler]] = {
             "tools/call": (types.CallToolRequestParams, self._call),
@@ -222,6 +222,7 @@ class _Serving:
 
     async def _watch(self, uri: str) -> Stop:
         """Have the server of a resource tell of its changes, as whoever asks may; what ends that."""
+        server = await self._hub.where("resources/list", uri)
 
         async def subscribe(caller: Any, own: str) -> bool:
             session = getattr(caller, "session", caller)
@@ -252,12 +253,12 @@ class _Serving:
                 begun.set()
 
         if not await self._hub.send("resources/list", uri, subscribe, UNASKED):
-            self._watched[uri] = self._watched.get(uri, 0) + 1
+            self._watched[uri, server] = self._watched.get((uri, server), 0) + 1
 
             async def stop() -> None:
-                self._watched[uri] -= 1
-                if not self._watched[uri]:
-                    del self._watched[uri]
+                self._watched[uri, server] -= 1
+                if not self._watched[uri, server]:
+                    del self._watched[uri, server]
                     with suppress(HubError, MCPError):
                         await self._hub.send("resources/list", uri, unsubscribe, UNASKED)
 
@@ -273,8 +274,12 @@ class _Serving:
 
         return end
 
+    async def _heard(self, server: str, method: str, uri: str | None) -> None:
+        """Tell the clients of a change; of a resource only where this server is watched for it."""
+        if uri is None or (uri, server) in self._watched:
+            await self._publish(method, uri)
+
     async def _publish(self, method: str, uri: str | None) -> None:
-        """Tell the clients of a change."""
         if uri is not None:
             clients = self._subscribers.of(uri)
             params = {"uri": uri}
@@ -283,7 +288,7 @@ class _Serving:
             clients, params = list(self._clients), None
             await self._bus.publish(_EVENTS[method]())
         for connection in clients:
-            with suppress(Exception):  # one that has gone
+            with suppress(Exception), anyio.move_on_after(LAST_WORDS):  # one that has gone, or does not read
                 await connection.outbound.notify(method, params)
 
     async def _asking(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
