@@ -270,8 +270,9 @@ class Member:
 
     def _asking(self) -> list[Any]:
         """On whose behalf something is under way."""
-        under_way = [] if self._life is None else self._life.under_way.values()
-        return [client for client in under_way if client is not UNASKED]
+        if self._life is None:
+            return []
+        return [client for client in self._life.under_way.values() if client is not UNASKED]
 
     def _heard(self, message: Any) -> None:
         """Take note of a list that changed, and of the end of the connection."""
