@@ -97,7 +97,9 @@ async def test_a_call_ends_that_waits_for_its_client_when_the_hub_is_left_or_the
             gate.set()
             while not answers:
                 await anyio.lowlevel.checkpoint()
-            if V1:  # whose server says something about an answer that comes too late, to a client that is there
+            if (
+                V1
+            ):  # whose server says something about an answer that comes too late, to a client that is there
                 await peer.caller.send_ping()
     assert answers[0]["isError"]
     assert ("the hub was left" if ends == "left" else "connection ended") in text(answers[0])
