@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mcpguard.core.connection_limits import ConnectionLimits as ConnectionLimits
     from mcpguard.core.errors import Denied as Denied
     from mcpguard.core.errors import GuardBuildError as GuardBuildError
+    from mcpguard.core.errors import HubError as HubError
     from mcpguard.core.errors import LayerError as LayerError
     from mcpguard.core.errors import MCPGuardError as MCPGuardError
     from mcpguard.core.errors import OrderError as OrderError
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from mcpguard.detectors.findings import Finding as Finding
     from mcpguard.detectors.redactor import Redactor as Redactor
     from mcpguard.guard import Guard as Guard
+    from mcpguard.hub.hub import Hub as Hub
     from mcpguard.interceptors.access import Access as Access
     from mcpguard.interceptors.access import AccessRule as AccessRule
     from mcpguard.interceptors.approval import Approval as Approval
@@ -145,6 +147,7 @@ _HOMES = {
     "core.errors": (
         "Denied",
         "GuardBuildError",
+        "HubError",
         "LayerError",
         "MCPGuardError",
         "OrderError",
@@ -171,6 +174,7 @@ _HOMES = {
     "detectors.findings": ("Finding",),
     "detectors.redactor": ("Redactor",),
     "guard": ("Guard",),
+    "hub.hub": ("Hub",),
     "interceptors.access": ("Access", "AccessRule"),
     "interceptors.approval": (
         "Approval",

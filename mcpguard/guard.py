@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from mcp import Client, ClientSession
 
     from mcpguard.config.policy import Built, Policy
+    from mcpguard.hub.hub import Hub
+    from mcpguard.hub.merge import Naming
     from mcpguard.interceptors.credentials import Credentials
     from mcpguard.seams.http_auth import HTTPAuth
 
@@ -427,6 +429,55 @@ class Guard:
         from mcpguard.seams.fastmcp import guarded_fastmcp_transport
 
         return guarded_fastmcp_transport(transport, self._binding(name, run, shared))
+
+    def hub(
+        self,
+        servers: Mapping[str, Any],
+        *,
+        naming: "Naming" = "prefix",
+        start_timeout: float = 30.0,
+        retry_after: float = 5.0,
+        list_for: float = 60.0,
+        callbacks: Mapping[str, Any] | None = None,
+    ) -> "Hub":
+        """Several servers as one, each guarded under its name and shared by all who use the hub.
+
+        Args:
+            servers: What each server is reached by, under what policy, stores and audit call it:
+                `StdioServerParameters`, the URL of a Streamable HTTP server, a server in this process, a
+                transport of the SDK's that is not entered, a function that makes a transport, or a
+                `FakeServer`. Credentials for environments and HTTP headers are put where they belong.
+            naming: As for `Hub`.
+            start_timeout: As for `Hub`.
+            retry_after: As for `Hub`.
+            list_for: As for `Hub`.
+            callbacks: As for `Hub`.
+
+        Raises:
+            SeamError: If something is no server to connect to, or cannot be guarded as rules ask.
+            ValueError: If there is no server, a name cannot be one, or a number is out of range.
+        """
+        from mcpguard.hub.hub import Hub
+        from mcpguard.seams.opening import Opening
+
+        connects = {
+            name: Opening(
+                source=source,
+                auth=self.http_auth(name=name, url=source) if isinstance(source, str) else None,
+                binding=self._binding(name, None, shared=True),
+                environment=partial(self.environment, name=name),
+            )
+            for name, source in servers.items()
+        }
+        return Hub(
+            connects,
+            naming=naming,
+            start_timeout=start_timeout,
+            retry_after=retry_after,
+            list_for=list_for,
+            callbacks=callbacks,
+            clock=self._handle.clock,
+        )
 
     def http_auth(self, *, name: str, url: str | None = None) -> Any:
         """The auth object for the HTTP client of a server's transport, `httpx` or `httpx2`; one per name.

@@ -120,6 +120,7 @@ class Call:
             nothing may be remembered of it.
         timer: Tells those further in when the call's time was up, where a layer `times` it; only such a layer
             may set it.
+        is_nested: Whether a guard further out has this very call under way, so that a rule of both knows it.
     """
 
     id: str
@@ -138,6 +139,7 @@ class Call:
     enforced: bool = True
     explained: bool = False
     timer: Timer | None = field(default=None, repr=False)
+    is_nested: bool = False
 
     def __init__(
         self,
@@ -158,6 +160,7 @@ class Call:
         enforced: bool = True,
         explained: bool = False,
         timer: Timer | None = None,
+        is_nested: bool = False,
     ) -> None:
         self.__dict__.update(
             id=id,
@@ -176,6 +179,7 @@ class Call:
             enforced=enforced,
             explained=explained,
             timer=timer,
+            is_nested=is_nested,
         )
 
     @classmethod
@@ -294,6 +298,10 @@ class Call:
     def with_tool(self, facts: ToolFacts | None) -> "Call":
         """A copy that carries the tool's definition."""
         return self._with({"tool": facts}, keep_derived=True)
+
+    def nested(self) -> "Call":
+        """A copy that a guard further out has under way."""
+        return self._with({"is_nested": True}, keep_derived=True)
 
     def with_timeout(self, timeout: float) -> "Call":
         """A copy that says how long its caller waits for the answer."""

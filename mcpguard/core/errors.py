@@ -9,6 +9,7 @@
     +-- Denied                   a call was denied and `on_deny="raise"` was chosen
     +-- TokenRefused             a token does not say on whose behalf a call is made; carries a code
     +-- LayerError               a layer broke the contract (called next twice, say)
+    +-- HubError                 a hub has no such tool, or the tool's server is down
     `-- StoreError               a store cannot do what it is asked; a caller that cannot reserve is denied
         +-- StoreFull            it keeps what it has and takes nothing new
         `-- StoreFormatError     what is there was written by a newer release, or is no store
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 __all__ = [
     "Denied",
     "GuardBuildError",
+    "HubError",
     "LayerError",
     "MCPGuardError",
     "OrderError",
@@ -116,6 +118,10 @@ class Denied(MCPGuardError):  # noqa: N818 - the word of the design
         self.code = code
         self.retry_after = retry_after
         super().__init__(f"{message} [{code}]")
+
+
+class HubError(MCPGuardError):
+    """A hub has no such tool, or the tool's server is down."""
 
 
 class TokenRefused(MCPGuardError):  # noqa: N818 - the word of the design

@@ -13,13 +13,19 @@ from mcpguard.core.wire import JSON
 from mcpguard.detectors.spelling import folded
 from mcpguard.detectors.uris import resolved
 
-__all__ = ["Names", "PromptView", "ResourceView", "ToolView"]
+__all__ = ["MAX_KNOWN", "MAX_REMEMBERED", "Names", "PromptView", "ResourceView", "ToolView"]
 
 _PATTERNS: Final = frozenset({"pattern", "patternProperties", "$ref", "$dynamicRef", "$recursiveRef"})
 
 
 MAX_NAME: Final = 8192
 """Characters of a name or URI; nothing is shown that has a longer one."""
+
+MAX_KNOWN: Final = 2048
+"""Names whose meaning is remembered; a client that makes up names makes them be worked out anew."""
+
+MAX_REMEMBERED: Final = 256
+"""Characters of a name beyond which it is not remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,7 @@ class Names:
         are_uris: Whether these are URIs, which can be written in more ways than names.
     """
 
-    __slots__ = ("_are_uris", "_expose", "_guarded", "_hide", "_renamed", "_shown", "hides_nothing")
+    __slots__ = ("_are_uris", "_expose", "_guarded", "_hide", "_known", "_renamed", "_shown", "hides_nothing")
 
     def __init__(
         self,
@@ -152,11 +158,22 @@ class Names:
         if len(self._renamed) != sum(name != own for own, name in shown.items()):
             raise ValueError("two things are shown under one name")
         self._guarded = frozenset(map(self._folded, shown))
+        self._known: dict[str, str | None] = {}
         self.hides_nothing = expose is None and not hide and not self._renamed
         """Whether everything is shown, each thing under its own name."""
 
     def own(self, name: str) -> str | None:
         """The server's own name of what is shown as `name`; None if nothing is."""
+        if name in self._known:
+            return self._known[name]
+        own = self._found(name)
+        if len(name) <= MAX_REMEMBERED:
+            if len(self._known) >= MAX_KNOWN:
+                self._known = {}
+            self._known[name] = own
+        return own
+
+    def _found(self, name: str) -> str | None:
         own = self._renamed.get(name)
         if own is not None:
             return own if self._exposes(own) else None

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.detectors.argument_schema import with_arguments, without_arguments
-from mcpguard.detectors.curation import PromptView, ResourceView, ToolView
+from mcpguard.detectors.curation import MAX_KNOWN, MAX_REMEMBERED, PromptView, ResourceView, ToolView
 from mcpguard.detectors.spelling import folded
 
 __all__ = ["NO_SUCH_ARGUMENT", "Edit", "Refused"]
@@ -52,6 +52,7 @@ class Edit:
         self._pin: dict[str, JSON] = {}
         self._default: dict[str, JSON] = {}
         self._gone: frozenset[str] = frozenset()
+        self._hidden: dict[str, bool] = {}
         self._checks: dict[str, Callable[[JSON], bool]] = {}
         self._changes: dict[str, dict[str, JSON]] = {}
         if isinstance(rule, ResourceView):
@@ -71,7 +72,16 @@ class Edit:
 
     def hides(self, argument: str) -> bool:
         """Whether an argument is not shown, however it is spelled."""
-        return bool(self._gone) and (argument in self._gone or folded(argument) in self._folded)
+        if not self._gone:
+            return False
+        known = self._hidden.get(argument)
+        if known is None:
+            known = folded(argument) in self._folded
+            if len(argument) <= MAX_REMEMBERED:
+                if len(self._hidden) >= MAX_KNOWN:
+                    self._hidden = {}
+                self._hidden[argument] = known
+        return known
 
     def arguments(self, given: JSON) -> JSON | Refused:
         """The arguments as the server is to get them."""

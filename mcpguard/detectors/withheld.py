@@ -1,11 +1,10 @@
 """Answers without the credentials that went out with the call: servers repeat what they are sent."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mcpguard.core.result import Result, WireError
-from mcpguard.core.wire import JSON, canonical
+from mcpguard.core.wire import JSON
 
 __all__ = ["withheld"]
 
@@ -35,8 +34,18 @@ def withheld(result: Result, secrets: Sequence[str]) -> Result:
 
 
 def _holds(value: JSON, secrets: Sequence[str]) -> bool:
-    body = canonical(value)
-    return any(json.dumps(secret, ensure_ascii=False)[1:-1].encode() in body for secret in secrets)
+    ahead: list[JSON] = [value]
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, str):
+            if any(secret in one for secret in secrets):
+                return True
+        elif isinstance(one, dict | Mapping):
+            ahead.extend(one)
+            ahead.extend(one.values())
+        elif isinstance(one, list | Sequence):
+            ahead.extend(one)
+    return False
 
 
 def _cleaned(value: JSON, secrets: Sequence[str]) -> JSON:

@@ -49,8 +49,9 @@ class Budget(Interceptor):
     """Deny tool calls once a run, an agent, a user, a tenant, a server or a tool has used up its budget.
 
     A call spends from whoever makes it and from those on whose behalf the runs above are made: from all of
-    them, or it is denied and spends nothing. Rounds that continue a call, and calls denied further out or
-    in, cost nothing. A call that is cancelled while it is under way is charged what was held for it.
+    them, or it is denied and spends nothing. Rounds that continue a call, calls denied further out or in, and
+    a guard further in with the same budget, cost nothing. A call that is cancelled while it is under way is
+    charged what was held for it.
 
     Without a run or principal there is nobody to charge, so the call is denied (`no_run`, `no_principal`).
 
@@ -158,6 +159,7 @@ class Budget(Interceptor):
         self._ledger = Ledger(per, self._terms.calendar, make=self._account, bind=Batch.of, drop=self._forget)
         self._find = self._ledger.batches if self.scope.matches_all and every is None else self._counted
         self._unfinished: dict[str, tuple[Sequence[Hold], int]] = {}
+        self._under_way: set[str] = set()
         self._watch = Watch()
         self._given = store
         self._keep_in(MemoryStore() if store is None else store)
@@ -177,10 +179,11 @@ class Budget(Interceptor):
         if self._given is None and self.host.store is None and self.mode == before.mode:
             self._keep_in(before.store)
         self._unfinished, self._watch = before._unfinished, before._watch
+        self._under_way = before._under_way
 
     def check(self, call: Call) -> Verdict:
         """Look, without holding anything, so that nobody is asked about a call there is no budget for."""
-        if call.round > 0 or not call.enforced:
+        if call.round > 0 or not call.enforced or self._has_paid(call):
             return ALLOW
         batches = self._find(call)
         if isinstance(batches, Deny):
@@ -200,6 +203,8 @@ class Budget(Interceptor):
         """Hold what the call may use, let it go on, and settle what it has used."""
         if call.round > 0:
             return await self._continued(call, call_next)
+        if self._has_paid(call):
+            return await call_next(call)
         batches = self._find(call)
         if isinstance(batches, Deny):
             return _denied(call, batches)
@@ -219,7 +224,11 @@ class Budget(Interceptor):
             for batch in batches:
                 if self.store.look(batch.lows, NOTHING) is not None:
                     self._warn(call, batch)
-        result = await call_next(call)
+        self._under_way.add(call.id)
+        try:
+            result = await call_next(call)
+        finally:
+            self._under_way.discard(call.id)
         if result.fate is _NOT_SENT:
             await self._close(call, taken, None)
             return result
@@ -260,6 +269,10 @@ class Budget(Interceptor):
             if match is Match.NO_PRINCIPAL:
                 return NO_PRINCIPAL
         return self._ledger.batches(call, self.host.clock.time())
+
+    def _has_paid(self, call: Call) -> bool:
+        """Whether it was charged at a guard further out, which has it under way."""
+        return call.is_nested and call.id in self._under_way
 
     def _amounts(self, call: Call) -> Amounts | None:
         expense = self._tariff.before(call)

@@ -78,6 +78,7 @@ class Concurrency(Interceptor):
         self.waits = queue > 0
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._slots: Slots[_Key, Turn] = Slots(slots, queue)
+        self._under_way: set[str] = set()
         self._lock = threading.RLock()
         """One that its owner may take again: a call that nobody awaits any more leaves while garbage is
         collected, wherever the collecting thread then is."""
@@ -90,6 +91,8 @@ class Concurrency(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take a slot, or wait for one; give it to the next in line."""
+        if call.is_nested and call.id in self._under_way:  # it has a slot, at a guard further out
+            return await call_next(call)
         if not self._scope.matches_all:
             match = self._scope.match(call)
             if match is Match.NO:
@@ -109,8 +112,10 @@ class Concurrency(Interceptor):
             return self._denied(call, "every slot is taken, and so is every place in the line")
         try:
             if slot.has_slot or (slot.turn is not None and await self._waited(slot, slot.turn)):
+                self._under_way.add(call.id)
                 return await call_next(call)
         finally:
+            self._under_way.discard(call.id)
             self._leave(slot)
         return self._denied(call, f"no slot came free in {self._max_wait:g} s")
 

@@ -64,6 +64,7 @@ class Credentials(Interceptor):
             raise ValueError("without rules there is nothing to inject")
         self._rules = tuple(rules)
         self._vouchers: dict[str, Voucher] = {}
+        self._header_servers: dict[str, bool] = {}
         self._purse = Purse(ALONE.clock)
         opening = {method for method in LIFECYCLE if not is_notification(method)}
         methods: set[str] = set()
@@ -202,7 +203,11 @@ class Credentials(Interceptor):
 
     def has_headers(self, server: str) -> bool:
         """Whether it puts headers on requests to a server."""
-        return any(rule.header is not None and rule.scope.has_server(server) for rule in self._rules)
+        known = self._header_servers.get(server)
+        if known is None:
+            known = any(rule.header is not None and rule.scope.has_server(server) for rule in self._rules)
+            self._header_servers[server] = known
+        return known
 
     async def _carried(self, call: Call) -> Sequence[Carried] | None:
         """What goes with a call; None if rules are about it, and none for whoever makes it."""

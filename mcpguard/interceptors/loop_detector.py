@@ -121,6 +121,7 @@ class LoopDetector(Interceptor):
         self._volatile = [(matcher([name]), _pointers(given)) for name, given in (volatile or {}).items()]
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._states: dict[int, Steps] = {}
+        self._under_way: set[str] = set()
         self._lock = threading.RLock()
         """One that its owner may take again: garbage is collected wherever a thread happens to be."""
         self._given_up: deque[Steps] = deque()
@@ -131,12 +132,14 @@ class LoopDetector(Interceptor):
         """Go on with what runs have done so far."""
         if isinstance(before, LoopDetector):
             self._states, self._lock = before._states, before._lock
-            self._given_up = before._given_up
+            self._given_up, self._under_way = before._given_up, before._under_way
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Refuse a call that would go on with a loop; else look at what came of it."""
         run = call.run
         if run is None:
+            return await call_next(call)
+        if call.is_nested and call.id in self._under_way:  # a guard further out watches it
             return await call_next(call)
         if not self._scope.matches_all:
             match = self._scope.match(call)
@@ -159,12 +162,15 @@ class LoopDetector(Interceptor):
             refusals, last = state.refusals, state.answers.get(asked)
         if found is not None:
             return self._refused(call, run, found, refusals, last)
+        self._under_way.add(call.id)
         try:
             result = await call_next(call)
             told = _told(result, _first(self._volatile, tool, ()))
         except BaseException:
             self._given_up.append(state)
             raise
+        finally:
+            self._under_way.discard(call.id)
         if result.outcome is Outcome.INPUT_REQUIRED:
             self._given_up.append(state)
             return result

@@ -106,6 +106,7 @@ class RateLimit(Interceptor):
         narrowed = [sorted(names) for names in (servers, tools, roles, tenants, agents)]
         self._rate = self.id or _digest([self.name, self._interval, self._burst, narrowed])
         self._keys: dict[Payer, str] = {}
+        self._under_way: set[str] = set()
         self._sleep = sleep
         self._own = store
         self._store: Store = MemoryStore() if store is None else store
@@ -124,7 +125,7 @@ class RateLimit(Interceptor):
 
     def check(self, call: Call) -> Verdict:
         """Look, without taking a place, so that nobody is asked about a call that comes too fast."""
-        if not call.enforced:
+        if not call.enforced or self._has_paid(call):
             return ALLOW
         paying = self._paying(call)
         if isinstance(paying, Deny):
@@ -138,6 +139,8 @@ class RateLimit(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Take the next place in the rate, if it is near enough."""
+        if self._has_paid(call):
+            return await call_next(call)
         paying = self._paying(call)
         if paying is None:
             return await call_next(call)
@@ -160,7 +163,15 @@ class RateLimit(Interceptor):
             wait = max(wait, pace.wait)
         if wait > 0:
             await self._sleep(wait)
-        return await call_next(call)
+        self._under_way.add(call.id)
+        try:
+            return await call_next(call)
+        finally:
+            self._under_way.discard(call.id)
+
+    def _has_paid(self, call: Call) -> bool:
+        """Whether a guard further out, which has it under way, has taken a place for it."""
+        return call.is_nested and call.id in self._under_way
 
     def _paying(self, call: Call) -> Sequence[Payer] | Deny | None:
         """Whose rate it is, or why that cannot be told; None if the call is not limited."""

@@ -17,6 +17,7 @@ from mcpguard.core.call import Call, ToolFacts, refusal
 from mcpguard.core.chain import Chain, settled
 from mcpguard.core.gate import UNCHECKED, report_denial
 from mcpguard.core.interceptor import Wire
+from mcpguard.core.nesting import Nesting, announced, continued
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Fate, Outcome, Result
 from mcpguard.core.run import Run
@@ -129,8 +130,13 @@ class Connection:
             resumed = self._rounds.take(method, params, principal, run)
             if resumed is not None:
                 return self._resumed(resumed, params, caller, chain, wire, timeout)
-        call_id = f"{self._prefix}-{next(self._numbers)}"
+        outer = None
+        if Nesting.is_possible:
+            outer, wire = continued(method), announced(wire)
+        call_id = f"{self._prefix}-{next(self._numbers)}" if outer is None else outer
         call = Call.outgoing(call_id, method, params, self.name, principal, run, 0)
+        if outer is not None:
+            call = call.nested()
         if chain.needs_tool and method == "tools/call":
             return self._with_facts(call, chain, wire, timeout)
         if timeout is not None or self.handle.linked.listens:

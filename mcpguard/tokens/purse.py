@@ -45,19 +45,23 @@ class Purse:
 
     def __init__(self, clock: Clock) -> None:
         self._tokens: TLRUCache[Hashable, Token] = TLRUCache(MAX_TOKENS, _until, timer=clock.now)
+        self._near: dict[Hashable, tuple[Token, float]] = {}
+        """The same tokens with the time until which they are good, for the path that every call takes."""
+        self._clock = clock
         self._flights: dict[Hashable, _Flight] = {}
         self._lock = threading.RLock()
 
     def known(self, key: Hashable) -> Token | None:
         """The token under `key`, if it is good for a while."""
-        with self._lock:
-            return self._tokens.get(key)
+        near = self._near.get(key)
+        return near[0] if near is not None and self._clock.now() < near[1] else None
 
     def drop(self, key: Hashable, stale: Token) -> None:
         """Forget a token that was not accepted, unless there is another already."""
         with self._lock:
             if self._tokens.get(key) is stale:
                 del self._tokens[key]
+                self._near.pop(key, None)
 
     async def get(self, key: Hashable, fetch: Fetch) -> Token:
         """The token under `key`, fetched if there is none.
@@ -92,6 +96,9 @@ class Purse:
             if token.lifetime > 0:
                 with self._lock:
                     self._tokens[key] = token
+                    if len(self._near) >= MAX_TOKENS:
+                        self._near.clear()
+                    self._near[key] = token, _until(key, token, self._clock.now())
             return token
         except TokenError as error:
             flight.failure = str(error)

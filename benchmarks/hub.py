@@ -1,0 +1,178 @@
+"""What a hub adds to a guarded call and a list, and what `View` and `Credentials` add to a chain.
+
+Ten servers of fifty tools each, in memory, behind one guard; calls of one of them through the hub and on its
+own session, in shuffled blocks of one process. The direct call stands there twice: how far they lie apart is
+noise. A warm list is one of 500 tools that has been fetched before. A start is bounded by the slowest server.
+
+    python benchmarks/hub.py [--rounds N]
+"""
+
+import argparse
+import gc
+import random
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+
+from mcpguard import (
+    Access,
+    AccessRule,
+    Call,
+    CallNext,
+    Credential,
+    Credentials,
+    Guard,
+    Interceptor,
+    Principal,
+    Result,
+    Run,
+    Secret,
+    ToolView,
+    View,
+)
+from mcpguard.core.clock import SYSTEM_CLOCK
+from mcpguard.core.events import Emitter
+from mcpguard.core.linked import Linked
+from mcpguard.core.order import arrange
+from mcpguard.core.wire import JSONObject
+from mcpguard.testing import FakeServer
+
+SERVERS = 10
+TOOLS = 50
+BLOCK = 20
+SLOWEST = 1.0
+"""Seconds that the slowest of the servers takes to start."""
+
+ARGUMENTS: dict[str, Any] = {"path": "x" * 1000, "limit": 20}
+ANSWER = Result.of({"content": [{"type": "text", "text": "x" * 1000}]})
+
+
+class Idle(Interceptor):
+    """A layer that does nothing: what any layer costs."""
+
+    handles = frozenset({("tools/call", "outbound")})
+
+    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
+        """Go on."""
+        return await call_next(call)
+
+
+class SlowStart:
+    """A server that takes a while to start: an even share of a second more than the one before it."""
+
+    def __init__(self, server: FakeServer, seconds: float) -> None:
+        self._server = server
+        self._seconds = seconds
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Any]:
+        """Take a while, and connect."""
+        await anyio.sleep(self._seconds)
+        async with self._server.connect() as streams:
+            yield streams
+
+
+async def compare_hub(rounds: int) -> None:
+    """Print calls and lists, direct and through the hub."""
+    guard = Guard([Access(default="allow", deny=[AccessRule(tools=["rm"])])])
+    servers = {f"s{number}": FakeServer() for number in range(SERVERS)}
+    for server in servers.values():
+        for number in range(TOOLS):
+            server.tool(f"t{number}", description="d" * 200).returns("done")
+    slow = {
+        name: SlowStart(one, SLOWEST * (number + 1) / SERVERS)
+        for number, (name, one) in enumerate(servers.items())
+    }
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(guard.hub(slow))
+        began = time.perf_counter_ns()
+        count = len(await hub.tools())
+        took = (time.perf_counter_ns() - began) / 1e9
+        total = SLOWEST * (SERVERS + 1) / 2
+        print(f"{SERVERS} starts and the first list of {count} tools: {took:.2f} s", end="; ")
+        print(f"the slowest server takes {SLOWEST:.2f} s, all in a row would take {total:.2f} s")
+        member, own = await hub.find("tools/list", "s3__t7")
+        direct = member.session
+        times = await measured(
+            {
+                "control: direct guarded call": lambda: direct.call_tool(own, ARGUMENTS),
+                "control again": lambda: direct.call_tool(own, ARGUMENTS),
+                "through the hub": lambda: hub.call("s3__t7", ARGUMENTS),
+            },
+            rounds,
+        )
+        report("a call in memory", times)
+        report("a list, warm", await measured({"hub.tools(), 500 tools": hub.tools}, rounds))
+
+
+async def compare_chains(rounds: int) -> None:
+    """Print what interceptors cost in a chain, credentials from cache."""
+    run = Run(principal=Principal(tenant="acme", user="ana"))
+    params: JSONObject = {"name": "history", "arguments": ARGUMENTS}
+    view = View(
+        expose_tools=["git_*"],
+        tools=[ToolView("git_log", name="history", pin={"repo": "/srv"}, narrow={"limit": {"maximum": 50}})],
+    )
+    credentials = Credentials(
+        rules=[Credential(servers=["s"], header="Authorization", secret=Secret("k" * 32), tenants=["acme"])]
+    )
+    access = Access(default="deny", allow=[AccessRule(tools=["git_log"], tenants=["acme"])])
+    made: dict[str, list[Interceptor]] = {
+        "control: a layer that does nothing": [Idle()],
+        "control again": [Idle()],
+        "View": [view],
+        "Credentials": [credentials],
+        "View, Access, Credentials": [view, access, credentials],
+    }
+
+    async def wire(_call: Call) -> Result:
+        return ANSWER
+
+    def step(interceptors: list[Interceptor]) -> Callable[[], Awaitable[Any]]:
+        linked = Linked(arrange(interceptors), Emitter((), clock=SYSTEM_CLOCK))
+        chain = linked.chain("tools/call", "outbound")
+        return lambda: chain(Call.outgoing("c", "tools/call", params, "s", run.principal, run, 0), wire)
+
+    report("in a chain", await measured({name: step(given) for name, given in made.items()}, rounds))
+
+
+async def measured(cases: Mapping[str, Callable[[], Awaitable[Any]]], rounds: int) -> dict[str, list[int]]:
+    """Nanoseconds of each run of each case."""
+    times: dict[str, list[int]] = {name: [] for name in cases}
+    order = list(cases.items())
+    gc.disable()
+    for _ in range(rounds):
+        random.shuffle(order)
+        for name, step in order:
+            for _ in range(BLOCK):
+                began = time.perf_counter_ns()
+                await step()
+                times[name].append(time.perf_counter_ns() - began)
+    gc.enable()
+    return times
+
+
+def report(title: str, times: Mapping[str, list[int]]) -> None:
+    """One line a case, beside the first."""
+    medians = {name: statistics.median(spent) / 1000 for name, spent in times.items()}
+    base = next(iter(medians.values()))
+    print(f"\n{title:44}{'median':>10}{'over control':>14}")
+    for name, median in medians.items():
+        print(f"{name:44}{median:8.2f}us{median - base:+12.2f}us")
+
+
+def main() -> None:
+    """Run it all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100, help="shuffled rounds of blocks (default 100)")
+    rounds = parser.parse_args().rounds
+    anyio.run(compare_hub, rounds)
+    anyio.run(compare_chains, rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What the servers that a hub is offered through have in common on both majors of the SDK.
+
+Above: `serving1` and `serving2`. Below: nothing of the hub but what it promises here.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final, Protocol, TypeAlias
+
+from mcpguard.core.errors import Denied, HubError
+from mcpguard.core.run import Run, bound
+from mcpguard.core.wire import JSONObject
+from mcpguard.seams.session import sdk_major
+
+__all__ = [
+    "INSTRUCTIONS",
+    "LAST_WORDS",
+    "UNASKED",
+    "Hub",
+    "Listener",
+    "Stop",
+    "Subscribers",
+    "Work",
+    "failure",
+    "forwarded",
+    "in_run",
+    "log_level_set",
+]
+
+INSTRUCTIONS: Final = "The tools of several servers; what stands before two underscores is the server's name."
+
+MAX_SUBSCRIPTIONS: Final = 1024
+"""Resources that clients of one hub may watch; further ones are refused."""
+
+_OWN_META: Final = ("io.modelcontextprotocol/", "progressToken")
+"""Members of `_meta` that are about one connection, and are made anew on the other."""
+
+UNASKED: Final = object()
+"""Stands for whoever does something during which a server has nothing to ask."""
+
+LAST_WORDS: Final = 1.0
+"""Seconds for telling a server that nobody watches any more, or a client that something changed."""
+
+Listener: TypeAlias = Callable[[str, str, str | None], Awaitable[None]]
+"""Told of what changes: the server, the notification's method, and the URI of one about a resource."""
+
+Stop: TypeAlias = Callable[[], Awaitable[None]]
+Work: TypeAlias = Callable[[Any, str], Awaitable[Any]]
+"""Does something with a session, or a client, by the server's own name for it."""
+
+
+class Hub(Protocol):
+    """What a hub gives to its server."""
+
+    async def items(self, method: str) -> Sequence[JSONObject]:
+        """One merged list, as whoever asks may see it."""
+        ...
+
+    async def send(self, method: str, shown: str, work: Work, client: Any) -> Any:
+        """Do something with the server that something is shown of."""
+        ...
+
+    def start(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something in a task of the hub's, in the context of whoever is calling."""
+        ...
+
+    async def where(self, method: str, shown: str) -> str:
+        """The name of the server that something is shown of."""
+        ...
+
+    def told(self, listener: "Listener") -> None:
+        """Tell `listener` of what changes."""
+        ...
+
+    async def set_level(self, level: str) -> None:
+        """Set the log level of every server."""
+        ...
+
+
+class Subscribers:
+    """Which clients watch which resources, by `resources/subscribe`."""
+
+    def __init__(self) -> None:
+        self._watches: dict[tuple[str, object], tuple[Any, Stop]] = {}
+
+    def has(self, key: object) -> bool:
+        """Whether a client watches anything."""
+        return any(key == other for _, other in self._watches)
+
+    async def add(self, uri: str, key: object, session: Any, stop: Stop) -> None:
+        """`session`, known as `key`, watches `uri` until `stop` is called.
+
+        Raises:
+            HubError: If too many watch something.
+        """
+        await self.remove(uri, key)
+        if len(self._watches) >= MAX_SUBSCRIPTIONS:
+            await stop()
+            raise HubError(f"more than {MAX_SUBSCRIPTIONS} resources are watched")
+        self._watches[uri, key] = session, stop
+
+    async def remove(self, uri: str, key: object) -> None:
+        """A client watches `uri` no longer."""
+        known = self._watches.pop((uri, key), None)
+        if known is not None:
+            await known[1]()
+
+    async def forget(self, key: object) -> None:
+        """A client has gone."""
+        for uri, other in list(self._watches):
+            if other == key:
+                await self.remove(uri, other)
+
+    def of(self, uri: str) -> list[Any]:
+        """The clients that watch `uri`."""
+        return [session for (one, _), (session, _) in self._watches.items() if one == uri]
+
+
+def forwarded(meta: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What goes on of a request's `_meta`."""
+    kept = {name: value for name, value in (meta or {}).items() if not name.startswith(_OWN_META)}
+    return kept or None
+
+
+def failure(error: Exception) -> str | None:
+    """What the model is told where a call failed in the hub; None for an error that goes on as it is."""
+    if isinstance(error, HubError):
+        return f"This call could not be made: {error}."
+    return str(error) if isinstance(error, Denied) else None
+
+
+async def in_run(run: Run | None, work: Callable[[], Awaitable[Any]]) -> Any:
+    """Do something in a run; None: in that of the context."""
+    if run is None:
+        return await work()
+    with bound(run):
+        return await work()
+
+
+async def log_level_set(session: Any, level: str) -> None:
+    """Set the log level of a legacy server."""
+    types: Any = import_module("mcp.types")
+    request = types.SetLevelRequest.model_validate({"method": "logging/setLevel", "params": {"level": level}})
+    await session.send_request(
+        types.ClientRequest(request) if sdk_major() < 2 else request, types.EmptyResult
+    )
