@@ -26,6 +26,7 @@ from mcpguard import (
     Credential,
     Credentials,
     Guard,
+    Hub,
     Interceptor,
     Principal,
     Result,
@@ -59,6 +60,18 @@ class Idle(Interceptor):
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Go on."""
         return await call_next(call)
+
+
+class Bare:
+    """A session that answers at once: what is left is what the hub itself takes."""
+
+    async def call_tool(self, _name: str, _arguments: dict[str, Any]) -> None:
+        """Answer."""
+
+    @asynccontextmanager
+    async def connect(self, _callbacks: Any) -> AsyncIterator["Bare"]:
+        """Be there."""
+        yield self
 
 
 class SlowStart:
@@ -107,6 +120,13 @@ async def compare_hub(rounds: int) -> None:
         )
         report("a call in memory", times)
         report("a list, warm", await measured({"hub.tools(), 500 tools": hub.tools}, rounds))
+        bare = Bare()
+        hub = await stack.enter_async_context(Hub({"s3": bare.connect}))
+        alone = {
+            "control: a session that answers at once": lambda: bare.call_tool("t7", ARGUMENTS),
+            "the hub alone, over it": lambda: hub.call("s3__t7", ARGUMENTS),
+        }
+        report("the hub alone", await measured(alone, rounds))
 
 
 async def compare_chains(rounds: int) -> None:

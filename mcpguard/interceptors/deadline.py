@@ -79,7 +79,7 @@ class Deadline(Interceptor):
         self._run_seconds = inf if run_seconds is None else run_seconds
         self._max_pause = max_pause
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
-        self._under_way: dict[str, _Timed] = {}
+        self._under_way: dict[tuple[str, bool], _Timed] = {}
         self._runs: dict[int, tuple[Countdown, weakref.ref[Run]]] = {}
         self._lock = threading.RLock()
         """Keeps the clocks of runs. Its owner may take it again: what nobody awaits any more ends while
@@ -132,12 +132,13 @@ class Deadline(Interceptor):
 
     async def _timed(self, call: Call, call_next: CallNext, timed: "_Timed") -> Result:
         """Go on, known as under way."""
-        self._under_way[call.id] = timed
+        key = (call.id, call.is_nested)  # a guard further out may have timed the same call
+        self._under_way[key] = timed
         try:
             return await call_next(call)
         finally:
-            if self._under_way.get(call.id) is timed:
-                del self._under_way[call.id]
+            if self._under_way.get(key) is timed:
+                del self._under_way[key]
 
     async def _paused(self, call: Call, call_next: CallNext) -> Result:
         """Let the clocks of what a server interrupts stand still while it is answered."""
