@@ -10,9 +10,10 @@ import pytest
 from chains import ADA, FAILED, OK, Around, Wire, allowing, denying, linked, tool_call
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 from mcpguard import JSON, Call, Event, Fate, Outcome, Result, Run, ToolFacts
-from mcpguard.core.events import MAX_NAME, Emitter
+from mcpguard.core.events import MAX_NAME, MAX_OPEN, Emitter
 from mcpguard.core.interceptor import CallNext
 from mcpguard.core.wire import canonical, digest
 from mcpguard.testing import FakeClock, RecordingSink
@@ -403,3 +404,33 @@ async def test_a_run_that_ends_while_its_intent_is_written_sends_nothing() -> No
     assert result.denial is not None
     assert result.denial.code == "run_stopped"
     assert wire.calls == []
+
+
+async def test_an_event_names_the_span_that_the_call_came_in_under() -> None:
+    """Where tracing is used; a span that is not recording has none."""
+    span = NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=False))
+    sink = RecordingSink()
+    chain = linked(sinks=[sink]).chain("tools/call", "outbound")
+    with use_span(span):
+        await chain(tool_call(), Wire())
+    await chain(tool_call(), Wire())
+    assert [event.trace_id for event in sink.of("received")] == [f"{0xABC:032x}", None]
+
+
+def test_intents_of_a_bounded_number_of_calls_are_known() -> None:
+    """The oldest is forgotten first: its outcome has the call's id all the same."""
+    sink = RecordingSink()
+    emitter = Emitter([sink], clock=FakeClock())
+    calls = [Call(id=str(number), method="ping") for number in range(MAX_OPEN + 1)]
+    for number, call in enumerate(calls, start=1):
+        emitter.sent(call, number)
+    for call in (calls[0], calls[1], calls[-1]):
+        emitter.completed(call, OK, 0.0)
+    assert [event.intent for event in sink.of("completed")] == [None, 2, MAX_OPEN + 1]
+
+
+def test_a_target_that_cannot_be_cleaned_is_not_recorded() -> None:
+    """It may be what should have been cleaned."""
+    sink = RecordingSink()
+    Emitter([sink], clock=FakeClock(), scrubber=Raising()).about("decision", tool_call("read"))
+    assert sink.events[0].target is None

@@ -19,6 +19,7 @@ from mcpguard import (
     Guard,
     GuardBuildError,
     Principal,
+    SeamError,
     Secret,
     Token,
     TokenExchange,
@@ -394,3 +395,43 @@ async def test_a_name_has_one_origin(site: Site) -> None:
         await client.post(site.url, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
     with pytest.raises(ValueError, match="one origin"):
         guard.http_auth(name="used", url="https://used.example/mcp")
+
+
+def test_an_auth_object_shows_nothing_and_is_for_async_clients_only() -> None:
+    """An MCP session is asynchronous; a client of another kind would send without a credential."""
+    secret = "s" * 12
+    auth = Guard([Credentials(rules=[bearer(secret=Secret(secret))])]).http_auth(name="crm")
+    assert repr(auth) == "<HTTPAuth of 'crm'>"
+    with http.Client(auth=auth) as client, pytest.raises(SeamError, match="AsyncClient"):
+        client.get("http://127.0.0.1:9/")
+
+
+async def test_without_a_credential_for_the_session_its_own_messages_go_without(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server decides; the log says why."""
+    guard = Guard([Credentials(rules=[bearer(file=str(tmp_path / "missing"))])])
+    async with http.AsyncClient(timeout=60, auth=guard.http_auth(name="crm")) as client:
+        response = await client.post(site.url, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    assert response.status_code == 401
+    assert "there is no credential for the session to crm" in caplog.text
+
+
+async def test_a_token_that_cannot_be_renewed_leaves_the_401(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is sent once."""
+    token = tmp_path / "token"
+    token.write_text("nobodys-token")
+    guard = Guard([Credentials(rules=[bearer(file=str(token))])])
+
+    def forget(_: Any) -> Any:
+        token.unlink()
+        return http.Response(401)
+
+    transport = http.MockTransport(forget)
+    async with http.AsyncClient(transport=transport, auth=guard.http_auth(name="crm")) as client:
+        response = await client.post(site.url, json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    assert response.status_code == 401
+    assert "was not accepted, and" in caplog.text
+    assert "nobodys" not in caplog.text
