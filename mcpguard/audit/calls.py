@@ -137,8 +137,9 @@ def calls(records: Iterable[Record]) -> Iterator[CallView]:
             view = under_way[key] = CallView(seq=_number(record, "seq"), call_id=name, round=key[1])
             view.time_us = _number(record, "time_us")
             for member in _TEXTS:
-                if member in record:
-                    setattr(view, member, str(record[member]))
+                value = record.get(member)
+                if value is not None:
+                    setattr(view, member, value if type(value) is str else str(value))
             view.arguments_bytes = _number(record, "arguments_bytes")
         if _took(view, record):
             yield under_way.pop(key)

@@ -113,14 +113,18 @@ def records(trail: Trail) -> Iterator[dict[str, str | int | bool]]:
             if parts is None:
                 continue
             try:
-                record = json.loads(parts[1])
-            except ValueError:
+                text = str(parts[1], "utf-8")
+                record, end = _decode(text)
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(record, dict):
+            if isinstance(record, dict) and end == len(text):
                 yield cast("dict[str, str | int | bool]", record)
 
 
 _NOWHERE: Final = Path()
+
+_decode: Final = json.JSONDecoder().raw_decode
+"""Decodes what begins with a value; canonical records have no white space around it."""
 
 
 def _lines(path: Path) -> Iterator[bytes]:

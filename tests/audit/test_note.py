@@ -70,7 +70,7 @@ def test_a_key_that_is_none_is_refused_without_being_shown() -> None:
         with pytest.raises(ValueError, match="private key") as caught:
             Signer(key)
         assert "canary" not in str(caught.value)
-        assert SECRET.rsplit("+", 1)[1] not in str(caught.value)
+        assert SECRET.split("+", 4)[4] not in str(caught.value)
     with pytest.raises(ValueError, match="public key"):
         Verifier(SECRET)
-    assert SECRET.rsplit("+", 1)[1] not in repr(Signer(SECRET))
+    assert SECRET.split("+", 4)[4] not in repr(Signer(SECRET))
