@@ -252,6 +252,8 @@ class _Walk:
             case b"checkpoint":
                 self._insist()
                 self._announced[self._segment, int(json.loads(body).get("size", 0))] = True
+            case _:
+                pass
 
     def _insist(self) -> None:
         """Whoever wrote on after announcing a checkpoint has signed it."""

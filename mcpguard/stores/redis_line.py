@@ -27,9 +27,8 @@ class Line:
         from redis.asyncio import Redis  # noqa: PLC0415 - an extra
 
         self._pool = pool
-        self._execute = cast(
-            "Callable[..., Coroutine[Any, Any, object]]", Redis(connection_pool=pool).execute_command
-        )
+        execute = Redis(connection_pool=pool).execute_command  # pyright: ignore[reportUnknownMemberType]
+        self._execute = cast("Callable[..., Coroutine[Any, Any, object]]", execute)
         self._free = asyncio.Semaphore(pool.max_connections)
         self._timeout = timeout
         self._tasks: set[asyncio.Task[Any]] = set()

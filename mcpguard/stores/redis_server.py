@@ -80,15 +80,16 @@ class RedisServer:
 
         def pool() -> "ConnectionPool":
             retry = redis.asyncio.retry.Retry(never, 0)
-            return redis.asyncio.ConnectionPool.from_url(url, socket_timeout=None, retry=retry, **options)
+            make = redis.asyncio.ConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType]
+            return make(url, socket_timeout=None, retry=retry, **options)
 
         try:
             parts = urlsplit(url)
             self.name = f"{parts.hostname}:{parts.port or 6379}"
             cast("Callable[[], object]", pool().make_connection)()
-            blocking = redis.BlockingConnectionPool.from_url(
-                url, timeout=timeout, socket_timeout=timeout, retry=redis.retry.Retry(never, 0), **options
-            )
+            make = redis.BlockingConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType]
+            retry = redis.retry.Retry(never, 0)
+            blocking = make(url, timeout=timeout, socket_timeout=timeout, retry=retry, **options)
         except (ValueError, TypeError):
             raise ValueError("the URL of a Redis store is redis://user:password@host:port/number") from None
         self._pool = pool
@@ -170,7 +171,8 @@ class RedisServer:
 
     async def _execute(self, *words: Argument) -> object:
         """In a worker thread: this does wait, though it says it is asynchronous."""
-        return cast("Callable[..., object]", self._client.execute_command)(*words)
+        execute = self._client.execute_command  # pyright: ignore[reportUnknownMemberType]
+        return cast("Callable[..., object]", execute)(*words)
 
     async def _line(self) -> Line:
         """The connections of this event loop."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain
-from operator import or_
 from typing import Final
 
 from mcpguard.detectors.injection.lexicon import Kind, lexicon
@@ -67,7 +66,9 @@ class _Rule:
     def __post_init__(self) -> None:
         needs = tuple(map(int, self.needs))
         object.__setattr__(self, "needs", needs)
-        object.__setattr__(self, "mask", reduce(or_, (need for need in needs if need.bit_count() == 1), 0))
+        object.__setattr__(
+            self, "mask", reduce(int.__or__, (need for need in needs if need.bit_count() == 1), 0)
+        )
 
     def may_hold(self, present: int) -> bool:
         """Whether there is a word of every kind."""
@@ -144,7 +145,7 @@ def word_signals(text: str, words: Set[str]) -> Iterator[Signal]:
     """What the words of a text in lower case say; `words` are all that stand in it."""
     known = lexicon()
     here = {word: known[word] for word in known.keys() & words}
-    present = reduce(or_, here.values(), 0)
+    present = reduce(int.__or__, here.values(), 0)
     rules = [rule for rule in _RULES if present & rule.mask == rule.mask and rule.may_hold(present)]
     if not rules:
         return
