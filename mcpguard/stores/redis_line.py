@@ -27,8 +27,8 @@ class Line:
         from redis.asyncio import Redis  # noqa: PLC0415 - an extra
 
         self._pool = pool
-        execute = Redis(connection_pool=pool).execute_command  # pyright: ignore[reportUnknownMemberType]
-        self._execute = cast("Callable[..., Coroutine[Any, Any, object]]", execute)
+        client: Any = Redis(connection_pool=pool)
+        self._execute = cast("Callable[..., Coroutine[Any, Any, object]]", client.execute_command)
         self._free = asyncio.Semaphore(pool.max_connections)
         self._timeout = timeout
         self._tasks: set[asyncio.Task[Any]] = set()

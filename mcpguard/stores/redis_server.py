@@ -71,6 +71,7 @@ class RedisServer:
                 "a Redis store takes the package redis: install mcpguard-inline[redis]"
             ) from None
         self._redis = redis
+        library: Any = redis
         options: dict[str, Any] = {
             "max_connections": connections,
             "socket_connect_timeout": timeout,
@@ -80,16 +81,16 @@ class RedisServer:
 
         def pool() -> "ConnectionPool":
             retry = redis.asyncio.retry.Retry(never, 0)
-            make = redis.asyncio.ConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType]
-            return make(url, socket_timeout=None, retry=retry, **options)
+            from_url: Callable[..., ConnectionPool] = library.asyncio.ConnectionPool.from_url
+            return from_url(url, socket_timeout=None, retry=retry, **options)
 
         try:
             parts = urlsplit(url)
             self.name = f"{parts.hostname}:{parts.port or 6379}"
             cast("Callable[[], object]", pool().make_connection)()
-            make = redis.BlockingConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType]
-            retry = redis.retry.Retry(never, 0)
-            blocking = make(url, timeout=timeout, socket_timeout=timeout, retry=retry, **options)
+            blocking = library.BlockingConnectionPool.from_url(
+                url, timeout=timeout, socket_timeout=timeout, retry=redis.retry.Retry(never, 0), **options
+            )
         except (ValueError, TypeError):
             raise ValueError("the URL of a Redis store is redis://user:password@host:port/number") from None
         self._pool = pool
@@ -171,8 +172,8 @@ class RedisServer:
 
     async def _execute(self, *words: Argument) -> object:
         """In a worker thread: this does wait, though it says it is asynchronous."""
-        execute = self._client.execute_command  # pyright: ignore[reportUnknownMemberType]
-        return cast("Callable[..., object]", execute)(*words)
+        client: Any = self._client
+        return cast("object", client.execute_command(*words))
 
     async def _line(self) -> Line:
         """The connections of this event loop."""
