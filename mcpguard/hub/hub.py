@@ -16,7 +16,6 @@ from typing import Any, Final, Self
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import HubError
