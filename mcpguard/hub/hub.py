@@ -3,48 +3,40 @@
 Every session is guarded by whoever opens it: the hub decides nothing about a call, and adds nothing to it. It
 runs in the task and context of whoever makes it, so that the guards see whose it is.
 
-Below: `member`, one server; `merge`, names and routes. Above: `guard.hub()`.
+Below: `member`, one server; `offers`, what they have together; `news`, what changes. Above: `guard.hub()`.
 """
 
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
-from functools import partial
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import HubError
 from mcpguard.core.nesting import Nesting
-from mcpguard.core.principal import Principal
-from mcpguard.core.run import Run, bound, current_run
+from mcpguard.core.run import Run, bound
 from mcpguard.core.wire import JSON, JSONObject
-from mcpguard.hub.lists import CHANGES, Lists, has
+from mcpguard.hub.lists import CHANGES, Lists
 from mcpguard.hub.member import Connect, Member
-from mcpguard.hub.merge import PREFIXED, SEPARATOR, Merged, Naming, merged, owners, split
-from mcpguard.seams.serving import UNASKED, Listener, Work
+from mcpguard.hub.merge import SEPARATOR, Naming
+from mcpguard.hub.news import News
+from mcpguard.hub.offers import Offers
+from mcpguard.seams.serving import Listener, Work
 from mcpguard.seams.session import sdk_major
 
 __all__ = ["Hub"]
 
 _log = logging.getLogger("mcpguard")
 
-MAX_MERGED: Final = 1024
-"""Merged lists that are kept: four for each of 256 principals."""
-
-MAX_NEWS: Final = 1024
-"""Changes that wait to be told; further ones are dropped, as a list is fetched again after a while."""
-
 LEAVING_SECONDS: Final = 10.0
 """How long servers may take to be closed when a hub is left."""
 
-_LEFT: Final = "the hub was left"
 _UNUSED: Final = "a hub is used inside its `async with`"
 
 
@@ -96,7 +88,6 @@ class Hub:
         ):
             if not (math.isfinite(seconds) and seconds > 0):
                 raise ValueError(f"{what} is seconds, above 0, not {seconds}")
-        self._naming: Naming = naming
         self._members = {
             name: Member(
                 name,
@@ -110,31 +101,27 @@ class Hub:
             )
             for name, connect in servers.items()
         }
-        self._lists = {name: Lists(name, list_for, clock) for name in servers}
-        self._merged: dict[
-            tuple[str, Principal | None], tuple[Mapping[str, Sequence[JSONObject]], Merged]
-        ] = {}
-        self._listeners: list[Listener] = []
-        self._news: dict[tuple[str, str, str | None], None] = {}
-        self._is_telling = False
+        lists = {name: Lists(name, list_for, clock) for name in servers}
+        self._offers = Offers(self._members, lists, naming, lambda: self._tasks is not None)
+        self._news = News(self._start)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: Context = copy_context()
 
     async def tools(self) -> Sequence[JSONObject]:
         """The tools of all servers that are there, wire-shaped, as whoever asks may see them."""
-        return (await self.listed("tools/list")).items
+        return (await self._offers.listed("tools/list")).items
 
     async def prompts(self) -> Sequence[JSONObject]:
         """The prompts, likewise."""
-        return (await self.listed("prompts/list")).items
+        return (await self._offers.listed("prompts/list")).items
 
     async def resources(self) -> Sequence[JSONObject]:
         """The resources, likewise, under their own URIs. One that two servers list is not shown."""
-        return (await self.listed("resources/list")).items
+        return (await self._offers.listed("resources/list")).items
 
     async def templates(self) -> Sequence[JSONObject]:
         """The resource templates, likewise."""
-        return (await self.listed("resources/templates/list")).items
+        return (await self._offers.listed("resources/templates/list")).items
 
     async def call(self, name: str, arguments: dict[str, Any] | None = None, **options: Any) -> Any:
         """Call a tool by its shown name; the answer is the SDK's. It is sent once or not at all.
@@ -147,12 +134,7 @@ class Hub:
         Raises:
             HubError: If nothing is shown under this name, or its server is down or ends meanwhile.
         """
-        route = split(name) if self._naming == "prefix" else None
-        member = None if route is None else self._members.get(route[0])
-        if route is None or member is None:
-            member, own = await self.find("tools/list", name)
-        else:
-            own = route[1]
+        member, own = self._offers.prefixed(name) or await self._offers.find("tools/list", name)
 
         def call(caller: Any) -> Any:
             return caller.call_tool(own, arguments, **options)
@@ -161,12 +143,12 @@ class Hub:
 
     async def prompt(self, name: str, arguments: dict[str, str] | None = None, **options: Any) -> Any:
         """Get a prompt by its shown name; likewise."""
-        member, own = await self.find("prompts/list", name)
+        member, own = await self._offers.find("prompts/list", name)
         return await member.use(lambda session: session.get_prompt(own, arguments, **options))
 
     async def read(self, uri: str, **options: Any) -> Any:
         """Read a resource from the server that lists it, or has the template it is of; likewise."""
-        member, own = await self.find("resources/list", uri)
+        member, own = await self._offers.find("resources/list", uri)
         return await member.use(lambda session: session.read_resource(own, **options))
 
     def status(self) -> dict[str, JSON]:
@@ -198,7 +180,7 @@ class Hub:
 
     async def items(self, method: str) -> Sequence[JSONObject]:
         """One merged list; what a server object of the hub's shows."""
-        return (await self.listed(method)).items
+        return (await self._offers.listed(method)).items
 
     async def send(self, method: str, shown: str, work: Work, client: Any) -> Any:
         """Do something with the server that something is shown of; what a server object does.
@@ -212,7 +194,7 @@ class Hub:
         Raises:
             HubError: If no server has it, or that server is down or ends meanwhile.
         """
-        member, own = await self.find(method, shown)
+        member, own = await self._offers.find(method, shown)
         return await member.use(lambda caller: work(caller, own), client)
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -232,64 +214,16 @@ class Hub:
         Raises:
             HubError: If no server has it, or it is not clear which.
         """
-        return (await self.find(method, shown))[0].name
+        return (await self._offers.find(method, shown))[0].name
 
     def told(self, listener: Listener) -> None:
         """Tell `listener` of what changes: the server, the notification's method, and a resource's URI."""
-        self._listeners.append(listener)
+        self._news.listeners.append(listener)
 
     async def set_level(self, level: str) -> None:
         """Set the log level of every server, also of those that are started later."""
         for member in self._members.values():
             await member.set_level(level)
-
-    async def find(self, method: str, shown: str) -> tuple[Member, str]:
-        """The server that something is shown of, and its own name for it; URIs stay as they are.
-
-        Args:
-            method: The list it is in.
-            shown: The shown name or the URI.
-
-        Raises:
-            HubError: If no server has it, or it is not clear which.
-        """
-        if self._naming == "prefix" and method in PREFIXED:
-            route = split(shown)
-        else:
-            route = (await self.listed(method)).routes.get(shown)
-            if route is None and method == "resources/list":
-                route = await self._owner(shown)
-        member = None if route is None else self._members.get(route[0])
-        if route is None or member is None:
-            raise HubError(f"there is no {_NOUNS[method]} of this name")
-        return member, route[1]
-
-    async def listed(self, method: str) -> Merged:
-        """One merged list, as whoever asks may see it, and the ways to the servers."""
-        run = current_run()
-        principal = None if run is None else run.principal
-        lists = {
-            name: None if member.session is None else self._lists[name].known(method, principal)
-            for name, member in self._members.items()
-        }
-        missing = [name for name, known in lists.items() if known is None]
-        if missing:
-            async with anyio.create_task_group() as tasks:
-                for name in missing:
-                    tasks.start_soon(self._fetch, name, method, principal, lists)
-            if self._tasks is None:
-                raise HubError(_LEFT)
-        there = {name: known for name, known in lists.items() if known is not None}
-        cached = self._merged.get((method, principal))
-        if cached is not None and _are_same(cached[0], there):
-            return cached[1]
-        made = merged(method, there, self._naming)
-        for name in made.clashes:
-            _log.warning("several servers have a %s named %r; none is shown", _NOUNS[method], name[:256])
-        if len(self._merged) >= MAX_MERGED:
-            self._merged.clear()
-        self._merged[method, principal] = there, made
-        return made
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
@@ -307,7 +241,7 @@ class Hub:
         tasks, self._tasks = self._tasks, None
         for member in self._members.values():
             member.close()
-        self._forget(None)
+        self._offers.forget(None, None)
         self._news.clear()
         if tasks is not None:
             tasks.cancel_scope.deadline = anyio.current_time() + LEAVING_SECONDS
@@ -315,30 +249,6 @@ class Hub:
                 tasks.cancel_scope.cancel()
             is_cancelled = isinstance(error, anyio.get_cancelled_exc_class())
             await (tasks.__aexit__(kind, error, trace) if is_cancelled else tasks.__aexit__(None, None, None))
-
-    async def _owner(self, uri: str) -> tuple[str, str] | None:
-        """The server of a resource that none lists: the one whose template it is of, or the only one."""
-        if uri in (await self.listed("resources/list")).clashes:
-            return None
-        templates = await self.listed("resources/templates/list")
-        found = owners(templates.routes.items(), uri)
-        if not found:
-            there = {name: one.session for name, one in self._members.items() if one.session is not None}
-            found = {name for name, session in there.items() if has(session, "resources")}
-        return (found.pop(), uri) if len(found) == 1 else None
-
-    async def _fetch(
-        self,
-        name: str,
-        method: str,
-        principal: Principal | None,
-        lists: dict[str, Sequence[JSONObject] | None],
-    ) -> None:
-        fetch = partial(self._lists[name].fetch, method=method, principal=principal)
-        try:
-            lists[name] = await self._members[name].use(fetch, UNASKED)
-        except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
-            _log.warning("%s of %s failed: %s", method, name, type(error).__name__)
 
     def _start(self, keep: Callable[[], Awaitable[None]]) -> None:
         """Run what holds a session in a task of the hub's, in nobody's context."""
@@ -352,42 +262,6 @@ class Hub:
         if self._tasks is None:
             return
         if uri is None:
-            self._lists[member.name].forget(notification)
-            self._merged.clear()
-        if not self._listeners:
-            return
+            self._offers.forget(member.name, notification)
         for method in CHANGES if notification is None else (notification,):
-            if len(self._news) < MAX_NEWS:
-                self._news[member.name, method, uri] = None
-        if not self._is_telling:
-            self._is_telling = True
-            self._start(self._tell)
-
-    async def _tell(self) -> None:
-        """Tell of what has changed; what changes again before it was told is told once."""
-        try:
-            await anyio.lowlevel.checkpoint()
-            while self._news:
-                news = next(iter(self._news))
-                del self._news[news]
-                for listener in self._listeners:
-                    await listener(*news)
-        finally:
-            self._is_telling = False
-
-    def _forget(self, notification: str | None) -> None:
-        for lists in self._lists.values():
-            lists.forget(notification)
-        self._merged.clear()
-
-
-_NOUNS: Final = {
-    "tools/list": "tool",
-    "prompts/list": "prompt",
-    "resources/list": "resource",
-    "resources/templates/list": "resource template",
-}
-
-
-def _are_same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    return len(one) == len(other) and all(other.get(name) is known for name, known in one.items())
+            self._news.add(member.name, method, uri)

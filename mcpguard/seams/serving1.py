@@ -20,6 +20,7 @@ from mcp.shared.exceptions import McpError
 from mcpguard.core.errors import Denied, HubError
 from mcpguard.core.run import Run
 from mcpguard.core.wire import LISTINGS
+from mcpguard.seams.asked1 import Client, aimed, meta_of
 from mcpguard.seams.serving import (
     INSTRUCTIONS,
     LAST_WORDS,
@@ -28,18 +29,12 @@ from mcpguard.seams.serving import (
     Stop,
     Subscribers,
     failure,
-    forwarded,
     in_run,
 )
 
 __all__ = ["serve"]
 
 _LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-_RESULTS: Final[Mapping[str, Any]] = {
-    "sampling/createMessage": types.CreateMessageResult,
-    "elicitation/create": types.ElicitResult,
-    "roots/list": types.ListRootsResult,
-}
 _LISTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "tools/list": (types.ListToolsRequest, types.ListToolsResult),
     "prompts/list": (types.ListPromptsRequest, types.ListPromptsResult),
@@ -128,9 +123,9 @@ class _Serving:
         except LookupError:
             return None
 
-    def _client(self) -> "_Client | None":
+    def _client(self) -> Client | None:
         context = self._context()
-        return None if context is None else _Client(self, context)
+        return None if context is None else Client(context, partial(self._wants, context.session))
 
     async def _list(self, method: str, result: Any, _request: Any) -> Any:
         items = [dict(one) for one in await self._hub.items(method)]
@@ -141,7 +136,7 @@ class _Serving:
         options: dict[str, Any] = {}
         if client is not None and client.token is not None:
             options["progress_callback"] = client.progress
-        meta = _meta(request.params)
+        meta = meta_of(request.params)
         if meta is not None:
             options["meta"] = meta
 
@@ -158,14 +153,14 @@ class _Serving:
 
     async def _prompt(self, request: types.GetPromptRequest) -> Any:
         async def get(session: Any, own: str) -> Any:
-            asked = _aimed(request, types.GetPromptRequest, name=own)
+            asked = aimed(request, types.GetPromptRequest, name=own)
             return await session.send_request(asked, types.GetPromptResult)
 
         return await self._hub.send("prompts/list", request.params.name, get, self._client())
 
     async def _read(self, request: types.ReadResourceRequest) -> Any:
         async def read(session: Any, own: str) -> Any:
-            asked = _aimed(request, types.ReadResourceRequest, uri=own)
+            asked = aimed(request, types.ReadResourceRequest, uri=own)
             return await session.send_request(asked, types.ReadResourceResult)
 
         return await self._hub.send("resources/list", str(request.params.uri), read, self._client())
@@ -178,7 +173,7 @@ class _Serving:
             method, key, shown = "resources/templates/list", "uri", ref.uri
 
         async def complete(session: Any, own: str) -> Any:
-            asked = _aimed(request, types.CompleteRequest, ref={"type": ref.type, key: own})
+            asked = aimed(request, types.CompleteRequest, ref={"type": ref.type, key: own})
             return await session.send_request(asked, types.CompleteResult)
 
         return await self._hub.send(method, shown, complete, UNASKED)
@@ -246,74 +241,6 @@ class _Serving:
             with suppress(Exception), anyio.move_on_after(LAST_WORDS):  # one that has gone, or does not read
                 await session.send_notification(note)
 
-    def wants(self, session: Any, level: str) -> bool:
+    def _wants(self, session: Any, level: str) -> bool:
         """Whether a client wants messages of this level."""
         return _LEVELS.index(level) >= _LEVELS.index(self._levels.get(session, _LEVELS[0]))
-
-
-class _Client:
-    """A request of a client."""
-
-    def __init__(self, serving: _Serving, context: Any) -> None:
-        self._serving = serving
-        self._context = context
-
-    @property
-    def key(self) -> object:
-        """The client."""
-        return self._context.session
-
-    @property
-    def token(self) -> str | int | None:
-        """Under which progress is told, if it is wanted."""
-        meta = self._context.meta
-        return None if meta is None else meta.progressToken
-
-    async def ask(self, method: str, params: Any) -> Any:
-        """Ask by a request of the hub's own."""
-        from mcp.shared.message import ServerMessageMetadata
-
-        asked: dict[str, Any] = {"method": method}
-        if params is not None:
-            asked["params"] = params.model_dump(by_alias=True, mode="json", exclude_none=True)
-        request = types.ServerRequest.model_validate(asked)
-        metadata = ServerMessageMetadata(related_request_id=self._context.request_id)
-        try:
-            return await self._context.session.send_request(
-                request, _result(method, params), metadata=metadata
-            )
-        except McpError as error:
-            return error.error
-
-    async def tell(self, params: Any) -> None:
-        """Hand on a log message."""
-        if self._serving.wants(self._context.session, params.level):
-            note = types.ServerNotification(types.LoggingMessageNotification(params=params))
-            await self._context.session.send_notification(note, related_request_id=self._context.request_id)
-
-    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        """Hand on progress."""
-        await self._context.session.send_progress_notification(
-            self.token, progress, total, message, related_request_id=str(self._context.request_id)
-        )
-
-
-def _result(method: str, params: Any) -> Any:
-    if method == "sampling/createMessage" and getattr(params, "tools", None):
-        return types.CreateMessageResultWithTools
-    return _RESULTS[method]
-
-
-def _meta(params: Any) -> dict[str, Any] | None:
-    given = None if params.meta is None else params.meta.model_dump(by_alias=True, exclude_none=True)
-    return forwarded(given)
-
-
-def _aimed(request: Any, kind: Any, **changes: Any) -> types.ClientRequest:
-    """The same request to the server's own name."""
-    params = request.params.model_dump(by_alias=True, mode="json", exclude_none=True, exclude={"meta"})
-    params = {**params, **changes}
-    meta = _meta(request.params)
-    if meta is not None:
-        params["_meta"] = meta
-    return types.ClientRequest(kind.model_validate({"method": request.method, "params": params}))

@@ -1,0 +1,151 @@
+"""What the servers of a hub offer together, and whose a name or a URI is.
+
+Lists are fetched from all servers at once where they are not known, each as whoever asks may see it. Above:
+`hub`. Below: `lists`, one server's; `merge`, names and routes.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import anyio
+
+from mcpguard.core.errors import HubError
+from mcpguard.core.principal import Principal
+from mcpguard.core.run import current_run
+from mcpguard.core.wire import JSONObject
+from mcpguard.hub.lists import Lists, has
+from mcpguard.hub.member import Member
+from mcpguard.hub.merge import PREFIXED, Merged, Naming, merged, owners, split
+from mcpguard.seams.serving import UNASKED
+
+__all__ = ["Offers"]
+
+_log = logging.getLogger("mcpguard")
+
+MAX_MERGED: Final = 1024
+"""Merged lists that are kept: four for each of 256 principals."""
+
+
+class Offers:
+    """The lists of some servers as one.
+
+    Args:
+        members: The servers, by name.
+        lists: What each was seen to offer.
+        naming: What is done with names.
+        is_open: Whether the hub is in use.
+    """
+
+    def __init__(
+        self,
+        members: Mapping[str, Member],
+        lists: Mapping[str, Lists],
+        naming: Naming,
+        is_open: Callable[[], bool],
+    ) -> None:
+        self._members = members
+        self._lists = lists
+        self._naming: Naming = naming
+        self._is_open = is_open
+        self._merged: dict[
+            tuple[str, Principal | None], tuple[Mapping[str, Sequence[JSONObject]], Merged]
+        ] = {}
+
+    def prefixed(self, shown: str) -> tuple[Member, str] | None:
+        """The server and its own name of a tool or prompt, where names are prefixed."""
+        route = split(shown) if self._naming == "prefix" else None
+        member = None if route is None else self._members.get(route[0])
+        return None if route is None or member is None else (member, route[1])
+
+    async def find(self, method: str, shown: str) -> tuple[Member, str]:
+        """The server that something is shown of, and its own name for it; URIs stay as they are.
+
+        Args:
+            method: The list it is in.
+            shown: The shown name or the URI.
+
+        Raises:
+            HubError: If no server has it, or it is not clear which.
+        """
+        if self._naming == "prefix" and method in PREFIXED:
+            route = split(shown)
+        else:
+            route = (await self.listed(method)).routes.get(shown)
+            if route is None and method == "resources/list":
+                route = await self._owner(shown)
+        member = None if route is None else self._members.get(route[0])
+        if route is None or member is None:
+            raise HubError(f"there is no {_NOUNS[method]} of this name")
+        return member, route[1]
+
+    async def listed(self, method: str) -> Merged:
+        """One merged list, as whoever asks may see it, and the ways to the servers."""
+        run = current_run()
+        principal = None if run is None else run.principal
+        lists = {
+            name: None if member.session is None else self._lists[name].known(method, principal)
+            for name, member in self._members.items()
+        }
+        missing = [name for name, known in lists.items() if known is None]
+        if missing:
+            async with anyio.create_task_group() as tasks:
+                for name in missing:
+                    tasks.start_soon(self._fetch, name, method, principal, lists)
+            if not self._is_open():
+                raise HubError("the hub was left")
+        there = {name: known for name, known in lists.items() if known is not None}
+        cached = self._merged.get((method, principal))
+        if cached is not None and _are_same(cached[0], there):
+            return cached[1]
+        made = merged(method, there, self._naming)
+        for name in made.clashes:
+            _log.warning("several servers have a %s named %r; none is shown", _NOUNS[method], name[:256])
+        if len(self._merged) >= MAX_MERGED:
+            self._merged.clear()
+        self._merged[method, principal] = there, made
+        return made
+
+    def forget(self, server: str | None, notification: str | None) -> None:
+        """Forget what a server offers, of the lists that a notification is about; None: all."""
+        for name, lists in self._lists.items():
+            if server is None or name == server:
+                lists.forget(notification)
+        self._merged.clear()
+
+    async def _owner(self, uri: str) -> tuple[str, str] | None:
+        """The server of a resource that none lists: the one whose template it is of, or the only one."""
+        if uri in (await self.listed("resources/list")).clashes:
+            return None
+        templates = await self.listed("resources/templates/list")
+        found = owners(templates.routes.items(), uri)
+        if not found:
+            there = {name: one.session for name, one in self._members.items() if one.session is not None}
+            found = {name for name, session in there.items() if has(session, "resources")}
+        return (found.pop(), uri) if len(found) == 1 else None
+
+    async def _fetch(
+        self,
+        name: str,
+        method: str,
+        principal: Principal | None,
+        lists: dict[str, Sequence[JSONObject] | None],
+    ) -> None:
+        fetch = partial(self._lists[name].fetch, method=method, principal=principal)
+        try:
+            lists[name] = await self._members[name].use(fetch, UNASKED)
+        except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
+            _log.warning("%s of %s failed: %s", method, name, type(error).__name__)
+
+
+_NOUNS: Final = {
+    "tools/list": "tool",
+    "prompts/list": "prompt",
+    "resources/list": "resource",
+    "resources/templates/list": "resource template",
+}
+
+
+def _are_same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    return len(one) == len(other) and all(other.get(name) is known for name, known in one.items())
