@@ -84,11 +84,9 @@ class Agent:
         for server, session in self.sessions.items():
             listed = (await session.list_tools()).model_dump(by_alias=True, mode="json")["tools"]
             self.tools[server] = [tool["name"] for tool in listed]
-            self._asking |= {
-                (server, tool["name"])
-                for tool in listed
-                if "token" in tool["inputSchema"].get("properties", {})
-            }
+            for tool in listed:
+                if "token" in tool["inputSchema"].get("properties", {}):
+                    self._asking.add((server, tool["name"]))
         revisions = await self.read_history()
         await self.store(revisions)
         number = await self.report()
