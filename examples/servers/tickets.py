@@ -2,9 +2,11 @@
 
 Run it with the database file as its argument, or in `DATABASE_PATH`; with neither, the
 tickets are in memory and gone when the client disconnects. A ticket stays open until somebody
-closes it; nothing here does so by itself. Runs on mcp 1.24 and later, 2.x included.
+closes it; nothing here does so by itself. Where `TICKETS_TOKEN` is set, every call has to have it as
+`token`. Runs on mcp 1.24 and later, 2.x included.
 """
 
+import hmac
 import os
 import sqlite3
 import sys
@@ -32,17 +34,24 @@ def build(database: sqlite3.Connection) -> MCPServer[Any]:
     """The server over an open database, with its table made if it is missing."""
     database.executescript(SCHEMA)
     server: MCPServer[Any] = MCPServer("tickets")
+    wanted = os.environ.get("TICKETS_TOKEN", "")
+
+    def authorize(token: str) -> None:
+        if not hmac.compare_digest(token.encode(), wanted.encode()) and wanted:
+            raise ToolError("This takes a token, and the one that was given is not it.")
 
     @server.tool()
-    async def open_ticket(title: str, body: str) -> str:
+    async def open_ticket(title: str, body: str, token: str = "") -> str:
         """Open a ticket; the answer is its number."""
+        authorize(token)
         with database:
             ticket = database.execute("INSERT INTO tickets (title, body) VALUES (?, ?)", (title, body))
         return str(ticket.lastrowid)
 
     @server.tool()
-    async def get_ticket(number: int) -> str:
+    async def get_ticket(number: int, token: str = "") -> str:
         """The status and the title of a ticket, as `open: title` or `closed: title`."""
+        authorize(token)
         found = database.execute("SELECT status, title FROM tickets WHERE number = ?", (number,)).fetchone()
         if found is None:
             raise ToolError(f"There is no ticket {number}.")
@@ -50,8 +59,9 @@ def build(database: sqlite3.Connection) -> MCPServer[Any]:
         return f"{status}: {title}"
 
     @server.tool()
-    async def close_ticket(number: int) -> str:
+    async def close_ticket(number: int, token: str = "") -> str:
         """Close a ticket."""
+        authorize(token)
         with database:
             closed = database.execute("UPDATE tickets SET status = 'closed' WHERE number = ?", (number,))
         if not closed.rowcount:

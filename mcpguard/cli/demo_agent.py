@@ -65,19 +65,28 @@ class Agent:
     Args:
         sessions: Initialized sessions: `git`, `database`, `tickets`, `channel`, `advisor` and `rota`.
         repository: The path that `git` is asked about.
+        tokens: By server, the token that the agent holds for tools that ask for one.
         tools: By server, the tools the agent was shown.
         steps: Every tool call so far, in order.
     """
 
     sessions: Mapping[str, ClientSession]
     repository: Path
+    tokens: Mapping[str, str] = field(default_factory=dict[str, str])
     tools: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     steps: list[Step] = field(default_factory=list[Step])
+    tokens_sent: int = 0
+    """Calls on which the agent itself put a token."""
+    _asking: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     async def work(self) -> None:
         """Look at the tools, review, tidy up, wait for the ticket, buy opinions, ask who is on duty."""
         for server, session in self.sessions.items():
-            self.tools[server] = [tool.name for tool in (await session.list_tools()).tools]
+            listed = (await session.list_tools()).model_dump(by_alias=True, mode="json")["tools"]
+            self.tools[server] = [tool["name"] for tool in listed]
+            for tool in listed:
+                if "token" in tool["inputSchema"].get("properties", {}):
+                    self._asking.add((server, tool["name"]))
         revisions = await self.read_history()
         await self.store(revisions)
         number = await self.report()
@@ -160,6 +169,9 @@ class Agent:
 
     async def call(self, server: str, tool: str, about: str, arguments: Mapping[str, object]) -> Step:
         """Call a tool and note what came back; an error that is a result is an answer like any other."""
+        if server in self.tokens and (server, tool) in self._asking:
+            arguments = {**arguments, "token": self.tokens[server]}
+            self.tokens_sent += 1
         result = await self.sessions[server].call_tool(tool, dict(arguments))
         wire = result.model_dump(by_alias=True, mode="json", exclude_none=True)
         denial = wire.get("_meta", {}).get("mcpguard/denial")

@@ -69,12 +69,14 @@ class Outcome:
         steps: Its tool calls, in order.
         repository: The clone it worked on.
         rows: Row counts by `server.table`.
+        tokens_sent: Calls on which the agent itself put a token.
     """
 
     tools: Mapping[str, list[str]]
     steps: list[Step]
     repository: RepositoryState
     rows: Mapping[str, int]
+    tokens_sent: int
 
     def document(self) -> dict[str, JSON]:
         """The run for programs; of each answer the first `MAX_TEXT` characters."""
@@ -117,6 +119,8 @@ class Report:
         bare = {"calls carried out": str(len(self.bare.steps))} | _state(self.bare.repository)
         done = sum(decision.dispatched for decision in self.decisions)
         guarded = {"calls carried out": str(done)} | _state(self.guarded.repository)
+        sent = "tokens the agent sent"
+        bare[sent], guarded[sent] = str(self.bare.tokens_sent), str(self.guarded.tokens_sent)
         for table in sorted(self.bare.rows.keys() | self.guarded.rows.keys()):
             name = f"rows: {table}"
             bare[name], guarded[name] = (

@@ -5,11 +5,13 @@ script expects it.
 """
 
 import json
+import os
+import secrets
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Literal, TextIO, TypeAlias
 from uuid import uuid4
@@ -47,6 +49,9 @@ STARTUP = 60.0
 SERVERS = ("database", "tickets", "channel", "advisor", "rota")
 """The example servers: each is a Python file of that name, and so is its database."""
 
+TOKEN = "TICKETS_TOKEN"  # noqa: S105 - a variable's name
+"""Where the tickets server, and the example policy, look for the token; it is made for each demo."""
+
 PACKAGED = Path(__file__).parent / "demo_servers"
 """Where a wheel has the example files; a checkout has them in `examples`."""
 
@@ -74,12 +79,15 @@ async def perform(work: Path, given: Path | None, audit: Path, approve: Approve 
     origin = make_repository(work / "origin") if given is None else given
     before = look_at(clone(origin, work / "unguarded"))
     clone(origin, work / "guarded")
-    bare = await _work(work / "unguarded", None)
+    token = secrets.token_urlsafe(24)
+    bare = await _work(work / "unguarded", None, token)
     key = make_key(work) if _is_new(audit) else None
     guard = _guard(policy, JsonLines(audit, key=None if key is None else key.file), approve)
     try:
-        async with guard.run(principal=Principal(tenant="acme", user="ana", agent="compliance"), id=run_id):
-            guarded = await _work(work / "guarded", guard)
+        who = Principal(tenant="acme", user="ana", agent="compliance")
+        with _set(TOKEN, token):
+            async with guard.run(principal=who, id=run_id):
+                guarded = await _work(work / "guarded", guard, token)
     finally:
         await guard.aclose()
     events, decisions, states = _read(audit, run_id)
@@ -99,8 +107,11 @@ async def perform(work: Path, given: Path | None, audit: Path, approve: Approve 
     )
 
 
-async def _work(repository: Path, guard: Guard | None) -> Outcome:
-    """Start the servers, let the agent work on a clone, stop the servers, and look at what is there."""
+async def _work(repository: Path, guard: Guard | None, token: str) -> Outcome:
+    """Start the servers, let the agent work on a clone, stop the servers, and look at what is there.
+
+    Without a guard the agent has to hold the tickets' token; with one, the guard puts it on calls.
+    """
     directory = repository.parent / f"{repository.name}-data"
     directory.mkdir()
     databases = {name: directory / f"{name}.sqlite" for name in SERVERS}
@@ -109,15 +120,39 @@ async def _work(repository: Path, guard: Guard | None) -> Outcome:
     for name, database in databases.items():
         commands[name] = [str(_example(f"{name}.py")), str(database)]
     servers = {
-        name: StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+        name: StdioServerParameters(
+            command=sys.executable,
+            args=arguments,
+            env={**environment, TOKEN: token} if name == "tickets" else environment,
+        )
         for name, arguments in commands.items()
     }
     with (directory / "stderr.txt").open("w+", encoding="utf-8") as stderr:
         async with connected(servers, stderr, guard) as sessions:
-            agent = Agent(sessions, repository)
+            agent = Agent(sessions, repository, {"tickets": token} if guard is None else {})
             await agent.work()
     rows = {f"{name}.{table}": n for name, path in databases.items() for table, n in _tables(path)}
-    return Outcome(tools=agent.tools, steps=agent.steps, repository=look_at(repository), rows=rows)
+    return Outcome(
+        tools=agent.tools,
+        steps=agent.steps,
+        repository=look_at(repository),
+        rows=rows,
+        tokens_sent=agent.tokens_sent,
+    )
+
+
+@contextmanager
+def _set(name: str, value: str) -> Iterator[None]:
+    """With a variable in this process's environment, which is as it was afterwards."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @asynccontextmanager

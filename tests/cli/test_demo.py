@@ -149,6 +149,15 @@ class TestBothRuns:
         assert [one for one in stored if one] == ["--approve yes"]
         assert len(stored) == 5
 
+    def test_the_guarded_agent_holds_no_token_and_its_tickets_are_served(self, report: Report) -> None:
+        """The server refuses calls without it, so the guard must have put it there; the agent never sees it."""
+        assert report.bare.tokens_sent == 1 + PATIENCE
+        assert report.guarded.tokens_sent == 0
+        answered = [step for step in report.guarded.steps if step.server == "tickets" and not step.denial]
+        assert answered
+        assert not any(step.is_error for step in answered)
+        assert "TICKETS_TOKEN" not in os.environ
+
     def test_the_trail_is_whole_and_signed_to_its_end(self, report: Report) -> None:
         """Verified with the run's own key, which is gone; another key has signed nothing."""
         trail = open_trail(report.audit)
@@ -207,6 +216,7 @@ class TestBothRuns:
             "rows: database.history",
             "rows: advisor.bill",
             "rows: rota.requests",
+            "tokens the agent sent",
         }
 
 

@@ -1,5 +1,6 @@
 """The example servers, as processes over stdio, on whichever major of the SDK is installed."""
 
+import secrets
 import sqlite3
 import sys
 from collections.abc import AsyncGenerator
@@ -160,6 +161,21 @@ async def test_a_ticket_is_open_until_somebody_closes_it(tmp_path: Path) -> None
         assert await call(session, "get_ticket", number=number) == "open: Look"
         await call(session, "close_ticket", number=number)
         assert await call(session, "get_ticket", number=number) == "closed: Look"
+
+
+async def test_tickets_take_the_token_that_the_server_was_started_with(tmp_path: Path) -> None:
+    """None, or another, is refused by every tool, and the answer does not repeat it."""
+    token = secrets.token_urlsafe()
+    async with connected("tickets", tmp_path, env={"TICKETS_TOKEN": token}) as session:
+        for given in ({}, {"token": "another-one"}, {"token": token[:-1]}):
+            for tool in ("get_ticket", "close_ticket"):
+                text, is_error = await answer(session, tool, number=1, **given)
+                assert is_error
+                assert "takes a token" in text
+            text, is_error = await answer(session, "open_ticket", title="Look", body="here", **given)
+            assert is_error
+            assert "another-one" not in text
+        assert await call(session, "open_ticket", title="Look", body="here", token=token) == "1"
 
 
 async def test_a_ticket_that_is_not_there_is_an_error_the_agent_can_read(tmp_path: Path) -> None:

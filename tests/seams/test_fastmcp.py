@@ -391,3 +391,47 @@ async def test_a_server_needs_a_name(server: Any) -> None:
     """What a server says of itself is a label, never an identity."""
     with pytest.raises(ValueError, match="name="):
         Guard().fastmcp_transport(server, name="")
+
+
+TRACED = """
+import anyio
+from fastmcp import Client, FastMCP
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from mcpguard import Guard, Tracing
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+
+
+async def main():
+    server = FastMCP("files")
+
+    @server.tool
+    def read(path: str) -> str:
+        return path
+
+    async with Client(Guard([Tracing()]).fastmcp_transport(server, name="files")) as client:
+        await client.call_tool("read", {"path": "x"})
+
+
+anyio.run(main)
+spans = [span for span in exporter.get_finished_spans() if "read" in span.name]
+print(*sorted(span.instrumentation_scope.name for span in spans if span.kind.name != "SERVER"))
+print(*(span.name for span in spans if "mcpguard.call.id" in span.attributes))
+"""
+
+
+def test_fastmcps_own_span_is_added_to_and_none_is_doubled() -> None:
+    """FastMCP opens one around each call, which is the one that the conventions ask for."""
+    pytest.importorskip("opentelemetry.sdk.trace")
+    ran = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    scopes, ours = ran.stdout.splitlines()
+    assert scopes in ("fastmcp", "fastmcp mcp-python-sdk")
+    assert ours == "tools/call read"
