@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Literal, TextIO, TypeAlias
@@ -142,7 +142,7 @@ async def _work(repository: Path, guard: Guard | None, token: str) -> Outcome:
 
 
 @contextmanager
-def _set(name: str, value: str) -> Iterator[None]:
+def _set(name: str, value: str) -> Generator[None]:
     """With a variable in this process's environment, which is as it was afterwards."""
     before = os.environ.get(name)
     os.environ[name] = value
