@@ -24,10 +24,13 @@ BINARIES = ("redis-server", "valkey-server")
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on; ten thousand above it is one, too, which nodes of a cluster talk over."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port <= 55_535:
+            return port
 
 
 class Server:
@@ -78,8 +81,8 @@ def running(folder: Path, *options: str, binaries: Sequence[str] = BINARIES) -> 
             )
         pytest.skip(f"{' or '.join(binaries)} and the package redis are needed")
     server = Server(binary, folder, *options)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()
