@@ -16,7 +16,10 @@ from mcpguard.detectors.secrets.stop_list import is_example
 __all__ = ["long_words", "tokens"]
 
 SHORTEST: Final = 12
-"""Letters, digits, `_` and `-` that every token has in a row, at least."""
+"""Letters, digits, `_` and `-` that every token has in a row, at least; those of `SPACED` may have none."""
+
+SPACED: Final = frozenset({"azure_client_secret", "gitlab_token", "stripe_key"})
+"""Formats with other characters anywhere in their tokens, which are looked for in the text itself."""
 
 _INSIDE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _BETWEEN: Final = frozenset(b".:/~+=,")
@@ -26,7 +29,8 @@ _HEX: Final = "0123456789abcdef-"
 _LOWER: Final = "abcdefghijklmnopqrstuvwxyz_-./:~+=,"
 _TIME: Final = "0123456789TZ_-./:~+=,"
 
-_WORDS_OF: Final = tuple((word, one) for one in FORMATS for word in one.words)
+_WORDS_OF: Final = tuple((word, one) for one in FORMATS if one.kind not in SPACED for word in one.words)
+_WORDS_OF_SPACED: Final = tuple((word, one) for one in FORMATS if one.kind in SPACED for word in one.words)
 _LINE: Final = re.compile("\n")
 _REST: Final = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -55,6 +59,11 @@ def long_words(text: str) -> tuple[list[int], str]:
 
 def tokens(text: str) -> Iterator[Finding]:
     """Every token of a known format in `text`, one after another within a format."""
+    for one in {id(one): one for word, one in _WORDS_OF_SPACED if word in text}.values():
+        for found in one.pattern.finditer(text):
+            end = _end(text, text, found, 0, one)
+            if end is not None:
+                yield Finding(found.start(), end, one.kind)
     starts, words = long_words(text)
     if not starts:
         return
