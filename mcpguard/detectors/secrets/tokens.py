@@ -18,7 +18,16 @@ __all__ = ["long_words", "tokens"]
 SHORTEST: Final = 12
 """Letters, digits, `_` and `-` that every token has in a row, at least; those of `SPACED` may have none."""
 
-SPACED: Final = frozenset({"azure_client_secret", "gitlab_token", "stripe_key"})
+SPACED: Final = frozenset(
+    {
+        "azure_client_secret",
+        "gitlab_token",
+        "planetscale_token",
+        "slack_webhook",
+        "stripe_key",
+        "typeform_token",
+    }
+)
 """Formats with other characters anywhere in their tokens, which are looked for in the text itself."""
 
 _INSIDE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
