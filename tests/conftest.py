@@ -1,7 +1,7 @@
 """Fixtures every test may use."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -14,9 +14,19 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
+def leftovers_of_modules(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a module may leave to the garbage collector is collected before another module's tests begin."""
     yield
-    marks = request.node.iter_markers("filterwarnings")
-    if any("ResourceWarning" in mark.args[0] for mark in marks):
+    _collect(request.node.iter_markers())
+
+
+@pytest.fixture(autouse=True)
+def leftovers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test may leave to the garbage collector is collected before the next one begins."""
+    yield
+    _collect(request.node.own_markers)
+
+
+def _collect(marks: Iterable[pytest.Mark]) -> None:
+    if any(mark.name == "filterwarnings" and "ResourceWarning" in mark.args[0] for mark in marks):
         gc.collect()
