@@ -27,7 +27,7 @@ class Host:
         emitter: Where reports go; it has the guard's clock.
         store: Where the guard keeps state, or None: `stores.lent` then makes one in memory.
         servers: What the user declares of servers, by name.
-        status: What there is to see of the state of all interceptors of the guard, by label.
+        status: What there is to see of the state of all interceptors of the guard, by name.
     """
 
     emitter: Emitter

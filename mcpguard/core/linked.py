@@ -17,6 +17,7 @@ from mcpguard.core.order import handled, handles
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run, Stops
 from mcpguard.core.servers import ServerOptions
+from mcpguard.core.views import statuses
 from mcpguard.core.watching import Watcher
 from mcpguard.core.wire import INPUT_METHODS, JSON, LIFECYCLE, Direction, is_notification
 
@@ -114,8 +115,8 @@ class Linked:
         """Whether anything looks at what a server sends, so that calls in flight must be known."""
 
     def status(self) -> Mapping[str, Mapping[str, JSON]]:
-        """What there is to see of the interceptors' state, by label."""
-        return {one.label: one.status() for one in dict.fromkeys(step.interceptor for step in self.steps)}
+        """What there is to see of the interceptors' state, by name."""
+        return statuses([step.interceptor for step in self.steps])
 
     def chain(self, method: str, direction: Direction) -> Chain:
         """The chain that a request meets."""

@@ -164,12 +164,12 @@ def explained(call: Call, steps: Sequence[Step], clock: Clock, refused: Denial |
     return Explanation("ask" if asks else "allow", None, tuple(views))
 
 
-def statuses(interceptors: Sequence[Interceptor]) -> dict[str, JSON]:
+def statuses(interceptors: Sequence[Interceptor]) -> dict[str, Mapping[str, JSON]]:
     """What each interceptor shows of its state, by its name; of one that fails over it, that it does."""
     return {name: _status(one) for one, name in _names(interceptors).items()}
 
 
-def _status(interceptor: Interceptor) -> JSON:
+def _status(interceptor: Interceptor) -> Mapping[str, JSON]:
     try:
         return dict(interceptor.status())
     except Exception as error:  # noqa: BLE001 - one that is broken must not hide the others
