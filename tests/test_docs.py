@@ -208,7 +208,7 @@ def skip_unless_met(block: Block) -> None:
 
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
 def test_every_python_block_runs(block: Block, tmp_path: Path) -> None:
-    """Issue 2, must show: every code block in README and docs is executed."""
+    """Every code block in README and docs is executed."""
     skip_unless_met(block)
     seed(tmp_path, block)
     script = tmp_path / (block.file or "block.py")
@@ -266,13 +266,13 @@ def test_the_index_names_every_page() -> None:
     [("demo", "pip install '.[demo]' && mcpguard demo"), ("tests", "pip install nox && nox -s tests")],
 )
 def test_the_readme_has_the_commands_that_set_everything_up(name: str, command: str) -> None:
-    """Issue 2, must show: two commands, each of which sets up all it needs."""
+    """Two commands, each of which sets up all it needs."""
     marked = [block for block in blocks_of(ROOT / "README.md") if block.mark == "run" and block.value == name]
     assert [block.text for block in marked] == [f"{command}\n"]
 
 
 def test_the_readme_gives_a_reason_for_every_dependency() -> None:
-    """Issue 2: nothing is depended on without a reason in the README's table."""
+    """Nothing is depended on without a reason in the README's table."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     needed = {Requirement(one).name for one in project["dependencies"]}
     table = re.findall(r"^\| `([\w-]+)` \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)

@@ -430,7 +430,7 @@ async def test_a_policy_file_makes_the_same_guard(server: FakeServer, tmp_path: 
 
 
 async def test_every_call_ends_in_the_record_whatever_an_interceptor_does(server: FakeServer) -> None:
-    """Issue, "Bad input": raises, returns None, goes on twice, hangs; the session outlives all of it."""
+    """Raises, returns None, goes on twice, hangs; the session outlives all of it."""
 
     async def misbehave(call: Call, call_next: CallNext) -> Any:
         match call.arguments.get("how"):

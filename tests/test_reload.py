@@ -77,7 +77,7 @@ async def eventually(holds: Callable[[], bool]) -> None:
 async def test_a_changed_policy_holds_for_the_next_call_of_an_open_session(
     file: Path, server: FakeServer
 ) -> None:
-    """Issue: a changed policy file is swapped between calls, sessions kept."""
+    """A changed policy file is swapped between calls, sessions kept."""
     guard = Guard.from_policy(file)
     async with opened(guard, server, "session") as peer:
         assert text(await peer.call("read")) == "text"
@@ -104,7 +104,7 @@ async def test_a_changed_policy_holds_for_the_next_call_of_an_open_session(
 async def test_a_bad_policy_is_refused_and_the_old_one_stays(
     file: Path, server: FakeServer, bad: str | None, error: type[Exception]
 ) -> None:
-    """Issue: a bad one is refused and the old one stays; the record says so."""
+    """A bad one is refused and the old one stays; the record says so."""
     write(file, policy(DENYING))
     sink = RecordingSink()
     guard = Guard.from_policy(file, sinks=[sink])
@@ -129,7 +129,7 @@ async def test_a_bad_policy_is_refused_and_the_old_one_stays(
 async def test_every_record_carries_the_hash_of_the_policy_that_decided(
     file: Path, server: FakeServer
 ) -> None:
-    """Issue: every record carries the policy's hash; a call finishes on the chain it began with."""
+    """Every record carries the policy's hash; a call finishes on the chain it began with."""
     gate = Gate()
     server.tool("slow").waits_for(gate).returns("late")
     first = load_policy(file).digest
@@ -196,7 +196,7 @@ BY_ID = ("budget: {id: cap, calls: 3}", "budget: {id: cap, calls: 4}")
 async def test_counters_live_on_by_the_ids_of_rules(
     file: Path, server: FakeServer, before: str, after: str, left: int
 ) -> None:
-    """Issue: counters live on by the rules' ids; without an id, by what the rule says."""
+    """Counters live on by the rules' ids; without an id, by what the rule says."""
     write(file, policy(ALLOWING, before))
     guard = Guard.from_policy(file)
     async with opened(guard, server, "session") as peer, guard.run():
@@ -349,7 +349,7 @@ async def test_sinks_stay_open_or_are_opened_and_closed_as_the_file_says(
 async def test_calls_from_many_threads_never_fail_while_policies_change(
     file: Path, server: FakeServer
 ) -> None:
-    """Issue: reload under load, no failed call; each is decided by one policy or the other, whole."""
+    """Reload under load, no failed call; each is decided by one policy or the other, whole."""
     texts = [
         policy(ALLOWING, BY_ID[0].replace("3", "100000")),
         policy(ALLOWING, BY_ID[1].replace("4", "100001")),
@@ -383,7 +383,7 @@ async def test_calls_from_many_threads_never_fail_while_policies_change(
 async def test_a_watched_file_is_reloaded_when_it_changes_and_a_bad_one_is_survived(
     file: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Issue: by file watch."""
+    """By file watch."""
     sink = RecordingSink()
     guard = Guard.from_policy(file, sinks=[sink])
     async with opened(guard, server, "session") as peer, guard.reloading(every=0.01):
@@ -410,7 +410,7 @@ async def test_a_change_before_the_watch_began_is_not_missed(file: Path) -> None
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
 async def test_a_signal_reloads(file: Path) -> None:
-    """Issue: by signal."""
+    """By signal."""
     sink = RecordingSink()
     guard = Guard.from_policy(file, sinks=[sink])
     async with guard.reloading(every=None, signals=[signal.SIGHUP]):

@@ -47,7 +47,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(mcpguard.__file__).parents[1
 
 @pytest.mark.usefixtures("policy")
 def test_a_valid_policy_is_shown_as_what_runs_where(capsys: Captured) -> None:
-    """Issue 2, 7: valid? what runs where?"""
+    """Valid? what runs where?"""
     assert main(["check", "policy.yaml"]) == 0
 
     out, err = capsys.readouterr()
@@ -102,7 +102,7 @@ def test_checking_creates_and_opens_nothing(policy: Path) -> None:
 
 
 def test_an_invalid_policy_is_a_line_for_each_problem_and_exit_code_2(policy: Path, capsys: Captured) -> None:
-    """Issue 2, 7: errors are one clear line and exit code 2."""
+    """Errors are one clear line and exit code 2."""
     policy.write_text("version: 1\ninterceptors:\n  budget: {cals: 3}\n  acces: {}\n")
 
     assert main(["check", "policy.yaml"]) == 2

@@ -83,7 +83,7 @@ class TestBothRuns:
         assert report.bare.rows["database.diffs"] == 4
 
     def test_with_the_guard_both_are_as_they_should_be(self, report: Report) -> None:
-        """Issue 2, build 8; fails when the guard is taken out."""
+        """Fails when the guard is taken out."""
         assert report.guarded.repository == report.before
         assert report.guarded.rows["database.history"] == 5
         assert report.guarded.rows["database.diffs"] == 5

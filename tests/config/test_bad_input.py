@@ -336,7 +336,7 @@ def test_a_key_that_nobody_knows_is_refused(key: str) -> None:
 
 
 def test_an_unknown_key_comes_with_the_nearest_valid_one() -> None:
-    """Issue 2, 5: file, line and the nearest valid key, at any depth."""
+    """File, line and the nearest valid key, at any depth."""
     found = problems(
         "version: 1\n"
         "on_denny: raise\n"

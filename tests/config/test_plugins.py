@@ -117,7 +117,7 @@ def failure(run: Run, policy: str, tmp_path: Path) -> str:
 
 
 def test_a_third_party_package_is_found_and_listed_without_being_imported(run: Run, site: Path) -> None:
-    """Issue 2, 5: a plugin is found and listed; what nobody uses costs nothing."""
+    """A plugin is found and listed; what nobody uses costs nothing."""
     install(PACKAGE, site)
     (site / "acme_guards.py").write_text("raise SystemExit('imported')")
 
@@ -140,7 +140,7 @@ def test_a_third_party_package_is_found_and_listed_without_being_imported(run: R
 
 
 def test_a_third_party_interceptor_is_validated_and_placed(run: Run, site: Path, tmp_path: Path) -> None:
-    """Issue 2, 5: it stands where its `place` says, among the built-ins, with the options of the file."""
+    """It stands where its `place` says, among the built-ins, with the options of the file."""
     install(PACKAGE, site)
     (tmp_path / "policy.yaml").write_text(POLICY)
 
@@ -271,7 +271,7 @@ def test_the_schema_holds_what_is_installed(run: Run, site: Path) -> None:
 def test_a_broken_plugin_is_an_error_that_names_it_and_its_distribution(
     run: Run, site: Path, tmp_path: Path, code: str, message: str
 ) -> None:
-    """Issue 2, 5: in one line, so that somebody can uninstall the right thing."""
+    """In one line, so that somebody can uninstall the right thing."""
     install(package(tmp_path, "acme-broken", {"thing": "acme_broken:Thing"}, "acme_broken", code), site)
 
     line = failure(run, "version: 1\ninterceptors: {thing: {}}\n", tmp_path)

@@ -98,7 +98,7 @@ JSON = json.dumps(
 
 @pytest.mark.parametrize(("suffix", "text"), [("yaml", YAML), ("yml", YAML), ("json", JSON), ("toml", TOML)])
 def test_every_format_becomes_the_same_objects(tmp_path: Path, suffix: str, text: str) -> None:
-    """Issue 2, 5: YAML, JSON and TOML become the same objects."""
+    """YAML, JSON and TOML become the same objects."""
     file = tmp_path / f"policy.{suffix}"
     file.write_text(text)
 
@@ -276,7 +276,7 @@ def test_a_sink_that_refuses_its_options_is_an_error_with_its_line() -> None:
 
 
 def test_rules_that_can_never_match_are_warned_of_with_their_line() -> None:
-    """Issue 2, 7: rules that can never match."""
+    """Rules that can never match."""
     policy = parse_policy(
         "version: 1\n"
         "servers: {git: {}}\n"

@@ -57,7 +57,7 @@ def failed(code: int, data: Any = None) -> Result:
     ],
 )
 def test_what_each_outcome_says_of_the_server(result: Result, said: str) -> None:
-    """`facts/loops-limits-breakers.md`, the table of outcomes."""
+    """The table of outcomes."""
     assert health(result) == said
 
 

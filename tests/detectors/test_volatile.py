@@ -25,7 +25,7 @@ PAIRS = [
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_times_identifiers_and_durations_do_not_count(one: str, other: str) -> None:
-    """`facts/loops-limits-breakers.md`: one such field takes recall from 100 to 3 %."""
+    """One such field takes recall from 100 to 3 %."""
     assert masked(one) == masked(other)
 
 

@@ -112,7 +112,7 @@ def test_a_denied_tool_leaves_the_list_and_is_refused_by_name() -> None:
 
 
 def test_default_deny_lets_pass_what_is_named_and_nothing_else() -> None:
-    """Issue 2, "Build" 4."""
+    """By their names, one by one."""
     access = Access(default="deny", allow=[AccessRule(tools=["git_*"])])
     assert code(access, tool(READ)) is None
     assert code(access, tool("rm")) == "access_denied"
@@ -156,7 +156,7 @@ def test_the_operator_is_told_which_rule_decided() -> None:
 
 
 def test_a_cursor_and_everything_else_in_a_page_stay() -> None:
-    """Issue 2: counts and cursors stay sound."""
+    """Counts and cursors stay sound."""
     access = Access(default="deny", allow=[AccessRule(tools=["b"])])
     answer = page(["a", "b", "c"], nextCursor="page-2", _meta={"k": 1}, ttlMs=5)
     result = access.filter(call("tools/list"), answer)
@@ -196,7 +196,7 @@ def test_every_list_agrees_with_its_use(method: str, use: str, key: str, member:
 
 @pytest.mark.parametrize("method", ["resources/read", "resources/subscribe", "resources/unsubscribe"])
 def test_a_denied_resource_is_refused_however_it_is_used(method: str) -> None:
-    """Issue 2, "Build" 4."""
+    """What is not in the lists cannot be used either."""
     access = Access(default="allow", deny=[AccessRule(resources=["file:///secret/*"])])
     assert code(access, call(method, {"uri": "file:///secret/key"})) == "access_denied"
     assert code(access, call(method, {"uri": "file:///open/key"})) is None
@@ -486,7 +486,7 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:20])
 @pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read", "resources/subscribe"])
 def test_a_hostile_name_never_passes_a_default_deny(method: str, name: object) -> None:
-    """Bad input, issue 2: neither an exception nor a way in."""
+    """Neither an exception nor a way in."""
     access = Access(
         default="deny",
         allow=[AccessRule(tools=["git_log"], prompts=["git_log"], resources=["git_log"])],

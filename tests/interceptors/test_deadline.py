@@ -95,7 +95,7 @@ async def test_a_callers_timeout_holds_for_calls_that_are_not_named(seam: str) -
 
 @pytest.mark.parametrize("seam", LEGACY_SEAMS)
 async def test_the_server_is_told_that_a_call_is_given_up(seam: str) -> None:
-    """`facts/loops-limits-breakers.md`: a timeout of SDK 1.x sends nothing."""
+    """A timeout of SDK 1.x sends nothing."""
     server = FakeServer()
     server.tool("read").returns("data")
     server.tool("other").returns("data")

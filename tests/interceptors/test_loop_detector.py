@@ -142,7 +142,7 @@ async def test_a_retry_after_being_told_to_wait_is_no_loop() -> None:
     "field", ["2026-11-20T10:{0:02}:00Z", "id {0:032x}", '"elapsed": {0}', "17636000{0:02}"]
 )
 async def test_an_answer_with_a_time_or_an_id_of_its_own_is_the_same_answer(field: str) -> None:
-    """`facts/loops-limits-breakers.md`: one volatile field takes recall to 3 %."""
+    """One volatile field takes recall to 3 %."""
     numbers = iter(range(10, 90))
     one = task(lambda tool, arguments: f"nothing found, {field.format(next(numbers))}")
     assert "loop_detected" in await one.codes(*["search"] * 6)

@@ -225,7 +225,7 @@ async def test_cancelling_the_caller_cancels_the_call(seam: str, server: FakeSer
 
 
 async def test_a_layer_that_gives_up_on_a_call_tells_the_server(seam: str, server: FakeServer) -> None:
-    """`facts/loops-limits-breakers.md`: SDK 1.x tells a server nothing when a call is given up."""
+    """SDK 1.x tells a server nothing when a call is given up."""
     gate = Gate()
     server.on_call("read").waits_for(gate).returns("late")
 

@@ -86,7 +86,7 @@ async def test_a_denied_log_message_reaches_no_callback_of_an_entered_session() 
 
 
 async def test_faults_of_the_transport_still_reach_the_handler_of_an_entered_session() -> None:
-    """`facts/sdk-seams.md`: transport faults are delivered as exceptions, and are no messages."""
+    """Transport faults are delivered as exceptions, and are no messages."""
     told: list[object] = []
 
     async def on_message(message: Any) -> None:
@@ -165,7 +165,7 @@ class GetWidget(types.Request[WidgetParams, str]):
     [({"widget": "new"}, "new"), ({"widget": None}, None), ({"size": 2}, "old")],
 )
 async def test_a_vendors_name_header_follows_a_rewrite(change: dict[str, Any], header: str | None) -> None:
-    """`facts/sdk-seams.md`: a header must not keep what a rewrite removed."""
+    """A header must not keep what a rewrite removed."""
 
     def check(call: Call) -> Verdict:
         if call.method != "vendor/widget":
@@ -362,7 +362,7 @@ async def test_a_refusal_that_lapses_tells_when() -> None:
 
 
 async def test_a_listing_that_fails_does_not_fail_the_call_it_is_made_for() -> None:
-    """`facts/sdk-seams.md`: a session lists by itself to validate a result that has arrived."""
+    """A session lists by itself to validate a result that has arrived."""
     own = Own(tools_list=[ValueError("no list")], tools_call=[{"content": [], "structuredContent": {"a": 1}}])
     async with ClientSession(dispatcher=own) as session:
         Guard([watching()]).session(session, name="files")

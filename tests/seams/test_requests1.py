@@ -67,7 +67,7 @@ def replies(server: FakeServer, request_id: int) -> list[Wire]:
 
 @pytest.mark.parametrize("entered", [False, True])
 async def test_a_servers_requests_are_answered_as_without_a_guard(entered: bool) -> None:
-    """Issue 2: empty, or allowing everything, a guard changes nothing; also where the SDK cannot read."""
+    """Empty, or allowing everything, a guard changes nothing; also where the SDK cannot read."""
     asked = {
         **ASKED,
         "ping": {},
@@ -212,7 +212,7 @@ async def test_an_answer_nobody_can_write_is_an_error_for_the_server() -> None:
 
 
 async def test_a_request_that_waits_holds_up_nothing_else() -> None:
-    """`facts/sdk-seams.md` 6: on 1.x a waiting callback stalled another call."""
+    """On 1.x a waiting callback stalled another call."""
     gate = Gate()
 
     async def wait(call: Call, call_next: CallNext) -> Result:

@@ -105,7 +105,7 @@ async def test_a_denied_call_that_would_become_a_task_raises_the_sdks_error() ->
 
 
 async def test_tasks_work_through_the_guard() -> None:
-    """Issue 2: unknown methods and experimental ones are guarded too."""
+    """Unknown methods and experimental ones are guarded too."""
     server = FakeServer()
     task = {
         "taskId": "t",
@@ -156,7 +156,7 @@ class Keeping(ClientSession):
 
 @pytest.mark.parametrize("guard", [Guard(), Guard([watching()])], ids=["empty", "allowing"])
 async def test_what_no_interceptor_rewrites_goes_out_as_the_very_object(guard: Guard) -> None:
-    """`facts/sdk-seams.md`: transparency; hosts override `send_request` too (mcp-agent)."""
+    """Transparency; hosts override `send_request` too (mcp-agent)."""
     ping = types.ClientRequest(types.PingRequest())
     tools = types.ClientRequest(types.ListToolsRequest())
     async with connected(guard, FakeServer(), kind=Keeping) as session:
@@ -169,7 +169,7 @@ async def test_what_no_interceptor_rewrites_goes_out_as_the_very_object(guard: G
 
 @pytest.mark.parametrize("guard", [Guard(), Guard([watching()])], ids=["empty", "allowing"])
 async def test_what_a_hosts_own_session_makes_of_an_answer_is_the_answer(guard: Guard) -> None:
-    """`facts/sdk-seams.md`: transparency; the guard stands around the host's session."""
+    """Transparency; the guard stands around the host's session."""
     server = FakeServer()
     server.tool("read").returns("data")
     changed = types.CallToolResult(content=[types.TextContent(type="text", text="the host's own")])
@@ -224,7 +224,7 @@ class Danced(BaseModel):
 
 @pytest.mark.parametrize("request_", [Vendor(params={"style": "fast"}), Vendor(), Loose()])
 async def test_a_method_the_sdk_does_not_know_passes_the_chain(request_: Any) -> None:
-    """Issue 2, core: wire-shaped and version-free; methods that do not exist yet."""
+    """Wire-shaped and version-free; methods that do not exist yet."""
     server = FakeServer()
     server.on("vendor/dance").returns({"steps": 3})
     for guard in (Guard(), Guard([watching()]), Guard([rewriting("vendor/dance", style="slow")])):
@@ -275,7 +275,7 @@ async def bare_and_guarded(
 
 
 async def test_the_timeout_of_a_request_is_the_sdks_own() -> None:
-    """`facts/sdk-seams.md` 6: SDK timeouts still work."""
+    """SDK timeouts still work."""
     server = FakeServer()
     server.tool("read").hangs()
     bare, guarded, events = await bare_and_guarded(
@@ -288,7 +288,7 @@ async def test_the_timeout_of_a_request_is_the_sdks_own() -> None:
 
 
 async def test_the_timeout_of_a_session_is_the_sdks_own() -> None:
-    """`facts/sdk-seams.md` 6: SDK timeouts still work."""
+    """SDK timeouts still work."""
     server = FakeServer()
     server.tool("read").hangs()
 
@@ -304,7 +304,7 @@ async def test_the_timeout_of_a_session_is_the_sdks_own() -> None:
 
 
 async def test_a_layer_that_hangs_ends_with_the_callers_time() -> None:
-    """Issue 2, bad input: interceptors that hang; the caller's time is allowed to layers too."""
+    """Interceptors that hang; the caller's time is allowed to layers too."""
 
     async def hang(call: Call, call_next: CallNext) -> Result:
         await anyio.sleep_forever()
@@ -442,7 +442,7 @@ def counting(server: FakeServer) -> Script:
 
 
 async def test_the_sdks_own_listing_is_no_call_of_the_agents() -> None:
-    """`facts/sdk-seams.md` 5: `call_tool` lists by itself, after the call, to validate."""
+    """`call_tool` lists by itself, after the call, to validate."""
     server = FakeServer()
     counting(server).returns(structured({"n": 1}))
     events = RecordingSink()
@@ -477,7 +477,7 @@ async def test_a_listing_that_fails_does_not_fail_the_call_that_has_completed() 
 
 @pytest.mark.parametrize("on_deny", ["result", "raise"])
 async def test_a_denied_listing_does_not_fail_the_call_that_has_completed(on_deny: Any) -> None:
-    """`facts/sdk-seams.md` 5: denying that listing would raise after the tool ran."""
+    """Denying that listing would raise after the tool ran."""
 
     def refuse(call: Call, result: Result) -> Result:
         return call.denied(code="no_lists", reason="the test says so")
@@ -580,7 +580,7 @@ async def test_notifications_pass_an_empty_guard() -> None:
 
 @pytest.mark.parametrize("entered", [False, True])
 async def test_progress_passes_the_checks_once_and_reaches_callback_and_handler(entered: bool) -> None:
-    """`facts/sdk-seams.md`: progress is called back before any other hook of the session."""
+    """Progress is called back before any other hook of the session."""
     server = FakeServer()
     server.tool("read").reports(1, 2, total=2, message="half").returns("done")
     events = RecordingSink()
@@ -641,7 +641,7 @@ async def test_rewritten_progress_is_what_the_callback_is_told() -> None:
 
 @pytest.mark.parametrize("entered", [False, True])
 async def test_every_notification_of_a_server_is_seen_once(entered: bool) -> None:
-    """Issue 2, completeness: log, subscription, list changes, tasks, cancellation and unknown ones."""
+    """Log, subscription, list changes, tasks, cancellation and unknown ones."""
     methods = {
         "notifications/message": {"level": "info", "data": "x"},
         "notifications/resources/updated": {"uri": "file:///a"},
@@ -706,7 +706,7 @@ async def test_a_rewritten_notification_is_what_callback_and_handler_see() -> No
 
 @pytest.mark.parametrize("guard", [Guard(), Guard([watching()])], ids=["empty", "allowing"])
 async def test_faults_of_the_transport_still_reach_the_message_handler(guard: Guard) -> None:
-    """`facts/sdk-seams.md` 11: transport faults are still delivered."""
+    """Transport faults are still delivered."""
     handler = Handler()
     server = FakeServer()
     server.tool("read").sends_garbage().returns("x")
@@ -776,7 +776,7 @@ def full_server() -> FakeServer:
 
 @pytest.mark.parametrize("entered", [False, True])
 async def test_every_method_in_every_shape_is_as_without_a_guard(entered: bool) -> None:
-    """Issue 2: with no interceptors, and with ones that allow everything, nothing differs on either side."""
+    """With no interceptors, and with ones that allow everything, nothing differs on either side."""
     answers: list[list[dict[str, Any]]] = []
     received: list[list[dict[str, Any]]] = []
     seen = watching({*ALL, ("initialize", "outbound"), ("ping", "outbound")})
@@ -794,7 +794,7 @@ async def test_every_method_in_every_shape_is_as_without_a_guard(entered: bool) 
 
 
 async def test_a_group_of_sessions_goes_through_the_guards_of_each() -> None:
-    """Issue 2: `ClientSessionGroup` too."""
+    """`ClientSessionGroup` too."""
     server = FakeServer()
     server.tool("remove")
     server.tool("read").returns("data")
