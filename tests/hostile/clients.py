@@ -44,7 +44,8 @@ Wrap = Callable[[Any], Any]
 def http_server(behaviour: str, runs: Path) -> Iterator[str]:
     """A raw HTTP server; its URL."""
     command = [sys.executable, "-S", str(HERE / "http_server.py"), str(runs), behaviour]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"
