@@ -98,8 +98,6 @@ class Opening:
 
     async def _http(self, stack: AsyncExitStack) -> Any:
         http: Any = import_module("mcp.client.streamable_http")
-        if self.auth is None:
-            return http.streamable_http_client(self.source)
         utils: Any = import_module("mcp.shared._httpx_utils")
         client = await stack.enter_async_context(utils.create_mcp_http_client(auth=self.auth))
         return http.streamable_http_client(self.source, http_client=client)

@@ -76,8 +76,6 @@ class Parked:
 
     async def ask(self, method: str, params: Any) -> Any:
         """What the client answers to a question of the server's, in a message to come; None if none."""
-        if self.is_done:
-            return None
         self._numbers += 1
         key, ask = f"hub-{self._numbers}", Ask(method, params)
         self.asks[key] = ask
@@ -127,8 +125,3 @@ class Lot:
         if parked is None or parked.key != key:
             return None
         return self._parked.pop(state)
-
-    @staticmethod
-    def is_state(state: object) -> bool:
-        """Whether a state was given by a hub."""
-        return isinstance(state, str) and state.startswith(_STATE)
