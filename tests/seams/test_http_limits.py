@@ -428,3 +428,15 @@ def test_a_body_that_grows_is_inflated_a_piece_at_a_time() -> None:
     pieces = list(Inflater("gzip").pieces(gzip.compress(body)))
     assert len(pieces) > 1
     assert b"".join(pieces) == body
+
+
+async def test_an_answer_that_is_resumed_too_often_is_an_error() -> None:
+    """A server that ends the stream again and again would be asked for ever."""
+    site = Site(lambda _: streams(event(b"", id="one"))(None), resumptions=1)
+    await site.says("tools/call")
+    answers = []
+    for _ in range(2):
+        response = await site.client.get(URL, headers={"last-event-id": "one"})
+        answers.append(await response.aread())
+    assert b'"error"' not in answers[0]
+    assert (b'"error"' in answers[1], site.told) == (True, ["resumptions"])
