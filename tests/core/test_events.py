@@ -15,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 from mcpguard import JSON, Call, Event, Fate, Outcome, Result, Run, ToolFacts
 from mcpguard.core.events import MAX_NAME, MAX_OPEN, Emitter
 from mcpguard.core.interceptor import CallNext
+from mcpguard.core.timer import Timer
 from mcpguard.core.wire import canonical, digest
 from mcpguard.testing import FakeClock, RecordingSink
 
@@ -388,6 +389,14 @@ async def test_a_call_goes_out_once_its_intent_is_settled(strict: bool, fails: b
     assert (None if result.denial is None else result.denial.code) == (
         "audit_unavailable" if denied else None
     )
+
+
+async def test_a_call_whose_intent_is_settled_is_counted_as_sent() -> None:
+    """Whoever times it must know that it has left."""
+    timer, wire = Timer(), Wire()
+    chain = linked(sinks=[Slow(strict=True, fails=False, order=[])]).chain("tools/call", "outbound")
+    await chain(tool_call().with_timer(timer), wire)
+    assert (timer.sent, len(wire.calls)) == (1, 1)
 
 
 async def test_a_run_that_ends_while_its_intent_is_written_sends_nothing() -> None:

@@ -435,3 +435,29 @@ async def test_a_token_that_cannot_be_renewed_leaves_the_401(
     assert response.status_code == 401
     assert "was not accepted, and" in caplog.text
     assert "nobodys" not in caplog.text
+
+
+async def test_a_token_that_is_not_accepted_where_a_redirect_leads_is_renewed(tmp_path: Path) -> None:
+    """Once, and it goes there."""
+    token = tmp_path / "token"
+    token.write_text("first-token")
+    guard = Guard([Credentials(rules=[bearer(file=str(token))])])
+    sent: list[tuple[str, str | None]] = []
+
+    def answer(request: Any) -> Any:
+        seen = next((v.decode() for k, v in request.headers.raw if k.lower() == b"authorization"), None)
+        sent.append((request.url.path, seen))
+        if request.url.path == "/mcp":
+            return http.Response(307, headers={"location": "/moved"})
+        if seen == "Bearer first-token":
+            token.write_text("second-token")
+        return http.Response(200 if seen == "Bearer second-token" else 401)
+
+    async with http.AsyncClient(
+        transport=http.MockTransport(answer), auth=guard.http_auth(name="crm"), follow_redirects=True
+    ) as client:
+        response = await client.post(
+            "http://crm.example/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        )
+    assert response.status_code == 200
+    assert ("/moved", "Bearer second-token") in sent

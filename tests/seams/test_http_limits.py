@@ -367,3 +367,76 @@ def test_a_report_is_known_by_its_mark_and_a_server_has_none() -> None:
     assert found is not None
     assert (found.outcome, found.fate) == (Outcome.TRANSPORT_ERROR, Fate.SENT)
     assert reported(WireError(-32603, "It failed.", dict(report))) is None
+
+
+async def test_an_answer_in_json_is_passed_on() -> None:
+    """Within the limits nothing is changed."""
+    site = Site(lambda _: http.Response(200, headers=JSON, content=result()))
+    assert await site.asks() == json.loads(result())
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "limit"),
+    [
+        (202, JSON, b"", "malformed"),
+        (200, {"content-type": "text/html"}, b"<p>", "malformed"),
+        (200, JSON, b"{", "malformed"),
+        (200, JSON, b" " * 2000 + result(), "message_bytes"),
+    ],
+)
+async def test_what_is_no_answer_is_refused_in_its_place(
+    status: int, headers: dict[str, str], body: bytes, limit: str
+) -> None:
+    """The caller gets an error, and the operator the limit."""
+    site = Site(lambda _: http.Response(status, headers=headers, content=body), message_bytes=1024)
+    answer = await site.asks()
+    assert (answer["id"], why(answer), site.told) == (1, "refused_answer", [limit])
+
+
+async def test_a_server_that_has_forgotten_the_session_ends_the_connection() -> None:
+    """MCP 2025-11-25, basic/transports: 404 means that there is no such session any more."""
+    site = Site(lambda _: http.Response(404))
+    answer = await site.asks(**{"mcp-session-id": "one"})
+    assert (answer["error"]["data"]["limit"], site.told, site.watch.ended) == (
+        "session",
+        ["session"],
+        "session",
+    )
+
+
+async def test_the_end_of_a_session_that_fails_is_the_clients_to_see() -> None:
+    """Nothing waits for it."""
+
+    def fail(request: Any) -> Any:
+        raise http.ConnectError("gone", request=request)
+
+    site = Site(fail)
+    with pytest.raises(http.ConnectError):
+        await site.client.delete(URL)
+    assert site.told == []
+
+
+async def test_a_server_without_a_stream_of_its_own_says_so() -> None:
+    """The client goes on without."""
+    site = Site(lambda _: http.Response(405, text="no"))
+    assert (await site.client.get(URL)).status_code == 405
+
+
+def test_a_body_that_grows_is_inflated_a_piece_at_a_time() -> None:
+    """However little it is on the wire."""
+    body = bytes(200_000)
+    pieces = list(Inflater("gzip").pieces(gzip.compress(body)))
+    assert len(pieces) > 1
+    assert b"".join(pieces) == body
+
+
+async def test_an_answer_that_is_resumed_too_often_is_an_error() -> None:
+    """A server that ends the stream again and again would be asked for ever."""
+    site = Site(lambda _: streams(event(b"", id="one"))(None), resumptions=1)
+    await site.says("tools/call")
+    answers = []
+    for _ in range(2):
+        response = await site.client.get(URL, headers={"last-event-id": "one"})
+        answers.append(await response.aread())
+    assert b'"error"' not in answers[0]
+    assert (b'"error"' in answers[1], site.told) == (True, ["resumptions"])

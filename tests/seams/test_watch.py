@@ -577,3 +577,19 @@ def test_the_schemas_of_a_bounded_number_of_tools_are_known() -> None:
         }
     endless = {"structuredContent": {"n": [0] * (MAX_STEPS // (cost(schema) or 1) + 1)}}
     assert structured.checked("second", endless)["isError"] is True
+
+
+def test_a_result_without_the_content_that_was_promised_is_an_error() -> None:
+    """MCP 2025-11-25, server/tools: with an output schema there must be structured content."""
+    known = Structured(1)
+    known.learn({"name": "read", "outputSchema": {"type": "object"}})
+    assert known.checked("read", {"content": []})["isError"] is True
+
+
+def test_a_schema_that_cannot_be_used_safely_is_not_shown() -> None:
+    """The tool is there all the same, and its results are not measured by the schema."""
+    known = Structured(1)
+    tool: dict[str, Any] = {"name": "read", "outputSchema": {"$ref": "https://elsewhere.example/schema"}}
+    assert known.learn(tool) == {"name": "read"}
+    answer: dict[str, Any] = {"content": []}
+    assert known.checked("read", answer) is answer
