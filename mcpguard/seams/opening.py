@@ -173,13 +173,9 @@ class _Watched:
             await self._heard(end)
             raise
 
-    def close(self) -> None:
-        """Let go of the stream."""
-        self._stream.close()
-
-    async def aclose(self) -> None:
-        """Let go of the stream."""
-        await self._stream.aclose()
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the stream's own."""
+        return getattr(self._stream, name)
 
     def __aiter__(self) -> "_Watched":
         return self
