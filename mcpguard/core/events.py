@@ -276,7 +276,7 @@ class Emitter:
             "arguments_bytes": len(call.canonical_arguments),
         }
         if self._scrubber is not None:
-            details["payload"] = self._scrubbed(call.arguments or call.params)
+            details["payload"] = _scrubbed(self._scrubber, call.arguments or call.params)
         trace = _trace_id()
         if trace is not None:
             details["trace_id"] = trace
@@ -325,7 +325,7 @@ class Emitter:
             details["result_digest"] = digest(body, self._key)
             details["result_bytes"] = len(body)
             if self._scrubber is not None:
-                details["payload"] = self._scrubbed(result.value)
+                details["payload"] = _scrubbed(self._scrubber, result.value)
         intent = self._intents.pop(call.id, None)
         if intent is not None:
             details["intent"] = intent
@@ -484,17 +484,16 @@ class Emitter:
         """A name as events have it: cleaned, where there is a scrubber, and then cut."""
         if target is None or self._scrubber is None:
             return None if target is None else target[:MAX_NAME]
-        cleaned = self._scrubbed(target)
+        cleaned = _scrubbed(self._scrubber, target)
         return cleaned[:MAX_NAME] if isinstance(cleaned, str) else None
 
-    def _scrubbed(self, value: JSON) -> JSON:
-        if self._scrubber is None:
-            return None
-        try:
-            return self._scrubber.scrub(mutable_copy(value))
-        except Exception as error:  # noqa: BLE001 - what cannot be cleaned is not recorded
-            _log.warning("scrubber failed with %s; payload dropped", type(error).__name__)
-            return None
+
+def _scrubbed(scrubber: Scrubber, value: JSON) -> JSON:
+    try:
+        return scrubber.scrub(mutable_copy(value))
+    except Exception as error:  # noqa: BLE001 - what cannot be cleaned is not recorded
+        _log.warning("scrubber failed with %s; payload dropped", type(error).__name__)
+        return None
 
 
 def _tell(what: Callable[..., None], *about: object) -> None:

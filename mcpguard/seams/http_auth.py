@@ -83,10 +83,8 @@ class _Auth:
 
     def follow(self, credentials: Credentials | None) -> None:
         """Take what is not a call's from other rules; a call under way keeps what its own have given it."""
-        if credentials is self._credentials:
-            return
         former = [one for one in self._former if one() is not None]
-        if self._credentials is not None:
+        if self._credentials is not None and self._credentials is not credentials:
             former.append(weakref.ref(self._credentials))
         self._former, self._credentials = tuple(former), credentials
 
@@ -229,6 +227,14 @@ def http_auth(name: str, credentials: Credentials | None, url: str | None) -> An
     return _auth_class()(name, credentials, url)
 
 
+def must_seal(library: Any) -> None:
+    """Raise `SeamError` if copies of a library's headers, as a redirect makes them, have what is sealed."""
+    sealed = _sealed_class(library.Headers)(library.Headers({"a": "b"}))
+    sealed.sealed = [(b"x-secret", b"s")]
+    if "x-secret" in library.Headers(sealed) or (b"x-secret", b"s") not in sealed.raw:
+        raise SeamError(f"{library.__name__} {library.__version__} would let headers follow a redirect")
+
+
 @cache
 def _auth_class() -> Any:
     libraries: list[Any] = []
@@ -238,10 +244,7 @@ def _auth_class() -> Any:
         except ImportError:
             continue
     for library in libraries:
-        sealed = _sealed_class(library.Headers)(library.Headers({"a": "b"}))
-        sealed.sealed = [(b"x-secret", b"s")]
-        if "x-secret" in library.Headers(sealed) or (b"x-secret", b"s") not in sealed.raw:
-            raise SeamError(f"{library.__name__} {library.__version__} would let headers follow a redirect")
+        must_seal(library)
     return type("HTTPAuth", (_Auth, *(library.Auth for library in libraries)), {})
 
 

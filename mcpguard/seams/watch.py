@@ -24,7 +24,7 @@ from mcpguard.seams import messages
 from mcpguard.seams.exchanges import MAX_UNDER_WAY
 from mcpguard.seams.frames import Fault, fault_answer, sentence
 from mcpguard.seams.memoir import Memoir
-from mcpguard.seams.messages import CANCELLED, Error, Key, Notification, Request, Response, id_key
+from mcpguard.seams.messages import Error, Key, Notification, Request, Response, id_key
 from mcpguard.seams.reports import Report, Said
 from mcpguard.seams.structured import Structured
 
@@ -302,7 +302,5 @@ class Watch:
 
 
 def given_up_by(body: Any) -> object:
-    """The id of the request that a notification of the client's gives up; None if it does not."""
-    if body.method != CANCELLED or body.params is None:
-        return None
-    return body.params.get("requestId")
+    """The id of the request that a client's notification of cancelling gives up; None if it names none."""
+    return (body.params or {}).get("requestId")

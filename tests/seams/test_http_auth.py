@@ -4,6 +4,7 @@ import gc
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -25,6 +26,7 @@ from mcpguard import (
     TokenExchange,
 )
 from mcpguard.core.run import bound
+from mcpguard.seams.http_auth import must_seal
 from mcpguard.testing import FakeServer, Gate, RecordingSink
 
 pytestmark = [
@@ -461,3 +463,24 @@ async def test_a_token_that_is_not_accepted_where_a_redirect_leads_is_renewed(tm
         )
     assert response.status_code == 200
     assert ("/moved", "Bearer second-token") in sent
+
+
+class Leaky:
+    """Headers of a library that copies all that is sent."""
+
+    def __init__(self, given: Any) -> None:
+        self.raw_given = given.raw if isinstance(given, Leaky) else []
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        return list(self.raw_given)
+
+    def __contains__(self, name: str) -> bool:
+        return any(key.decode() == name for key, _ in self.raw)
+
+
+def test_a_library_whose_copies_of_headers_hold_everything_is_refused() -> None:
+    """A redirect would carry the credentials elsewhere."""
+    library = SimpleNamespace(Headers=Leaky, __name__="leaky", __version__="1.0")
+    with pytest.raises(SeamError, match=r"leaky 1.0 would let headers follow a redirect"):
+        must_seal(library)
