@@ -114,14 +114,14 @@ def misbehaving(session: nox.Session, sdk: str) -> None:
 
 @nox.session
 def uncovered(session: nox.Session) -> None:
-    """Fail if a branch of core or seams was reached nowhere, after `tests`, `fastmcp`, `misbehaving`."""
+    """Print what of core and seams `tests`, `fastmcp`, `misbehaving` have not reached; fail over 1 in 100."""
     session.install("coverage[toml]>=7.6")
     session.run("coverage", "combine", "--keep")
     session.run(
         "coverage",
         "report",
         "--include=mcpguard/core/*,mcpguard/seams/*",
-        "--fail-under=100",
+        "--fail-under=99",
         "--skip-covered",
     )
 
