@@ -27,6 +27,9 @@ _KIND: Final = b'"kind":"'
 """What stands before a record's kind. Members are sorted, so its position and payload come after it; in a
 value the quotes would be escaped."""
 
+_UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a member of a record raises that no sink has written."""
+
 _CALL: Final = re.compile(rb'"call_id":"((?:[^"\\]|\\.)*)"')
 _COMMITMENT: Final = re.compile(rb'"payload_commitment":"([0-9a-f]{64})"')
 
@@ -108,8 +111,9 @@ def verify(trail: Trail, *, keys: Sequence[Verifier] = (), anchors: Iterable[str
     if texts and not any(one.stream == verdict.stream for one in elsewhere):
         what = "has no checkpoint of this trail: another one lies here"
         verdict.findings.append(Finding("tampered", "anchor", what))
-    if keys and not own and not elsewhere:
-        verdict.findings.append(Finding("incomplete", "checkpoints", "nothing is signed by the given key"))
+    if keys and not any(one.stream == verdict.stream for one in (*own, *elsewhere)):
+        what = "nothing of this trail is signed by the given key"
+        verdict.findings.append(Finding("tampered" if own else "incomplete", "checkpoints", what))
     return verdict
 
 
@@ -164,7 +168,10 @@ class _Walk:
                     self._roots[self._segment, tree.size] = tree.root, linked, seq
                     wanted.remove(tree.size)
             self._sizes[self._segment] = number
-            self._note(body, at, payloads)
+            try:
+                self._note(body, at, payloads)
+            except _UNREADABLE:
+                return self._bad("tampered", f"{segment.name}:{number}", "no record of this trail's making")
         if wanted is None:
             return self._bad("incomplete", segment.name, "the file is empty")
         payloads.finish()
@@ -173,7 +180,7 @@ class _Walk:
 
     def check_announced(self, known: Sequence[Checkpoint]) -> None:
         """Find checkpoints that the trail speaks of and that are not there."""
-        there = {(one.segment, one.size) for one in known}
+        there = {(one.segment, one.size) for one in known if one.stream == self._verdict.stream}
         for (segment, size), may_be_missing in self._announced.items():
             if (segment, size) not in there and not may_be_missing:
                 what = f"the one over {size} records of file {segment} is missing"
@@ -208,7 +215,7 @@ class _Walk:
             record = json.loads(body)
             stream, segment = str(record["stream"]), int(record["segment"])
             previous, seq = bytes.fromhex(record["previous"]), int(record["seq"])
-        except (ValueError, KeyError, TypeError):
+        except _UNREADABLE:
             return self._bad("tampered", place, "a file begins with a record that says which it is")
         if verdict.stream not in (None, stream):
             return self._bad("tampered", place, "the file is of another trail")

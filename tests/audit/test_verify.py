@@ -182,6 +182,38 @@ def test_a_forger_with_a_key_of_their_own_is_found(kept: Kept) -> None:
     assert "not signed" in verdict.findings[0].what
 
 
+def test_the_checkpoints_of_another_trail_vouch_for_nothing(kept: Kept, tmp_path: Path) -> None:
+    """Genuine ones, by the same key, beside a trail that was hashed anew without it."""
+    (tmp_path / "key").write_text(kept.secret, "utf-8")
+    other = tmp_path / "events.jsonl"
+    anyio.run(lambda: write(other, [event(n) for n in range(997)], key=tmp_path / "key"))
+    notes = (tmp_path / "events.checkpoints").read_text("utf-8")
+    assert verified(lines_of(other), notes=notes, keys=[kept.key]).state == "intact"
+    verdict = verified(_rewritten(kept.lines, 500), notes=notes, keys=[kept.key])
+    assert (verdict.state, verdict.signed_seq) == ("tampered", 0)
+    assert verdict.findings[0].where == "checkpoints"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"count":"x","kind":"dropped","seq":2}',
+        b'{"count":1e999,"kind":"dropped","seq":2}',
+        b'\xff{"kind":"dropped","seq":2}',
+        b'["kind":"checkpoint","seq":2}',
+        b'{"kind":"checkpoint","seq":2,"size":[]}',
+        b"[" * 100_000 + b'"kind":"checkpoint","seq":2}',
+    ],
+)
+def test_a_record_of_the_trail_that_no_sink_has_written_is_found(kept: Kept, body: bytes) -> None:
+    """Its hash fits: whoever made it hashed it anew."""
+    parts = parted(kept.lines[0])
+    assert parts is not None
+    head = bytes.fromhex(parts[0].decode())
+    verdict = verified([kept.lines[0], line(link(head, body), body)])
+    assert (verdict.state, verdict.findings[0].seq) == ("tampered", 3)
+
+
 def test_two_spliced_trails_are_found(kept: Kept, tmp_path: Path) -> None:
     """In one file, and as files of one trail."""
     anyio.run(lambda: write(tmp_path / "events.jsonl", [event(n) for n in range(20)]))
