@@ -40,6 +40,10 @@ MAX_LABELS: Final = 4
 MAX_LABEL: Final = 64
 """Characters of such a label."""
 
+MAX_UNNAMED: Final = 32
+"""Labels of a run from which on it takes from answers only those that a rule names: a server that makes up
+labels leaves room for the declared ones."""
+
 _SILENT: Final = LIFECYCLE | LISTINGS.keys()
 """Methods whose answers hold no data of the server's, and label nothing."""
 
@@ -100,6 +104,9 @@ class FlowControl(Interceptor):
         self._content = tuple(content)
         actions = {one.rule.action for one in named} | ({destinations.action} if destinations else set[str]())
         self.can_ask = "ask" in actions
+        self._heeded = frozenset[str]().union(*(one.after for one in named))
+        if destinations is not None:
+            self._heeded |= set(destinations.after)
         self._labelling = Labelling({})
         self._uses: dict[frozenset[str], tuple[_Rule, ...]] = {}
         self._read: WeakKeyDictionary[Run, ReadDestinations] = WeakKeyDictionary()
@@ -141,7 +148,9 @@ class FlowControl(Interceptor):
             return result
         labels = self._labelling.of(call.server, call.method, call.target)
         self._mark(call, labels)
-        self._see(call, run, _labels_in(result))
+        for label in _labels_in(result):
+            if label in self._heeded or len(run.labels) < MAX_UNNAMED:
+                self._see(call, run, [label])
         body: JSON = result.value
         if result.error is not None:
             body = [result.error.message, result.error.data]

@@ -176,6 +176,19 @@ async def test_an_answer_from_the_cache_counts_as_seen() -> None:
         assert await task.call("mailer", "send_report", run=run) == "approval_denied"
 
 
+async def test_a_server_that_makes_up_labels_leaves_room_for_the_declared_ones() -> None:
+    """Labels in an answer's `_meta` are for caches; a flood of them must not hide what the run sees next."""
+    task = Task()
+    assert task.run is not None
+    for number in range(32):
+        words = [f"word{number}-{at}" for at in range(4)]
+        await task.call("mailer", "read", answer=text("hi", _meta={"mcpguard/labels": words}))
+    assert len(task.run.labels) < 64
+    await task.call("git", "show")
+    await task.call("web", "fetch")
+    assert await task.call("mailer", "send_report") == "approval_denied"
+
+
 async def test_lists_and_refused_calls_label_nothing() -> None:
     """Nothing of the server's data was seen."""
     task = Task()
