@@ -85,6 +85,8 @@ class ToolPinning(Interceptor):
         self._pins = Pins() if text is None else Pins.parse(text)
         for server, name in self._pins.names():
             self._names.add(server, name)
+        self._awaited: dict[str, JSON] = {}
+        """Server -> cursor of the next page of its first list, once that has begun; null at its end."""
         self._told: set[tuple[str, str, str]] = set()
 
     def check(self, call: Call) -> Allow | Deny:
@@ -120,8 +122,12 @@ class ToolPinning(Interceptor):
             return await call_next(call)
         result = await call_next(call)
         if result.value is not None:
-            is_whole = result.value.get("nextCursor") is None
-            await self._approve(call.server, _items(result.value.get("tools")), is_whole=is_whole)
+            tools = list(_items(result.value.get("tools")))
+            cursor, further = call.params.get("cursor"), result.value.get("nextCursor")
+            if self._turns(call.server, cursor, further):
+                await self._approve(call.server, tools, is_whole=further is None)
+            elif any(self._pins.get(call.server, str(tool.get("name"))) is None for tool in tools):
+                await self._approve(call.server, (), is_whole=True)
         return result
 
     def warnings(self, servers: Collection[str]) -> Iterable[str]:
@@ -168,6 +174,14 @@ class ToolPinning(Interceptor):
             self._told.clear()
         self._told.add((call.server, name, digest))
         self.host.changed(self, state=verdict.code, reason=verdict.reason, server=call.server, target=name)
+
+    def _turns(self, server: str, cursor: JSON, further: JSON) -> bool:
+        """Whether a page belongs to a server's first list: each is seen once, and named by the one before."""
+        with self._guard:
+            if server in self._awaited and (cursor is None or cursor != self._awaited[server]):
+                return False
+            self._awaited[server] = further
+            return True
 
     async def _approve(self, server: str, definitions: Iterable[JSONObject], *, is_whole: bool) -> None:
         """Approve what nobody has seen yet, and write it down before anybody uses it."""

@@ -225,6 +225,22 @@ async def test_first_use_ends_with_the_end_of_the_first_list(lock: Path) -> None
     assert pinning.status() == {"approved": {"notes": 2}}
 
 
+async def test_a_first_list_that_never_ends_is_no_way_to_add_tools_later(lock: Path) -> None:
+    """A server that always names a further page, to a client that never asks for it."""
+    server = notes()
+    server.page_size = 2
+    server.tool("third").returns("x")
+    async with session_of(server, ToolPinning(lock=lock, first_use="trust")) as session:
+        assert await listed(session) == ["read_note", "add_note"]
+        assert await listed(session) == ["read_note", "add_note"]
+        server.page_size = 3
+        server.tool("fourth").returns("x")
+        await listed(session)
+        assert await listed(session) == ["read_note", "add_note"]
+        assert await said(session, "third") == "[tool_not_approved]"
+    assert Pins.parse(read(lock)).sealed == {"notes"}
+
+
 async def test_a_tool_called_before_any_list_is_approved_as_it_is_then(lock: Path) -> None:
     """A program that names its tools itself has no list to show."""
     server = notes()
