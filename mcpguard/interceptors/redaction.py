@@ -114,7 +114,10 @@ class Redaction(Interceptor):
         kinds: list[str] = []
         try:
             redacted = self._redactor.result(
-                result, lambda kind, value: self._received(call, kind, value, kinds)
+                result,
+                lambda kind, value: self._put(
+                    call, kind, value, kinds, to_server=call.direction == "inbound"
+                ),
             )
         except ContentError:
             return _withheld(call, "two keys become one when they are redacted")
@@ -148,14 +151,16 @@ class Redaction(Interceptor):
         is_restored = call.direction == "outbound" and self._vault.knows(
             value, call.run, lambda origin: self._may_have(call, origin)
         )
-        return value if is_restored else self._received(call, kind, value, kinds)
+        if is_restored:
+            return value
+        return self._put(call, kind, value, kinds, to_server=call.direction == "outbound")
 
-    def _received(self, call: Call, kind: str, value: str, kinds: list[str]) -> str:
-        """What stands in the place of a value."""
+    def _put(self, call: Call, kind: str, value: str, kinds: list[str], *, to_server: bool) -> str:
+        """What stands in the place of a value; a server gets no placeholder, which it could have put back."""
         kinds.append(kind)
         if self._action == "drop":
             return ""
-        if self._action == "placeholder":
+        if self._action == "placeholder" and not to_server:
             return self._vault.keep(call.run, call.server, kind, value) or mask(kind, value)
         return mask(kind, value)
 

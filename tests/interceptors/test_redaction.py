@@ -212,3 +212,22 @@ def test_a_seeded_secret_never_survives_and_a_second_pass_changes_nothing(
     assert not leaks(once, secret)
     assert one.filter(tool_call(), once) is once
     assert secret not in canonical(Redactor().scrub(given.value)).decode()
+
+
+async def test_a_value_that_is_sent_is_masked_and_not_put_back_on_the_way() -> None:
+    """A placeholder made of an argument would belong to the server that must not have the value."""
+    wire = Wire(OK)
+    chain = linked(Redaction(action="placeholder", directions=["arguments"])).chain("tools/call", "outbound")
+    call = tool_call(run=Run()).replace(params={"name": "t", "arguments": {"q": f"use {TOKEN}"}})
+    await chain(call, wire)
+    assert wire.params[0]["arguments"] == {"q": "use [REDACTED:github_token]"}
+
+
+async def test_an_answer_to_a_server_holds_no_placeholder() -> None:
+    """The server could send it to the model, which would send it back: with the value."""
+    chain = linked(Redaction(action="placeholder", directions=["arguments"])).chain(
+        "elicitation/create", "inbound"
+    )
+    call = Call(id="1", method="elicitation/create", params={}, server="s", run=Run(), direction="inbound")
+    result = await chain(call, Wire(Result.of({"action": "accept", "content": {"note": f"x {TOKEN}"}})))
+    assert result.value == {"action": "accept", "content": {"note": "x [REDACTED:github_token]"}}
