@@ -37,6 +37,9 @@ _NOTIFICATIONS: Final[Handles] = frozenset({("notifications/*", "inbound"), ("no
 _RESTORED: Final[Handles] = frozenset({("tools/call", "outbound")})
 """Calls in which placeholders give their values back."""
 
+RUN: Final = "mcpguard/run"
+"""Member of the `_meta` of an answer that is of use to its run alone, and is kept for no other."""
+
 _RESULTS: Final[tuple[Direction, ...]] = ("results",)
 
 _WITHHELD: Final = "The answer held secrets or personal data and was withheld. Do not try again."
@@ -170,7 +173,15 @@ class Redaction(Interceptor):
         if not self._schemas.fits(call, result, redacted):
             why = f"without {_said(kinds)} the answer does not fit the tool's output schema"
             return _withheld(call, why), []
-        return redacted, kinds
+        return (self._for_run(redacted) if call.run is not None else redacted), kinds
+
+    def _for_run(self, result: Result) -> Result:
+        """An answer marked as one that is kept for no other run, where there may be placeholders in it."""
+        if self._action != "placeholder" or result.value is None:
+            return result
+        meta = result.value.get("_meta")
+        marked = {**(meta if isinstance(meta, Mapping) else {}), RUN: True}
+        return result.replace(value={**result.value, "_meta": marked}, outcome=result.outcome)
 
     def _tell(self, call: Call, kinds: list[str]) -> None:
         if kinds:
