@@ -56,6 +56,7 @@ FRAMEWORKS = {
     "autogen": ("autogen-ext[mcp]", "0.7.5", ["mcp<2"]),
     "haystack": ("mcp-haystack", "2.1.1", []),
     "dspy": ("dspy", "3.4.1", []),
+    "presidio": ("presidio-analyzer", "2.2.360", ["mcp"]),
     "agent_framework": ("agent-framework-core", "1.23.0", []),
     "langchain": ("langchain[mcp]", "1.4.7", []),
 }

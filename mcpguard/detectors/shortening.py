@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.detectors.size import ASCII_WEIGHT, Size, size, text_size
 
-__all__ = ["HEAD", "shortened", "shortened_text", "shortened_units"]
+__all__ = ["HEAD", "shortened", "shortened_text", "shortened_units", "unit_text"]
 
 HEAD: Final = 0.7
 """Share of the room that what comes first may take; errors and sums stand last, so the rest is theirs."""
@@ -57,7 +57,7 @@ def shortened_units(
     used = room.times(HEAD) - head
     opening = _cut(units, first, sizes, head, from_start=True)
     if opening:
-        used += sizes[first] - text_size(_text(units[first]) or "") + text_size(opening)
+        used += sizes[first] - text_size(unit_text(units[first]) or "") + text_size(opening)
     rest = _left(room, used)
     last = end
     stop = first + bool(opening)
@@ -66,7 +66,7 @@ def shortened_units(
         rest -= sizes[last]
     closing, is_same = "", bool(opening) and last == stop
     if is_same:
-        closing = _suffix((_text(units[first]) or "")[len(opening) :], rest)
+        closing = _suffix((unit_text(units[first]) or "")[len(opening) :], rest)
     elif last > stop:
         closing = _cut(units, last - 1, sizes, rest, from_start=False)
     kept = sum((one.bytes for one in (*sizes[:first], *sizes[last:])), 0)
@@ -171,14 +171,14 @@ def _left(room: Size, used: Size) -> Size:
 
 def _cut(units: Sequence[JSON], at: int, sizes: list[Size], room: Size, *, from_start: bool) -> str:
     """What fits of the text of one unit, beside the rest of that unit."""
-    text = _text(units[at]) if at < len(units) else None
+    text = unit_text(units[at]) if at < len(units) else None
     if text is None:
         return ""
     room = _left(room, sizes[at] - text_size(text))
     return _prefix(text, room) if from_start else _suffix(text, room)
 
 
-def _text(unit: JSON) -> str | None:
+def unit_text(unit: JSON) -> str | None:
     """The text of a block, of a resource's contents, or of a message with one block."""
     while isinstance(unit, Mapping):
         text = unit.get("text")

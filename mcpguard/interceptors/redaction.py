@@ -8,12 +8,15 @@ the guard's `Scrubber`, not here.
 from collections.abc import Collection, Mapping
 from typing import Final, Literal, TypeAlias, Unpack
 
+from anyio import to_thread
+
 from mcpguard.core.call import Call
 from mcpguard.core.content import ContentError, Passage, Use, rewritten
 from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import matcher
 from mcpguard.core.verdict import ALLOW, Deny, Rewrite, Verdict
+from mcpguard.core.wire import is_notification
 from mcpguard.detectors.output_schemas import OutputSchemas
 from mcpguard.detectors.pii import Kind
 from mcpguard.detectors.redactor import DEFAULT_PII, Detector, Redactor, mask
@@ -29,6 +32,13 @@ _ANSWERS: Final[Handles] = frozenset(
 )
 _SENT: Final[Handles] = frozenset({("*", "outbound"), ("notifications/*", "outbound")})
 _REPLIES: Final[Handles] = frozenset({("*", "inbound")})
+
+_NOTIFICATIONS: Final[Handles] = frozenset({("notifications/*", "inbound"), ("notifications/*", "outbound")})
+_RESTORED: Final[Handles] = frozenset({("tools/call", "outbound")})
+"""Calls in which placeholders give their values back."""
+
+RUN: Final = "mcpguard/run"
+"""Member of the `_meta` of an answer that is of use to its run alone, and is kept for no other."""
 
 _RESULTS: Final[tuple[Direction, ...]] = ("results",)
 
@@ -50,7 +60,9 @@ class Redaction(Interceptor):
         directions: `results` is all that servers send, `arguments` all that is sent to them.
         destinations: Servers that may have the values behind any placeholders; names or globs. Empty: each
             server only those that came from it.
-        detectors: Further functions that find something in a text; in Python only.
+        detectors: Further functions that find something in a text, a model for one; in Python only. They
+            are called in a thread, about what the others have let pass, and may take their time; about
+            notifications, which cannot wait, they are called at once.
 
     Raises:
         ValueError: If a word is none of those above, or a pattern is none.
@@ -81,24 +93,33 @@ class Redaction(Interceptor):
             raise ValueError(f"action is 'mask', 'drop', 'refuse' or 'placeholder', not {action!r}")
         if isinstance(directions, str) or not directions or set(directions) - {"results", "arguments"}:
             raise ValueError("directions is a list of 'results' and 'arguments', one at least")
-        self._redactor = Redactor(secrets=secrets, pii=pii, patterns=patterns, detectors=detectors)
+        self._redactor = Redactor(secrets=secrets, pii=pii, patterns=patterns)
+        self._slow = Redactor(secrets=False, pii=(), detectors=detectors) if detectors else None
         self._action = action
         self._is_destination = matcher(destinations)
         self._vault = Vault()
         self._schemas = OutputSchemas()
-        received, sent = "results" in directions, "arguments" in directions
+        self._reads_results = received = "results" in directions
+        self._reads_arguments = sent = "arguments" in directions
         self.checks = {*(_RECEIVED if received else ()), *(_SENT if sent else ())}
         self.filters = {*(_ANSWERS if received else ()), *(_REPLIES if sent else ())}
-        if action == "placeholder":
-            self.layers = frozenset({("tools/call", "outbound")})
+        waits = [*self.checks, *self.filters] if detectors else []
+        restores = _RESTORED if action == "placeholder" else ()
+        self.layers = {one for one in (*waits, *restores) if one not in _NOTIFICATIONS}
 
     def check(self, call: Call) -> Verdict:
         """Redact the parameters of a request or notification."""
+        verdict = self._judged(call, self._redactor)
+        if self._slow is None or not is_notification(call.method) or isinstance(verdict, Deny):
+            return verdict
+        cleaned = call.replace(params=verdict.params) if isinstance(verdict, Rewrite) else call
+        after = self._judged(cleaned, self._slow)
+        return verdict if after is ALLOW else after
+
+    def _judged(self, call: Call, redactor: Redactor) -> Verdict:
         kinds: list[str] = []
         try:
-            params = self._redactor.params(
-                call.params, lambda kind, value: self._sent(call, kind, value, kinds)
-            )
+            params = redactor.params(call.params, lambda kind, value: self._sent(call, kind, value, kinds))
         except ContentError:
             return Deny("redacted", reason="two keys become one when they are redacted", message=_NOT_SENT)
         if params is call.params or not isinstance(params, Mapping):
@@ -111,37 +132,80 @@ class Redaction(Interceptor):
         """Redact an answer."""
         if call.method == "tools/list":
             self._schemas.learn(call, result)
+        cleaned, kinds = self._cleaned(call, result, self._redactor)
+        self._tell(call, kinds)
+        return cleaned
+
+    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
+        """Ask further detectors, in a thread, and put values back where the receiver may have them."""
+        slow = self._slow if call.enforced else None
+        if slow is not None and self._is_read(call, is_answer=False):
+            verdict = await to_thread.run_sync(self._judged, call, slow, abandon_on_cancel=True)
+            if isinstance(verdict, Deny):
+                return call.denied(code=verdict.code, reason=verdict.reason, message=verdict.message)
+            if isinstance(verdict, Rewrite):
+                call = call.replace(params=verdict.params)
+        if self._action == "placeholder":
+            call = self._restored(call)
+        result = await call_next(call)
+        if slow is None or result.denial is not None or not self._is_read(call, is_answer=True):
+            return result
+        cleaned, kinds = await to_thread.run_sync(self._cleaned, call, result, slow, abandon_on_cancel=True)
+        self._tell(call, kinds)
+        return cleaned
+
+    def _is_read(self, call: Call, *, is_answer: bool) -> bool:
+        """Whether parameters or answer go in a direction that is looked at."""
+        is_from_server = (call.direction == "inbound") is not is_answer
+        return self._reads_results if is_from_server else self._reads_arguments
+
+    def _cleaned(self, call: Call, result: Result, redactor: Redactor) -> tuple[Result, list[str]]:
+        """An answer as it goes on, and the kinds of what was replaced in it."""
         kinds: list[str] = []
         try:
-            redacted = self._redactor.result(
+            redacted = redactor.result(
                 result,
                 lambda kind, value: self._put(
                     call, kind, value, kinds, to_server=call.direction == "inbound"
                 ),
             )
         except ContentError:
-            return _withheld(call, "two keys become one when they are redacted")
+            return _withheld(call, "two keys become one when they are redacted"), []
         if redacted is result:
-            return result
+            return result, []
         if self._action == "refuse":
-            return _withheld(call, f"the answer holds {_said(kinds)}")
+            return _withheld(call, f"the answer holds {_said(kinds)}"), []
         if not self._schemas.fits(call, result, redacted):
-            return _withheld(call, f"without {_said(kinds)} the answer does not fit the tool's output schema")
-        self.host.warn(self, call, code="redacted", reason=f"redacted {_said(kinds)}")
-        return redacted
+            why = f"without {_said(kinds)} the answer does not fit the tool's output schema"
+            return _withheld(call, why), []
+        return (self._for_run(redacted) if call.run is not None else redacted), kinds
 
-    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
-        """Put values back where the receiver may have them; the rules before judge the call with them."""
+    def _for_run(self, result: Result) -> Result:
+        """An answer marked as one that is kept for no other run, where there may be placeholders in it."""
+        if self._action != "placeholder" or result.value is None:
+            return result
+        meta = result.value.get("_meta")
+        marked = {**(meta if isinstance(meta, Mapping) else {}), RUN: True}
+        return result.replace(value={**result.value, "_meta": marked}, outcome=result.outcome)
+
+    def _tell(self, call: Call, kinds: list[str]) -> None:
+        if kinds:
+            self.host.warn(self, call, code="redacted", reason=f"redacted {_said(kinds)}")
+
+    def _restored(self, call: Call) -> Call:
+        """The call with values put back; the rules before judge it with them."""
 
         def treat(passage: Passage) -> str:
             if passage.use is Use.HANDLE or passage.use is Use.OPAQUE:
                 return passage.text
             return self._vault.restored(passage.text, call.run, lambda origin: self._may_have(call, origin))
 
+        if (call.method, call.direction) not in _RESTORED:
+            return call
         params = rewritten(call.params, treat)
         if params is call.params or not isinstance(params, Mapping):
-            return await call_next(call)
-        return await call_next(call.replace(params=params))
+            return call
+        return call.replace(params=params)
 
     def _may_have(self, call: Call, origin: str) -> bool:
         return call.server == origin or self._is_destination(call.server)

@@ -37,6 +37,9 @@ ENTRY_BYTES: Final = 512
 _Key: TypeAlias = tuple[str, int, tuple[str | None, ...]]
 """What was asked, the generation of what is kept, and for whom."""
 
+RUN: Final = "mcpguard/run"
+"""Member of the `_meta` of an answer that is of use to its run alone, and is kept for no other."""
+
 _TOOLS_CHANGED: Final = "notifications/tools/list_changed"
 
 
@@ -144,7 +147,8 @@ class ResultCache(Interceptor):
         if found is not None:
             return Result(outcome=Outcome.OK, fate=Fate.NOT_SENT, value=json.loads(found))
         result = await call_next(call)
-        if result.outcome is Outcome.OK and result.fate is Fate.ANSWERED and result.value is not None:
+        is_good = result.outcome is Outcome.OK and result.fate is Fate.ANSWERED
+        if is_good and result.value is not None and not _is_for_run(result.value):
             self._keep(call, key, generation, result.value)
         return result
 
@@ -197,6 +201,12 @@ class ResultCache(Interceptor):
 
     def _empty(self) -> "TTLCache[_Key, str]":
         return TTLCache(self._max_bytes, self._seconds, timer=self.host.clock.now, getsizeof=_size)
+
+
+def _is_for_run(value: JSONObject) -> bool:
+    """Whether an answer holds what is there for its run only: names of pages, placeholders."""
+    meta = value.get("_meta")
+    return isinstance(meta, Mapping) and RUN in meta
 
 
 def _size(text: str) -> int:
