@@ -345,6 +345,9 @@ async def test_a_server_is_told_the_roots_that_match_however_they_are_written() 
         {"uri": "file:///srv/data/a", "name": "A"},
         {"uri": "file:///srv/data/../secret", "name": "B"},
         {"uri": "file:///srv/data/%2e%2e/secret"},
+        {"uri": "file:///srv/data/a\\b\\c/../../secret"},
+        {"uri": "file:///srv/data/\uff0e\uff0e/secret"},
+        {"uri": "file:///srv/data/%ff"},
         {"uri": "file:///home"},
         {"name": "no uri"},
     ]

@@ -421,6 +421,17 @@ async def test_resources_are_read_and_watched_by_their_shown_uris() -> None:
         "file:///docs/../etc/passwd",
         "file:///docs/\\..\\..\\etc/passwd",
         "other://docs/x",
+        "file:/docs/private/b",
+        "file:docs/private/b",
+        "file://localhost/docs/private/b",
+        "URL:file:///docs/private/b",
+        "file:///docs/private\uff0fb",
+        "file:///docs/a\\b\\c/../../etc/passwd",
+        "file:///docs/..;/etc/passwd",
+        "file:///docs/a?raw",
+        "file:///docs/a#1",
+        "file:///docs/a/",
+        "file:///docs/%ff",
     ],
 )
 @pytest.mark.parametrize("method", ["resources/read", "resources/subscribe", "resources/unsubscribe"])
@@ -430,6 +441,26 @@ async def test_a_hidden_resource_is_reachable_under_no_spelling(uri: str, method
     assert wire.calls == []
     assert result.denial is not None
     assert result.denial.code == "not_available"
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_hidden"),
+    [
+        ("users://{id}", True),
+        ("users://5", True),
+        ("users://5?full", True),
+        ("Users://5%2Fposts", True),
+        ("users://{id}/posts", False),
+        ("users://5/posts", False),
+        ("files://a/b/c", True),
+    ],
+)
+async def test_a_hidden_template_hides_what_it_is_expanded_to(uri: str, is_hidden: bool) -> None:
+    """And no template that begins like it."""
+    view = View(hide_resources=["users://{id}", "files://{+path}"])
+    result, wire = await passed(view, "resources/read", {"uri": uri})
+    assert (result.denial is not None) is is_hidden
+    assert bool(wire.calls) is not is_hidden
 
 
 async def test_a_stream_of_updates_is_asked_for_by_shown_uris_and_acknowledged_by_them() -> None:
