@@ -406,6 +406,30 @@ async def test_resources_are_read_and_watched_by_their_shown_uris() -> None:
     assert [one["uri"] for one in server.seen("resources/read")] == ["file:///docs/a"]
 
 
+@pytest.mark.parametrize("context", [None, {}, {"arguments": {"style": "short"}}])
+async def test_what_is_pinned_holds_while_another_argument_is_completed(context: Any) -> None:
+    """Values are completed by those of other arguments, which would show what a pin keeps out."""
+    view = View(prompts=[PromptView("review", pin={"tenant": "acme"}, default={"style": "long"})])
+    asked = {"ref": {"type": "ref/prompt", "name": "review"}, "argument": {"name": "customer", "value": ""}}
+    params = asked if context is None else {**asked, "context": context}
+    result, wire = await passed(view, "completion/complete", params)
+    assert result.denial is None
+    given = {} if not context else context["arguments"]
+    assert wire.calls[0].params["context"] == {"arguments": {**given, "tenant": "acme"}}
+
+
+@pytest.mark.parametrize(
+    "context", [{"arguments": {"tenant": "other"}}, {"arguments": {"TENANT": "x"}}, [], {"arguments": 7}]
+)
+async def test_a_completion_cannot_be_asked_for_by_another_value_of_what_is_pinned(context: Any) -> None:
+    """Nor by what is no context."""
+    view = View(prompts=[PromptView("review", pin={"tenant": "acme"})])
+    asked = {"ref": {"type": "ref/prompt", "name": "review"}, "argument": {"name": "customer", "value": ""}}
+    result, wire = await passed(view, "completion/complete", {**asked, "context": context})
+    assert result.denial is not None
+    assert wire.calls == []
+
+
 @pytest.mark.parametrize(
     "uri",
     [
