@@ -9,7 +9,7 @@ from typing import Final
 
 from mcpguard.core.scope import Scope, matcher
 from mcpguard.core.wire import INPUT_METHODS, LIFECYCLE, LISTINGS, is_notification
-from mcpguard.detectors.uris import resolved
+from mcpguard.detectors.uris import expansions, loose_spellings, spelled, spellings
 
 __all__ = ["AccessRule"]
 
@@ -70,7 +70,8 @@ class AccessRule:
     _server: Callable[[str], bool] = field(init=False, compare=False)
     _method: Callable[[str], bool] = field(init=False, compare=False)
     _names: Mapping[str, Callable[[str], bool]] = field(init=False, compare=False)
-    _resolved: Callable[[str], bool] = field(init=False, compare=False)
+    _spelled: Callable[[str], bool] = field(init=False, compare=False)
+    _expands: Callable[[str], bool] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         for member in _MEMBERS:
@@ -84,7 +85,8 @@ class AccessRule:
             ("_server", matcher(self.servers or ["*"])),
             ("_method", matcher(self.methods)),
             ("_names", {kind: matcher(names) for kind, names in kinds.items() if names}),
-            ("_resolved", matcher([*self.resources, *map(resolved, self.resources)])),
+            ("_spelled", matcher([*spelled(self.resources)])),
+            ("_expands", expansions(self.resources)),
         ):
             object.__setattr__(self, name, value)
 
@@ -97,9 +99,9 @@ class AccessRule:
         """Whether it is about a use, whoever makes it.
 
         A name that is missing or not a string (None) is vouched for by no name in a granting rule, and may
-        be meant by any name in another. A URI must match as written *and* as resolved to be granted; one of
-        the two is enough otherwise. Lists are covered by methods alone, lifecycle methods by methods
-        spelled out.
+        be meant by any name in another. A URI must match in every spelling to be granted; one is enough
+        otherwise, and the template it may be of. Lists are covered by methods alone, lifecycle methods by
+        methods spelled out.
         """
         if not self._server(server):
             return False
@@ -117,7 +119,12 @@ class AccessRule:
             return not granting
         if kind != "resources" or matches(name) is not granting:
             return matches(name)
-        return self._resolved(resolved(name))
+        found = spellings(name) if granting else loose_spellings(name)
+        if found is None:
+            return not granting
+        if granting:
+            return all(map(self._spelled, found))
+        return any(map(self._spelled, found)) or any(map(self._expands, (name, *found)))
 
     def contains(self, other: "AccessRule") -> bool:
         """Whether it covers all that `other` does, for certain; false where that is hard to tell."""

@@ -4,14 +4,14 @@ Rules know the server's own names. `Names` is the way there and back: what is hi
 whatever spelling a lenient server might take for it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, cast
 
 from mcpguard.core.scope import Matcher, matcher
 from mcpguard.core.wire import JSON
 from mcpguard.detectors.spelling import folded
-from mcpguard.detectors.uris import resolved
+from mcpguard.detectors.uris import expansions, loose_spellings, spelled, spellings
 
 __all__ = ["MAX_KNOWN", "MAX_REMEMBERED", "Names", "PromptView", "ResourceView", "ToolView"]
 
@@ -133,10 +133,22 @@ class Names:
         expose: The server's own names or globs of what is shown. None: everything.
         hide: The server's own names or globs of what is not.
         shown: Own name -> shown name, of each thing that a rule is about.
-        are_uris: Whether these are URIs, which can be written in more ways than names.
+        are_uris: Whether these are URIs, which can be written in more ways than names; and templates of such,
+            which hide all that they may be expanded to.
     """
 
-    __slots__ = ("_are_uris", "_expose", "_guarded", "_hide", "_known", "_renamed", "_shown", "hides_nothing")
+    __slots__ = (
+        "_are_uris",
+        "_expands",
+        "_expose",
+        "_guarded",
+        "_hide",
+        "_known",
+        "_moved",
+        "_renamed",
+        "_shown",
+        "hides_nothing",
+    )
 
     def __init__(
         self,
@@ -151,13 +163,17 @@ class Names:
         self._are_uris = are_uris
         self._expose: Matcher | None = None
         if expose is not None:
-            self._expose = matcher([*expose, *map(resolved, expose)] if are_uris else expose)
-        self._hide = matcher([*hide, *map(self._folded, hide)])
+            self._expose = matcher([*spelled(expose)] if are_uris else expose)
+        hidden = [*spelled(hide)] if are_uris else hide
+        self._expands = expansions([*hide, *map(folded, hide)] if are_uris else ())
+        self._hide: Matcher | None = matcher([*hidden, *map(folded, hidden)]) if hide else None
         self._shown = dict(shown)
         self._renamed = {name: own for own, name in shown.items() if name != own}
-        if len(self._renamed) != sum(name != own for own, name in shown.items()):
+        moved = [own for own, name in shown.items() if name != own]
+        if len(self._renamed) != len(moved):
             raise ValueError("two things are shown under one name")
-        self._guarded = frozenset(map(self._folded, shown))
+        self._guarded = frozenset(_folded(spelled(shown) if are_uris else shown))
+        self._moved = frozenset(_folded(spelled(moved))) if are_uris else frozenset[str]()
         self._known: dict[str, str | None] = {}
         self.hides_nothing = expose is None and not hide and not self._renamed
         """Whether everything is shown, each thing under its own name."""
@@ -173,30 +189,53 @@ class Names:
             self._known[name] = own
         return own
 
+    def shown(self, own: str) -> str | None:
+        """What a thing of the server's is shown as; None if it is not."""
+        name = self._shown.get(own, own)
+        return name if self.own(name) == own else None
+
     def _found(self, name: str) -> str | None:
         own = self._renamed.get(name)
         if own is not None:
             return own if self._exposes(own) else None
         if self._shown.get(name, name) != name or not self._exposes(name):
             return None
-        if name not in self._shown and self._guarded and self._folded(name) in self._guarded:
-            return None
-        return name
-
-    def shown(self, own: str) -> str | None:
-        """What a thing of the server's is shown as; None if it is not."""
-        name = self._shown.get(own, own)
-        return name if self.own(name) == own else None
+        return name if name in self._shown or not self._may_be_guarded(name) else None
 
     def _exposes(self, own: str) -> bool:
-        if len(own) > MAX_NAME or self._hide(own) or self._hide(self._folded(own)):
+        if len(own) > MAX_NAME:
             return False
+        if self._hide is not None:
+            readings = self._loose(own)
+            if readings is None or any(map(self._hides, (own, own.casefold(), *_folded(readings)))):
+                return False
         if self._expose is None:
             return True
-        return self._expose(own) and (not self._are_uris or self._expose(resolved(own)))
+        if not self._expose(own):
+            return False
+        exact = spellings(own) if self._are_uris else ()
+        return exact is not None and all(map(self._expose, exact))
 
-    def _folded(self, name: str) -> str:
-        return folded(resolved(name) if self._are_uris else name)
+    def _may_be_guarded(self, name: str) -> bool:
+        """Whether a server may take `name` for that of a thing which a rule is about."""
+        if not self._guarded:
+            return False
+        if not self._are_uris:
+            return folded(name) in self._guarded
+        exact, loose = spellings(name), loose_spellings(name)
+        if exact is None or loose is None:
+            return True
+        return not (self._guarded.isdisjoint(_folded(exact)) and self._moved.isdisjoint(_folded(loose)))
+
+    def _hides(self, name: str) -> bool:
+        return self._hide is not None and (self._hide(name) or self._expands(name))
+
+    def _loose(self, own: str) -> Collection[str] | None:
+        return loose_spellings(own) if self._are_uris else (own,)
+
+
+def _folded(names: Iterable[str]) -> Iterator[str]:
+    return map(folded, names)
 
 
 def _check_names(own: str, shown: str | None) -> None:

@@ -83,8 +83,8 @@ class Edit:
                 self._hidden[argument] = known
         return known
 
-    def arguments(self, given: JSON) -> JSON | Refused:
-        """The arguments as the server is to get them."""
+    def arguments(self, given: JSON, *, defaults: bool = True) -> JSON | Refused:
+        """The arguments as the server is to get them; without `defaults` only what is pinned is added."""
         if given is None:
             known: JSONObject = EMPTY
         elif isinstance(given, Mapping):
@@ -100,7 +100,7 @@ class Edit:
                     f"the argument {name!r} is not what the view accepts",
                     f"The argument {name!r} is not accepted: see what is said of it in the tool's schema.",
                 )
-        added = {name: value for name, value in self._default.items() if name not in known}
+        added = {name: value for name, value in self._default.items() if defaults and name not in known}
         return {**known, **added, **self._pin} if added or self._pin else given
 
     def definition(self, item: JSONObject, key: str) -> JSONObject:

@@ -10,7 +10,7 @@ from typing import Final
 from mcpguard.core.scope import Matcher, Scope, matcher
 from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.detectors.secret_fields import asks_for_secret
-from mcpguard.detectors.uris import resolved
+from mcpguard.detectors.uris import spelled, spellings
 from mcpguard.detectors.url_rule import UrlRule
 
 __all__ = ["ElicitationRule", "RootsRule", "SamplingRule"]
@@ -167,8 +167,8 @@ class RootsRule:
         roles: The principal has at least one of these; not globs. Empty: whoever.
         tenants: Names or globs of the principal's tenant. Empty: whoever.
         agents: Names or globs of the principal's agent. Empty: whoever.
-        uris: URIs or globs of roots; a root is told if it matches as written and with its dots and escapes
-            resolved.
+        uris: URIs or globs of roots; a root is told if it matches in every spelling that a server may take
+            it for.
         names: Whether a root's own name is told.
     """
 
@@ -186,21 +186,21 @@ class RootsRule:
         if not self.uris:
             raise ValueError("uris is empty, and no root would be told; leave the rule out instead")
         object.__setattr__(self, "scope", _scope(self))
-        object.__setattr__(self, "_uri", matcher(self.uris))
+        matcher(self.uris)
+        object.__setattr__(self, "_uri", matcher([*spelled(self.uris)]))
 
     def told(self, roots: JSON) -> list[JSON]:
         """The roots that are told, as they are told."""
         found: list[JSON] = []
         for root in roots if isinstance(roots, list | tuple) else ():
             uri = root.get("uri") if isinstance(root, Mapping) else None
-            if (
-                isinstance(root, Mapping)
-                and isinstance(uri, str)
-                and self._uri(uri)
-                and self._uri(resolved(uri))
-            ):
+            if isinstance(root, Mapping) and isinstance(uri, str) and self._is_told(uri):
                 found.append(root if self.names else {"uri": uri})
         return found
+
+    def _is_told(self, uri: str) -> bool:
+        read = spellings(uri)
+        return read is not None and self._uri(uri) and all(map(self._uri, read))
 
 
 def _scope(rule: SamplingRule | ElicitationRule | RootsRule) -> Scope:

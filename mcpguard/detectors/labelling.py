@@ -6,7 +6,7 @@ from typing import Final
 
 from mcpguard.core.scope import Matcher, matcher
 from mcpguard.core.servers import Labelled, ServerOptions, ToolOptions
-from mcpguard.detectors.uris import resolved
+from mcpguard.detectors.uris import expansions, loose_spellings, spelled
 
 __all__ = ["DESTINATION", "UNTRUSTED", "Labelling", "Labels"]
 
@@ -53,8 +53,11 @@ class Labelling:
             name: [(matcher([glob]), options) for glob, options in server.tools.items()]
             for name, server in servers.items()
         }
-        self._resources: dict[str, list[tuple[Matcher, Labelled]]] = {
-            name: [(matcher([glob, resolved(glob)]), options) for glob, options in server.resources.items()]
+        self._resources: dict[str, list[tuple[Matcher, Matcher, Labelled]]] = {
+            name: [
+                (matcher([*spelled([glob])]), expansions([glob]), options)
+                for glob, options in server.resources.items()
+            ]
             for name, server in servers.items()
         }
         self._cases: dict[tuple[str, str, str | None], Labels] = {}
@@ -88,9 +91,9 @@ class Labelling:
                     for name, labels in tool.arguments.items():
                         arguments[name] = arguments.get(name, frozenset()) | set(labels)
         elif target is not None and method.startswith("resources/"):
-            names = (target, resolved(target))
-            for matches, resource in self._resources[server]:
-                if any(map(matches, names)):
+            names = loose_spellings(target)
+            for matches, expands, resource in self._resources[server]:
+                if names is None or any(matches(name) or expands(name) for name in (target, *names)):
                     own |= set(resource.labels)
         if options.trust is False:
             own.add(UNTRUSTED)

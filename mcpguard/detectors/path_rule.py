@@ -7,7 +7,7 @@ takes that as a function. A path is inside if every reading of it is (`readings`
 import ntpath
 import posixpath
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, TypeAlias
 
@@ -29,8 +29,13 @@ _FILE: Final = re.compile(r"(?i)file:(?://(?:localhost)?)?(?=/)")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FADING: Final = re.compile(r"[. ]+")
 """A segment of dots and blanks alone: some programs drop what stands at its end."""
+_EXPANDED: Final = re.compile(r"~|\$|`|%[A-Za-z_]\w*%")
+"""A beginning that programs replace by another folder: somebody's home, a variable, a command's output."""
 _DEVICES: Final = frozenset(
-    {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+    {
+        *("con", "prn", "aux", "nul", "conin$", "conout$", "clock$"),
+        *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+    }
 )
 """Names that Windows keeps for devices, in whatever folder and with whatever suffix."""
 
@@ -82,7 +87,7 @@ class PathRule:
         if not self.local and not self._is_windows and _SIMPLE.fullmatch(path):
             return self._contains(path)
         try:
-            found = [self._whole(one) for one in readings(path)]
+            found = [self._whole(one) for one in self._written(path)]
         except Unreadable:
             return False
         if not all(one is not None and self._contains(one) for one in found):
@@ -97,9 +102,16 @@ class PathRule:
         """What would be accepted."""
         return f"a path inside {', '.join(self.roots)}"
 
+    def _written(self, path: str) -> Iterator[str]:
+        """Every reading; where a backslash may be part of a name, as that and as a separator."""
+        for one in readings(path):
+            yield one
+            if "\\" in one and not self._is_windows:
+                yield one.replace("\\", "/")
+
     def _whole(self, path: str) -> str | None:
         """The absolute path meant by `path`; None if that cannot be told."""
-        if _CONTROL.search(path) or path.startswith("~"):
+        if _CONTROL.search(path) or _EXPANDED.match(path):
             return None
         if _SCHEME.match(path):
             path, is_file = _FILE.subn("", path, count=1)
@@ -109,7 +121,6 @@ class PathRule:
                 path = path[1:]
         if self._is_windows:
             return self._whole_windows(path)
-        path = path.replace("\\", "/")
         if _DRIVE.match(path) or any(_is_fading(segment) for segment in path.split("/")):
             return None
         if not path.startswith("/"):

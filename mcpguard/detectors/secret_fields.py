@@ -10,12 +10,21 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from mcpguard.core.wire import EMPTY, JSON, JSONObject
+from mcpguard.core.wire import JSON, JSONObject
 
 __all__ = ["asks_for_secret"]
 
 MAX_TEXT: Final = 20_000
 """Characters of a form that are read; a longer one asks for something that nobody will read."""
+
+MAX_PARTS: Final = 2_000
+"""Parts of a form that are read; forms are flat, and have a few fields."""
+
+_TEXTS: Final = ("title", "description", "format", "default", "pattern", "$ref")
+"""Keywords with text that may be shown, or says what is meant."""
+
+_BELOW: Final = ("items", "prefixItems", "anyOf", "oneOf", "allOf", "additionalProperties")
+"""Keywords with further schemas: the specification has none but `items`, hosts may show more."""
 
 _NAME_WORDS: Final = (
     r"pass(?:word|wd|phrase|code)s?|pwd|pw|secrets?|credentials?|token$|pin|otp|totp|mfa|2fa|cvv2?|cvc2?|csc|ssn",
@@ -30,7 +39,7 @@ _NAMES: Final = re.compile(rf"(?:^|_)(?:{'|'.join(_NAME_WORDS)})(?:_|$)")
 """A field's name, in snake case, that says it holds a secret."""
 
 _TEXT_WORDS: Final = (
-    r"pass ?(?:word|phrase|code)|passwd|\bpwd\b|credentials|(?:api|private|secret|ssh)[ _-]?key",
+    r"pass[ _-]?(?:word|phrase|code)|passwd|\bpwd\b|credentials|(?:api|private|secret|ssh)[ _-]?key",
     r"(?:access|auth\w*|bearer|refresh|session|api|secret|security|bot)[ _-]?token|client[ _-]?secret",
     r"(?:seed|recovery|mnemonic) (?:phrase|words|code)|one[ -]?time (?:code|pass)|verification code",
     r"\botp\b|\b2fa\b|\bcvv\b|\bcvc\b|security code|(?:credit|debit|bank)[ -]?card|card number",
@@ -44,47 +53,65 @@ _PHRASES: Final = re.compile("|".join(_TEXT_WORDS))
 """Words for a secret in running text."""
 
 _LOOKALIKES: Final = str.maketrans(
-    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0458\u0501\u0261\u03b1\u03bf\u03c1\u03bd0135@$",
-    "aeopcyxisjdgaopvoiesas",
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0458\u0501\u0261\u03b1\u03bf\u03c1\u03bd01345@$",
+    "aeopcyxisjdgaopvoieasas",
 )
 """Letters of other scripts, and digits and signs, that stand for Latin letters (Unicode TR 39)."""
 
 
 def asks_for_secret(params: JSONObject) -> bool:
-    """Whether an `elicitation/create` in form mode asks for a secret, or is too long to tell.
+    """Whether an `elicitation/create` in form mode asks for a secret, or is too long or strange to tell.
 
     What can only be answered with one of a few given values asks for none.
     """
-    schema = params.get("requestedSchema")
-    known = schema if isinstance(schema, Mapping) else EMPTY
-    properties = known.get("properties")
-    given = [params.get("message"), known.get("title"), known.get("description")]
-    texts = [text for text in given if isinstance(text, str)]
-    for name, field in properties.items() if isinstance(properties, Mapping) else ():
-        if _is_choice(field):
+    message = params.get("message")
+    texts = [message] if isinstance(message, str) else []
+    ahead: list[JSON] = [params.get("requestedSchema")]
+    for _ in range(MAX_PARTS):
+        if not ahead:
+            break
+        schema = ahead.pop()
+        if isinstance(schema, list | tuple):
+            ahead.extend(schema)
+        if not isinstance(schema, Mapping) or _is_choice(schema):
             continue
-        if _NAMES.search(_snake(name)) or _NAMES.search(_snake(_folded(name))):
-            return True
-        texts.append(name)
-        texts.extend(_texts(field))
-    if sum(map(len, texts)) > MAX_TEXT:
+        for name, field in _named(schema):
+            if _is_choice(field):
+                continue
+            if _NAMES.search(_snake(name)) or _NAMES.search(_snake(_folded(name))):
+                return True
+            texts.append(name)
+            ahead.append(field)
+        texts.extend(text for key in _TEXTS if isinstance(text := schema.get(key), str))
+        ahead.extend(schema[key] for key in _BELOW if key in schema)
+    if ahead or sum(map(len, texts)) > MAX_TEXT:
         return True
     return any(_PHRASES.search(reading) for text in texts for reading in (_plain(text), _folded(text)))
 
 
+def _named(schema: JSONObject) -> Iterator[tuple[str, JSON]]:
+    """What a schema has by name: fields, and definitions that fields may refer to."""
+    for key in ("properties", "$defs", "definitions"):
+        members = schema.get(key)
+        if isinstance(members, Mapping):
+            yield from members.items()
+
+
 def _is_choice(field: JSON) -> bool:
-    return isinstance(field, Mapping) and (
-        field.get("type") == "boolean" or "enum" in field or "oneOf" in field
+    """Whether a field can be answered with given values alone."""
+    if not isinstance(field, Mapping) or any(key in field for key in ("properties", "$ref")):
+        return False
+    if field.get("type") == "boolean":
+        return True
+    known = field.get("enum")
+    if isinstance(known, list | tuple):
+        return bool(known) and not any(isinstance(one, list | tuple | Mapping) for one in known)
+    known = field.get("oneOf")
+    return (
+        isinstance(known, list | tuple)
+        and bool(known)
+        and all(isinstance(one, Mapping) and "const" in one for one in known)
     )
-
-
-def _texts(field: JSON) -> Iterator[str]:
-    if not isinstance(field, Mapping):
-        return
-    for key in ("title", "description", "format", "default", "pattern"):
-        text = field.get(key)
-        if isinstance(text, str):
-            yield text
 
 
 def _plain(text: str) -> str:

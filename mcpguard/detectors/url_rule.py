@@ -49,6 +49,12 @@ _LOCAL_NAMES: Final = (
 _NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 """IPv6 addresses that carry an IPv4 one in their last 32 bits (RFC 6052, RFC 8215)."""
 
+_ISATAP: Final = (0x00005EFE, 0x02005EFE)
+"""What stands before an IPv4 address in the interface identifier of a tunnel's end (RFC 5214, 6.1)."""
+
+_SPECIAL: Final = ipaddress.ip_network("192.0.0.0/24")
+"""Protocol assignments (RFC 6890), which some releases of `ipaddress` take for global in part."""
+
 
 @dataclass(frozen=True, slots=True)
 class UrlRule:
@@ -163,6 +169,7 @@ def _is_reserved(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool
         or address.is_multicast
         or address.is_reserved
         or address.is_unspecified
+        or (address.is_site_local if isinstance(address, ipaddress.IPv6Address) else address in _SPECIAL)
     )
 
 
@@ -172,7 +179,8 @@ def _carried(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddres
         return None
     if address.teredo is not None:
         return address.teredo[1]
-    if any(address in network for network in _NAT64) or int(address) >> 32 == 0:
+    is_tunnel = int(address) >> 32 & 0xFFFFFFFF in _ISATAP
+    if is_tunnel or any(address in network for network in _NAT64) or int(address) >> 32 == 0:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
 

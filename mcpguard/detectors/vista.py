@@ -198,7 +198,8 @@ class Vista:
         asked = argument.get("name") if isinstance(argument, Mapping) else None
         if edit is not None and isinstance(asked, str) and edit.hides(asked):
             return NO_SUCH_ARGUMENT
-        return params if own == name else {**params, "ref": {**ref, key: own}}
+        changed = params if own == name else {**params, "ref": {**ref, key: own}}
+        return changed if edit is None or kind == 2 else _in_context(changed, edit)
 
     def _listen(self, params: JSONObject) -> JSONObject | Refused:
         wanted = params.get("notifications")
@@ -213,3 +214,17 @@ class Vista:
         if own == list(uris):
             return params
         return {**params, "notifications": {**wanted, "resourceSubscriptions": cast("JSON", own)}}
+
+
+def _in_context(params: JSONObject, edit: Edit) -> JSONObject | Refused:
+    """The parameters with what is pinned among the arguments that a completion goes by."""
+    context = params.get("context")
+    if context is not None and not isinstance(context, Mapping):
+        return NO_SUCH_ARGUMENT
+    given = None if context is None else context.get("arguments")
+    arguments = edit.arguments(given, defaults=False)
+    if isinstance(arguments, Refused):
+        return arguments
+    return (
+        params if arguments is given else {**params, "context": {**(context or {}), "arguments": arguments}}
+    )

@@ -357,6 +357,13 @@ def test_names_are_compared_as_the_server_spells_them() -> None:
         "file:///open/.\n./secret/key",
         "file:///open/%2e%0d%2e/secret/key",
         " file:///open/../secret/key",
+        "file:///open/a\\b\\c/../../secret/key",
+        "file:///open/a%5Cb%5Cc/../../secret/key",
+        "file:///open/\uff0e\uff0e/secret/key",
+        "file:///open/.\u200b./secret/key",
+        "file:///open/..;/secret/key",
+        "file:///open/..%20/secret/key",
+        "file:///open/&#46;&#46;/secret/key",
     ],
 )
 def test_a_uri_cannot_climb_out_of_what_is_allowed(uri: str) -> None:
@@ -366,10 +373,16 @@ def test_a_uri_cannot_climb_out_of_what_is_allowed(uri: str) -> None:
     assert shown(access, [uri], "resources/list") == []
 
 
-def test_deep_escapes_cost_no_more_than_a_bound() -> None:
-    """Undoing them ends, however deep they are; what is left of them is compared as it is."""
-    access = Access(default="deny", allow=[AccessRule(resources=["file:///open/*"])])
-    assert code(access, call("resources/read", {"uri": "file:///open/%" + "25" * 100 + "2e"})) is None
+@pytest.mark.parametrize(
+    "uri", ["file:///open/%" + "25" * 100 + "2e", "file:///open/%ff", "file:///open/" + "%2e" * 9000]
+)
+def test_a_uri_that_cannot_be_read_to_its_end_is_vouched_for_by_no_rule(uri: str) -> None:
+    """Escapes in escapes, or in no UTF-8, cost no more than a bound; a rule that denies may mean them."""
+    asked = call("resources/read", {"uri": uri})
+    rule = AccessRule(resources=["file:///open/*"])
+    assert code(Access(default="deny", allow=[rule]), asked) == "access_denied"
+    other = AccessRule(resources=["file:///secret/*"])
+    assert code(Access(default="allow", deny=[other]), asked) == "access_denied"
 
 
 @pytest.mark.parametrize(
@@ -380,12 +393,42 @@ def test_deep_escapes_cost_no_more_than_a_bound() -> None:
         "file:////secret/key",
         "file:///%73ecret/key",
         "file:///sec\tret/key",
+        "file:/secret/key",
+        "file:secret/key",
+        "file://localhost/secret/key",
+        "url:file:///secret/key",
+        "<file:///secret/key>",
+        "file:///s\uff45cret/key",
+        "file:///x\\..\\secret/key",
     ],
 )
 def test_a_denied_uri_is_denied_in_other_spellings(uri: str) -> None:
     """The spellings RFC 3986, section 6.2.2, calls equivalent, and some more."""
     access = Access(default="allow", deny=[AccessRule(resources=["file:///secret/*"])])
     assert code(access, call("resources/read", {"uri": uri})) == "access_denied"
+
+
+@pytest.mark.parametrize(
+    ("rule", "uri"),
+    [
+        ("https://h.example/a", "https://h.example:443/a"),
+        ("https://h.example/a", "https://somebody@h.example/a"),
+        ("https://h.example/a", "https://h.example./a"),
+        ("https://h.example/a", "https:h.example/a"),
+        ("file:///secret", "file:///secret?x"),
+        ("file:///secret", "file:///secret#x"),
+        ("file:///secret", "file:///secret/"),
+        ("file:///secret", "file:///secret%00.png"),
+        ("file:///secret", "file:///secret::$DATA"),
+        ("users://{id}", "users://5"),
+        ("db://{table}/rows{?limit}", "db://t/rows?limit=1"),
+    ],
+)
+def test_what_a_server_may_not_read_of_a_uri_does_not_hide_what_is_denied(rule: str, uri: str) -> None:
+    """A query, a fragment, a port that is the scheme's own; and a template denies what it is expanded to."""
+    access = Access(default="allow", deny=[AccessRule(resources=[rule])])
+    assert code(access, call("resources/read", {"uri": uri})) == "access_denied"
+    assert code(access, call("resources/read", {"uri": "https://other.example/b"})) is None
 
 
 @pytest.mark.parametrize(
@@ -398,6 +441,8 @@ def test_a_denied_uri_is_denied_in_other_spellings(uri: str) -> None:
         ("file:///{path}", "file:///{path}"),
         ("urn:isbn:*", "urn:isbn:0451450523"),
         ("file:///C:\\data\\*", "file:///C:\\data\\x"),
+        ("note://\uff21\ufb01", "note://\uff21\ufb01"),
+        ("https://h.example/a?copy=1&lt=2", "https://h.example/a?copy=1&lt=2"),
     ],
 )
 def test_an_allowed_uri_is_allowed_as_it_is_written(rule: str, uri: str) -> None:

@@ -264,6 +264,17 @@ SECRETS: list[dict[str, Any]] = [
     {"properties": {"a": {"type": "string"}}, "message": "What is the seed phrase of your wallet?"},
     {"properties": {"a": {"type": "string"}}, "message": "Bitte das Passwort eingeben"},
     {"properties": {"a": {"type": "string"}}, "message": "x" * 30_000},
+    {"properties": {"password": {"type": "string", "enum": []}}},
+    {"properties": {"password": {"type": "string", "enum": [["any"]]}}},
+    {"properties": {"password": {"type": "string", "oneOf": [{"type": "string"}]}}},
+    {"properties": {"password": {"type": "boolean", "properties": {"x": {"type": "string"}}}}},
+    {"properties": {"login": {"type": "object", "properties": {"password": {"type": "string"}}}}},
+    {"properties": {"x": {"type": "array", "items": {"type": "string", "title": "Password"}}}},
+    {"properties": {"x": {"anyOf": [{"type": "string", "title": "API key"}, {"type": "null"}]}}},
+    {"properties": {"x": {"$ref": "#/$defs/password"}}, "$defs": {"password": {"type": "string"}}},
+    {"properties": {"x": {"type": "string", "title": "Your pass-word"}}},
+    {"properties": {"p4ssw0rd": {"type": "string"}}},
+    {"properties": {f"x{n}": {"type": "string"} for n in range(3_000)}},
 ]
 
 HONEST: list[dict[str, Any]] = [
@@ -271,6 +282,9 @@ HONEST: list[dict[str, Any]] = [
     {"properties": {"max_tokens": {"type": "integer", "description": "How many tokens may be used"}}},
     {"properties": {"keyboard": {"type": "string"}}, "message": "Which key do you press?"},
     {"properties": {"reset_password": {"type": "boolean"}}, "message": "Go on?"},
+    {"properties": {"password_policy": {"type": "string", "enum": ["strict", "lax"]}}},
+    {"properties": {"credentials": {"oneOf": [{"const": "a", "title": "Ana"}, {"const": "b"}]}}},
+    {"properties": {"nickname": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}}},
     {"properties": {"passenger": {"type": "string"}, "destination": {"type": "string"}}},
     {"properties": {"opinion": {"type": "string"}}, "message": "Which message shall I pin?"},
 ]
@@ -345,6 +359,9 @@ async def test_a_server_is_told_the_roots_that_match_however_they_are_written() 
         {"uri": "file:///srv/data/a", "name": "A"},
         {"uri": "file:///srv/data/../secret", "name": "B"},
         {"uri": "file:///srv/data/%2e%2e/secret"},
+        {"uri": "file:///srv/data/a\\b\\c/../../secret"},
+        {"uri": "file:///srv/data/\uff0e\uff0e/secret"},
+        {"uri": "file:///srv/data/%ff"},
         {"uri": "file:///home"},
         {"name": "no uri"},
     ]

@@ -406,6 +406,30 @@ async def test_resources_are_read_and_watched_by_their_shown_uris() -> None:
     assert [one["uri"] for one in server.seen("resources/read")] == ["file:///docs/a"]
 
 
+@pytest.mark.parametrize("context", [None, {}, {"arguments": {"style": "short"}}])
+async def test_what_is_pinned_holds_while_another_argument_is_completed(context: Any) -> None:
+    """Values are completed by those of other arguments, which would show what a pin keeps out."""
+    view = View(prompts=[PromptView("review", pin={"tenant": "acme"}, default={"style": "long"})])
+    asked = {"ref": {"type": "ref/prompt", "name": "review"}, "argument": {"name": "customer", "value": ""}}
+    params = asked if context is None else {**asked, "context": context}
+    result, wire = await passed(view, "completion/complete", params)
+    assert result.denial is None
+    given = {} if not context else context["arguments"]
+    assert wire.calls[0].params["context"] == {"arguments": {**given, "tenant": "acme"}}
+
+
+@pytest.mark.parametrize(
+    "context", [{"arguments": {"tenant": "other"}}, {"arguments": {"TENANT": "x"}}, [], {"arguments": 7}]
+)
+async def test_a_completion_cannot_be_asked_for_by_another_value_of_what_is_pinned(context: Any) -> None:
+    """Nor by what is no context."""
+    view = View(prompts=[PromptView("review", pin={"tenant": "acme"})])
+    asked = {"ref": {"type": "ref/prompt", "name": "review"}, "argument": {"name": "customer", "value": ""}}
+    result, wire = await passed(view, "completion/complete", {**asked, "context": context})
+    assert result.denial is not None
+    assert wire.calls == []
+
+
 @pytest.mark.parametrize(
     "uri",
     [
@@ -421,6 +445,17 @@ async def test_resources_are_read_and_watched_by_their_shown_uris() -> None:
         "file:///docs/../etc/passwd",
         "file:///docs/\\..\\..\\etc/passwd",
         "other://docs/x",
+        "file:/docs/private/b",
+        "file:docs/private/b",
+        "file://localhost/docs/private/b",
+        "URL:file:///docs/private/b",
+        "file:///docs/private\uff0fb",
+        "file:///docs/a\\b\\c/../../etc/passwd",
+        "file:///docs/..;/etc/passwd",
+        "file:///docs/a?raw",
+        "file:///docs/a#1",
+        "file:///docs/a/",
+        "file:///docs/%ff",
     ],
 )
 @pytest.mark.parametrize("method", ["resources/read", "resources/subscribe", "resources/unsubscribe"])
@@ -430,6 +465,26 @@ async def test_a_hidden_resource_is_reachable_under_no_spelling(uri: str, method
     assert wire.calls == []
     assert result.denial is not None
     assert result.denial.code == "not_available"
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_hidden"),
+    [
+        ("users://{id}", True),
+        ("users://5", True),
+        ("users://5?full", True),
+        ("Users://5%2Fposts", True),
+        ("users://{id}/posts", False),
+        ("users://5/posts", False),
+        ("files://a/b/c", True),
+    ],
+)
+async def test_a_hidden_template_hides_what_it_is_expanded_to(uri: str, is_hidden: bool) -> None:
+    """And no template that begins like it."""
+    view = View(hide_resources=["users://{id}", "files://{+path}"])
+    result, wire = await passed(view, "resources/read", {"uri": uri})
+    assert (result.denial is not None) is is_hidden
+    assert bool(wire.calls) is not is_hidden
 
 
 async def test_a_stream_of_updates_is_asked_for_by_shown_uris_and_acknowledged_by_them() -> None:
