@@ -120,6 +120,7 @@ if TYPE_CHECKING:
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
     from mcpguard.sinks.otel import OpenTelemetryLogs as OpenTelemetryLogs
+    from mcpguard.sinks.postgres import PostgreSQL as PostgreSQL
     from mcpguard.sinks.sqlite import SQLite as SQLite
     from mcpguard.sinks.webhook import Webhook as Webhook
     from mcpguard.stores.opening import open_store as open_store
@@ -206,6 +207,7 @@ _HOMES = {
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
     "sinks.otel": ("OpenTelemetryLogs",),
+    "sinks.postgres": ("PostgreSQL",),
     "sinks.sqlite": ("SQLite",),
     "sinks.webhook": ("Webhook",),
     "stores.opening": ("open_store",),

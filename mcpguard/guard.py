@@ -222,23 +222,25 @@ class Guard:
             PolicyError: If the file is missing or says something wrong; carries file and line.
             PluginError: If it uses a plugin that cannot be loaded.
         """
+        from mcpguard.config.opening import closing_if_refused
         from mcpguard.config.policy import load_policy
 
         policy = load_policy(path)
         built = policy.build(clock=clock, store=store)
-        guard = cls(
-            built.interceptors,
-            sinks=(*built.sinks, *sinks),
-            scrubber=scrubber,
-            clock=clock,
-            servers=policy.servers,
-            store=built.store or store,
-            on_deny=policy.on_deny,
-            anonymous=policy.anonymous,
-            digest_key=digest_key,
-            policy_digest=policy.digest,
-            connection=policy.options.connection,
-        )
+        with closing_if_refused(built.sinks):
+            guard = cls(
+                built.interceptors,
+                sinks=(*built.sinks, *sinks),
+                scrubber=scrubber,
+                clock=clock,
+                servers=policy.servers,
+                store=built.store or store,
+                on_deny=policy.on_deny,
+                anonymous=policy.anonymous,
+                digest_key=digest_key,
+                policy_digest=policy.digest,
+                connection=policy.options.connection,
+            )
         guard._own_store = built.store
         guard._origin = _Origin(Path(path).absolute(), policy, built, tuple(sinks))
         guard._handle.is_reloadable = True
@@ -652,20 +654,22 @@ class Guard:
 
     def _enforce(self, policy: "Policy", origin: "_Origin") -> None:
         """Put another policy in the place of the one that is enforced, or raise and change nothing."""
+        from mcpguard.config.opening import closing_if_refused
         from mcpguard.config.reload import renew, take_over
 
         renewed = renew(policy, origin.policy, origin.built)
         built = renewed.built
         emitter = self._emitter.following((*built.sinks, *origin.sinks), policy.digest)
-        linked = Linked(
-            renewed.steps,
-            emitter,
-            store=self._store,
-            stops=self._handle.stops,
-            servers=policy.servers,
-            kept=renewed.kept,
-        )
-        take_over(renewed.changed)
+        with closing_if_refused(renewed.opened):
+            linked = Linked(
+                renewed.steps,
+                emitter,
+                store=self._store,
+                stops=self._handle.stops,
+                servers=policy.servers,
+                kept=renewed.kept,
+            )
+            take_over(renewed.changed)
         with self._lock:
             followers = self._followers(built.interceptors)
             self._interceptors = built.interceptors

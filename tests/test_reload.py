@@ -565,6 +565,47 @@ async def test_a_sink_that_cannot_be_closed_stops_neither_the_others_nor_the_hos
     assert "canary" not in caplog.text
 
 
+@pytest.mark.usefixtures("plugin")
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ("awkward: {id: a, number: 1}", "{stubborn: {name: b}}, {jsonl: {path: policy.yaml/x.jsonl}}"),
+        ("awkward: {id: a, number: 2}", "{stubborn: {name: b, fails: true}}, {jsonl: {path: other.jsonl}}"),
+    ],
+    ids=["a sink that cannot be opened", "a rule that cannot take over"],
+)
+async def test_what_a_refused_policy_had_opened_is_closed_again(
+    file: Path, server: FakeServer, made: list[Any], refused: tuple[str, str]
+) -> None:
+    """Its files are free for the next one; what was open before stays open, in an event loop or not."""
+    awkward, sinks = refused
+    kept = "{stubborn: {name: a}}"
+    write(file, policy("awkward: {id: a, number: 1}", audit=f"[{kept}]"))
+    guard = Guard.from_policy(file)
+    first = made[-1]
+    write(file, policy(awkward, audit=f"[{kept}, {sinks}]"))
+    for reload in (guard.reload, lambda: anyio.from_thread.run_sync(guard.reload)):
+        with pytest.raises((PluginError, PolicyError)):
+            await anyio.to_thread.run_sync(reload)
+        assert made[-1].name == "b"
+        assert (made[-1].is_closed, first.is_closed) == (True, False)
+    write(file, policy("awkward: {id: a, number: 1}", audit=f"[{kept}, {{jsonl: {{path: other.jsonl}}}}]"))
+    assert guard.reload()
+    async with opened(guard, server, "session") as peer:
+        assert text(await peer.call("read")) == "text"
+    await guard.aclose()
+
+
+def test_what_a_policy_that_is_refused_at_first_had_opened_is_closed_again(
+    file: Path, made: list[Any]
+) -> None:
+    """Nobody has a guard to close."""
+    write(file, policy(ALLOWING, audit="[{stubborn: {name: a}}, {jsonl: {path: policy.yaml/x.jsonl}}]"))
+    with pytest.raises(PolicyError):
+        Guard.from_policy(file)
+    assert made[-1].is_closed
+
+
 async def test_closing_a_guard_closes_everything_whatever_fails(
     file: Path, made: list[Any], tmp_path: Path
 ) -> None:

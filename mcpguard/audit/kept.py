@@ -19,7 +19,7 @@ class Kept:
     """A sink with a writer behind it.
 
     Attributes:
-        path: The file that is written.
+        where: What is written, for its repr.
         mode: What a call waits for before it goes out.
         strict: Whether a call whose intent is not kept is denied.
         waits: Whether calls wait at all.
@@ -27,7 +27,7 @@ class Kept:
 
     def __init__(
         self,
-        path: Path,
+        where: str,
         medium: Medium,
         start: Start,
         *,
@@ -39,7 +39,7 @@ class Kept:
         anchor: str | Path | None,
         clock: Clock,
     ) -> None:
-        self.path = path
+        self.where = where
         self.mode = mode
         self.strict = mode == "strict"
         self.waits = mode != "async" or overflow == "wait"
@@ -79,12 +79,12 @@ class Kept:
         await self._writer.settle()
 
     async def aclose(self) -> None:
-        """Write what is queued, sign it and close the file. Closing twice is closing once."""
+        """Write what is queued, sign it and let go. Closing twice is closing once."""
         with CancelScope(shield=True):
             await to_thread.run_sync(self._close)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.path)!r}, mode={self.mode!r})"
+        return f"{type(self).__name__}({self.where!r}, mode={self.mode!r})"
 
 
 def signer(key: str | Path | None) -> Signer | None:

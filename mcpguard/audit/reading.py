@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from mcpguard.audit.chain import parted
 from mcpguard.audit.files import Files, trail_file
+from mcpguard.audit.postgres_url import SCHEMES
 from mcpguard.audit.record import commitment
 
 __all__ = ["Payload", "Segment", "Trail", "open_trail", "records"]
@@ -77,12 +78,21 @@ class Payload:
 
 
 def open_trail(path: str | Path) -> Trail:
-    """The trail at `path`: a file in JSON Lines, a directory with `events.jsonl`, or an SQLite file.
+    """The trail at `path`: a file in JSON Lines, its directory, an SQLite file, or the URL of a server.
+
+    Args:
+        path: A path, or `postgresql://user@host/database#trail`.
 
     Raises:
         FileNotFoundError: If there is none.
         OSError: If it cannot be read.
+        ValueError: If it is a URL that names no trail.
+        ModuleNotFoundError: If it is a URL, and `psycopg` is not installed.
     """
+    if isinstance(path, str) and path.startswith(SCHEMES):
+        from mcpguard.audit.postgres_tables import trail_at  # noqa: PLC0415 - an extra
+
+        return trail_at(path)
     file = trail_file(path)
     if file.is_file() and _is_database(file):
         from mcpguard.audit.database import trail_in  # noqa: PLC0415 - sqlite3 loads on use

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run", "selecting"]
 
-_PATH = "the trail: a file in JSON Lines, its directory, or an SQLite file"
+_PATH = "the trail: a file in JSON Lines, its directory, an SQLite file, or postgresql://host/database#trail"
 
 
 def add_parser(commands: "Commands") -> argparse.ArgumentParser:

@@ -23,6 +23,11 @@ def opened(path: str) -> "Trail":
 
     try:
         return open_trail(path)
+    except ModuleNotFoundError as error:
+        what = "a trail in PostgreSQL takes the extra `postgres`: pip install 'mcpguard-inline[postgres]'"
+        raise MCPGuardError(what) from error
+    except ValueError as error:
+        raise MCPGuardError(str(error)) from error
     except OSError as error:
         raise MCPGuardError(f"{error.filename or path}: cannot be read: {error.strerror}") from error
 

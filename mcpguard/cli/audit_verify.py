@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcpguard.cli.audit_source import opened
 from mcpguard.cli.output import fail, write, write_json
 
 if TYPE_CHECKING:
@@ -15,13 +16,12 @@ __all__ = ["run"]
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify; 0 intact, 1 tampered, 2 incomplete or unreadable."""
-    from mcpguard.audit.reading import open_trail
     from mcpguard.audit.verify import EXIT_CODES, verify
 
     try:
         keys = [_key(text) for text in arguments.key]
         anchors = [Path(one).read_text("utf-8", errors="replace") for one in arguments.anchor]
-        verdict = verify(open_trail(arguments.path), keys=keys, anchors=anchors)
+        verdict = verify(opened(arguments.path), keys=keys, anchors=anchors)
     except ModuleNotFoundError:
         return fail(["signatures take the extra `audit`: pip install 'mcpguard-inline[audit]'"])
     except OSError as error:

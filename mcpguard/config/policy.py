@@ -19,6 +19,7 @@ from mcpguard.config.check import Checked, by_line, check_document
 from mcpguard.config.content import Anonymous, OnDeny, ServerOptions
 from mcpguard.config.document import Format, Reader, Unreadable, refuse_what_is_not_text
 from mcpguard.config.explain import spelled
+from mcpguard.config.opening import closing_if_refused
 from mcpguard.config.plan import Plan
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.connection_limits import ConnectionLimits
@@ -129,12 +130,13 @@ class Policy:
             PolicyError: If a sink or the store cannot be opened, or refuses its options; carries its line.
             PluginError: If a plugin's constructor fails.
         """
-        return Built(
-            interceptors=tuple(plan.build() for plan in self.plans),
-            sinks=tuple(plan.build() for plan in self.sink_plans),
-            options=self.options,
-            store=self._store(clock) if store is None else None,
-        )
+        sinks: list[Sink] = []
+        with closing_if_refused(sinks):
+            interceptors = tuple(plan.build() for plan in self.plans)
+            for plan in self.sink_plans:
+                sinks.append(plan.build())  # noqa: PERF401 - one that fails leaves those before it to be closed
+            opened = self._store(clock) if store is None else None
+        return Built(interceptors=interceptors, sinks=tuple(sinks), options=self.options, store=opened)
 
     def _store(self, clock: Clock) -> Store | None:
         if self.options.store is None:

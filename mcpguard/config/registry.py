@@ -51,6 +51,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",
         "logging": "mcpguard.sinks.logging:Logging",
         "otel": "mcpguard.sinks.otel:OpenTelemetryLogs",
+        "postgres": "mcpguard.sinks.postgres:PostgreSQL",
         "sqlite": "mcpguard.sinks.sqlite:SQLite",
         "webhook": "mcpguard.sinks.webhook:Webhook",
     },

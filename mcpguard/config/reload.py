@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskStatus
 
+from mcpguard.config.opening import closing_if_refused
 from mcpguard.config.plan import Plan
 from mcpguard.config.policy import Built, Policy
 from mcpguard.core.chain import Step
@@ -45,6 +46,7 @@ class Renewed:
         steps: Their hooks, in order.
         kept: The interceptors that are, with what they know.
         changed: Of each rule that has changed, the new interceptor and the one before.
+        opened: The sinks that were not there before.
         dropped: The sinks that are no longer named.
     """
 
@@ -52,6 +54,7 @@ class Renewed:
     steps: tuple[Step, ...]
     kept: tuple[Interceptor, ...]
     changed: tuple[tuple[Interceptor, Interceptor], ...]
+    opened: tuple[Sink, ...]
     dropped: tuple[Sink, ...]
 
 
@@ -87,14 +90,26 @@ def renew(policy: Policy, before: Policy, its: Built) -> Renewed:
     steps = arrange(interceptors)
     open_sinks = list(zip(before.sink_plans, its.sinks, strict=True))
     sinks: list[Sink] = []
-    for named in policy.sink_plans:
-        sink = _taken(named, open_sinks)
-        sinks.append(named.build() if sink is None else sink)
+    opened: list[Sink] = []
+    with closing_if_refused(opened):
+        for named in policy.sink_plans:
+            sink = _taken(named, open_sinks)
+            if sink is None:
+                sink = named.build()
+                opened.append(sink)
+            sinks.append(sink)
     built = Built(
         interceptors=tuple(interceptors), sinks=tuple(sinks), options=policy.options, store=its.store
     )
     dropped = tuple(sink for _, sink in open_sinks)
-    return Renewed(built=built, steps=tuple(steps), kept=tuple(kept), changed=tuple(changed), dropped=dropped)
+    return Renewed(
+        built=built,
+        steps=tuple(steps),
+        kept=tuple(kept),
+        changed=tuple(changed),
+        opened=tuple(opened),
+        dropped=dropped,
+    )
 
 
 def take_over(changed: Sequence[tuple[Interceptor, Interceptor]]) -> None:

@@ -70,7 +70,7 @@ class JsonLines(Kept):
         signs = signer(key)
         medium = FileMedium(file, max_bytes=max_bytes)
         super().__init__(
-            file,
+            str(file),
             medium,
             medium.start,
             mode=mode,

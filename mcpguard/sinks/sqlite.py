@@ -61,7 +61,7 @@ class SQLite(Kept):
         signs = signer(key)
         medium = Database(file, is_synced=mode == "strict")
         super().__init__(
-            file,
+            str(file),
             medium,
             medium.start,
             mode=mode,

@@ -79,6 +79,7 @@ def test_the_schema_has_a_section_for_each_name(validator: Any) -> None:
         "jsonl",
         "logging",
         "otel",
+        "postgres",
         "sqlite",
         "webhook",
     }
