@@ -59,6 +59,9 @@ FRAMEWORKS = {
     "presidio": ("presidio-analyzer", "2.2.360", ["mcp"]),
     "agent_framework": ("agent-framework-core", "1.23.0", []),
     "langchain": ("langchain[mcp]", "1.4.7", []),
+    "crewai": ("crewai", "1.15.0", ["mcp<2"]),
+    "claude_agent_sdk": ("claude-agent-sdk", "0.2.100", []),
+    "smolagents": ("smolagents[mcp]", "1.26.0", ["mcp[ws]<2"]),
 }
 """Module of `mcpguard.integrations` -> what installs its framework, its lowest supported release, and what
 else its tests need."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcpguard.core.run import Run
     from mcpguard.guard import Guard
 
-__all__ = ["guarded_client", "guarded_session", "listed"]
+__all__ = ["guarded_client", "guarded_session", "listed", "transport_to"]
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def guarded_session(
         async with guarded_client(guard, server, name=name, run=run, shared=shared) as client:
             yield client.session
         return
-    async with _transport(server) as (read, write, *_):
+    async with transport_to(server) as (read, write, *_):
         session = guard.session(ClientSession(read, write), name=name, run=run, shared=shared)
         async with session:
             await session.initialize()
@@ -55,10 +55,11 @@ def guarded_client(
     Raises:
         SeamError: On SDK 1.x, which has no such class.
     """
-    return guard.client(_transport(server), name=name, run=run, shared=shared)
+    return guard.client(transport_to(server), name=name, run=run, shared=shared)
 
 
-def _transport(server: Any) -> Any:
+def transport_to(server: Any) -> Any:
+    """The SDK's transport to a server, not entered yet; a transport is handed back."""
     if isinstance(server, StdioServerParameters):
         return stdio_client(server)
     if isinstance(server, str):

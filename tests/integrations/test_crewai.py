@@ -1,0 +1,82 @@
+"""crewai, as docs/integrations/crewai.md shows it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"  # before the import: tests tell nobody anything
+pytest.importorskip("crewai.mcp")
+
+from crewai import Agent
+from crewai.mcp import MCPServerHTTP, MCPServerStdio, MCPToolResolver
+from hosts import *
+from hosts import ANA, Face, Host, Server, parameters
+
+from mcpguard import Guard
+from mcpguard.integrations.crewai import guarded_tools
+from mcpguard.testing import RecordingSink
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
+
+
+class Tools:
+    """Agents' tools, run as the executor runs them: on a thread, with the caller's context."""
+
+    def __init__(self, tools: list[Any]) -> None:
+        self._tools = {tool.original_tool_name: tool for tool in tools}
+
+    async def tools(self) -> list[str]:
+        return list(self._tools)
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
+        return str(await asyncio.to_thread(self._tools[tool].run, **arguments))
+
+
+def resolved(server: Server) -> list[Any]:
+    """The framework's own tools."""
+    if server.url is not None:
+        config: Any = MCPServerHTTP(url=server.url)
+    else:
+        config = MCPServerStdio(command=server.command, args=server.args)
+    agent = Agent.model_construct()
+    return MCPToolResolver(agent=agent, logger=agent._logger).resolve([config])
+
+
+@pytest.fixture
+def host() -> Host:
+    """The tools. On Python 3.11 the framework's own cannot close HTTP: there a guard that does nothing stands in."""
+
+    @asynccontextmanager
+    async def opened(guard: Guard | None, server: Server) -> AsyncIterator[Face]:
+        if guard is None and (server.url is None or sys.version_info >= (3, 12)):
+            yield Tools(await asyncio.to_thread(resolved, server))
+        else:
+            yield Tools(await guarded_tools(guard or Guard([]), parameters(server), name="wire"))
+
+    return opened
+
+
+async def test_tools_have_the_name_of_the_server_and_their_arguments(guard: Guard, server: Server) -> None:
+    """As the framework's own: a model sees what a tool takes."""
+    async with guard.run(principal=ANA):
+        tools = {tool.name: tool for tool in await guarded_tools(guard, parameters(server), name="wire")}
+    assert sorted(tools) == ["wire_count", "wire_echo", "wire_wipe"]
+    assert list(tools["wire_echo"].args_schema.model_fields) == ["text"]
+
+
+async def test_the_client_that_a_call_opens_is_guarded(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """Whatever is done with it, also what the tools do not do."""
+    async with guard.run(principal=ANA):
+        tool, *_ = await guarded_tools(guard, parameters(server), name="wire")
+        async with tool._client_factory() as client:
+            assert "access_denied" in (await client.call_tool("delete", {"text": "all"}))
+            await client.list_prompts()
+    assert server.called() == []
+    assert "prompts/list" in [event.method for event in sink.of("dispatched")]
