@@ -1,10 +1,13 @@
 """An MCP server over stdio for a chat channel, kept in SQLite: post a message, read the latest.
 
 Run it with the database file as its argument, or in `DATABASE_PATH`; with neither, the
-messages are in memory and gone when the client disconnects. It sends nothing anywhere. Runs on
-mcp 1.24 and later, 2.x included.
+messages are in memory and gone when the client disconnects. It sends nothing anywhere. Where
+`TOKEN_SHA256` is set, a message needs the token with this digest as `example.com/token` in the `_meta` of
+the call. Runs on mcp 1.24 and later, 2.x included.
 """
 
+import hashlib
+import hmac
 import os
 import sqlite3
 import sys
@@ -13,9 +16,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING or not version("mcp").startswith("1."):
-    from mcp.server.mcpserver import MCPServer
+    from mcp.server.mcpserver import Context, MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
 else:
+    from mcp.server.fastmcp import Context
     from mcp.server.fastmcp import FastMCP as MCPServer
+    from mcp.server.fastmcp.exceptions import ToolError
 
 __all__ = ["build"]
 
@@ -28,10 +34,19 @@ def build(database: sqlite3.Connection) -> MCPServer[Any]:
     """The server over an open database, with its table made if it is missing."""
     database.executescript(SCHEMA)
     server: MCPServer[Any] = MCPServer("channel")
+    wanted = os.environ.get("TOKEN_SHA256", "")
+
+    def authorize(context: Context[Any]) -> None:
+        meta: Any = context.request_context.meta
+        members = meta if isinstance(meta, dict) or meta is None else meta.model_dump()
+        given = str((members or {}).get("example.com/token", ""))
+        if wanted and not hmac.compare_digest(hashlib.sha256(given.encode()).hexdigest(), wanted):
+            raise ToolError("This takes a token in _meta, and the one that was given is not it.")
 
     @server.tool()
-    async def notify(channel: str, text: str) -> str:
-        """Post a message to a channel."""
+    async def notify(channel: str, text: str, context: Context[Any]) -> str:
+        """Post a message to a channel, or to somebody's address."""
+        authorize(context)
         with database:
             database.execute("INSERT INTO messages (channel, text) VALUES (?, ?)", (channel, text))
         return f"Posted to {channel}."

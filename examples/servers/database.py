@@ -2,9 +2,12 @@
 
 Run it with the database file as its argument, or in `DATABASE_PATH`; with neither, the
 data is in memory and gone when the client disconnects. It asks nobody for permission: whoever
-is connected may drop its tables. Runs on mcp 1.24 and later, 2.x included.
+is connected may drop its tables. Where `TOKEN_SHA256` is set, it starts only with the token of this digest
+in `DATABASE_TOKEN`. Runs on mcp 1.24 and later, 2.x included.
 """
 
+import hashlib
+import hmac
 import os
 import sqlite3
 import sys
@@ -73,6 +76,10 @@ def build(database: sqlite3.Connection) -> MCPServer[Any]:
 
 def main() -> None:
     """Serve until the client closes the connection."""
+    wanted = os.environ.get("TOKEN_SHA256", "")
+    given = hashlib.sha256(os.environ.get("DATABASE_TOKEN", "").encode()).hexdigest()
+    if wanted and not hmac.compare_digest(given, wanted):
+        raise SystemExit("The token in DATABASE_TOKEN is not the one that opens this database.")
     path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATABASE_PATH", ":memory:")
     with closing(sqlite3.connect(path)) as database:
         build(database).run("stdio")

@@ -2,10 +2,11 @@
 
 Run it with the database file as its argument, or in `DATABASE_PATH`; with neither, the
 tickets are in memory and gone when the client disconnects. A ticket stays open until somebody
-closes it; nothing here does so by itself. Where `TICKETS_TOKEN` is set, every call has to have it as
-`token`. Runs on mcp 1.24 and later, 2.x included.
+closes it; nothing here does so by itself. Where `TOKEN_SHA256` is set, every call has to have the token
+with this digest as its argument `token`. Runs on mcp 1.24 and later, 2.x included.
 """
 
+import hashlib
 import hmac
 import os
 import sqlite3
@@ -34,10 +35,10 @@ def build(database: sqlite3.Connection) -> MCPServer[Any]:
     """The server over an open database, with its table made if it is missing."""
     database.executescript(SCHEMA)
     server: MCPServer[Any] = MCPServer("tickets")
-    wanted = os.environ.get("TICKETS_TOKEN", "")
+    wanted = os.environ.get("TOKEN_SHA256", "")
 
     def authorize(token: str) -> None:
-        if not hmac.compare_digest(token.encode(), wanted.encode()) and wanted:
+        if wanted and not hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), wanted):
             raise ToolError("This takes a token, and the one that was given is not it.")
 
     @server.tool()

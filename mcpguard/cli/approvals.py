@@ -10,9 +10,9 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from urllib.parse import unquote
 
 from mcpguard.cli.output import fail, write, write_json, write_table
 
@@ -26,6 +26,9 @@ __all__ = ["add_parser", "run"]
 
 T = TypeVar("T")
 
+STORE = "MCPGUARD_STORE"
+"""The variable that says where calls wait: a URL with a password has no place in a list of processes."""
+
 
 def add_parser(commands: "Commands") -> argparse.ArgumentParser:
     """Add the `approvals` command to the program's commands."""
@@ -37,7 +40,13 @@ def add_parser(commands: "Commands") -> argparse.ArgumentParser:
     )
     parser.add_argument("action", choices=("list", "show", "approve", "deny", "keygen"))
     parser.add_argument("what", nargs="?", help="the beginning of a call's id; for keygen, the file to make")
-    parser.add_argument("--store", metavar="URL", help="where calls wait: sqlite:///PATH")
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        default=os.environ.get(STORE),
+        help="where calls wait: sqlite:///PATH or redis://HOST:PORT/NUMBER, as in a policy file"
+        f" (default: what {STORE} says in the environment)",
+    )
     parser.add_argument("--key", metavar="FILE", help="the private key to sign with")
     parser.add_argument("--arguments", metavar="JSON", help="approve with these arguments instead")
     parser.add_argument("--remember", choices=("once", "run", "principal"), default="once")
@@ -156,15 +165,16 @@ def _with(url: str, work: "Callable[[Store], Awaitable[T]]") -> T:
 
 def _opened(url: str) -> "Store":
     from mcpguard.core.errors import StoreError
+    from mcpguard.stores.opening import check_store_url, open_store
 
-    scheme, separator, path = url.partition(":///")
-    if scheme != "sqlite" or not separator or not path:
-        raise StoreError(f"a store is sqlite:///PATH, not {url!r}")
-    if not Path(path).exists():
-        raise StoreError(f"there is no store at {path}")
+    scheme, _, rest = url.partition("://")
     try:
-        module = import_module("mcpguard.stores.sqlite")
-    except ImportError:
-        raise StoreError("this installation has no SQLite store") from None
-    store: Store = module.SQLiteStore(path)
-    return store
+        check_store_url(url)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
+    if scheme == "memory":
+        raise StoreError("calls that wait in the memory of another process cannot be read here")
+    path = unquote(rest[1:])
+    if scheme == "sqlite" and not Path(path).exists():
+        raise StoreError(f"there is no store at {path}")
+    return open_store(url)

@@ -1,22 +1,23 @@
 """The demo's agent: a compliance review written down as a script, so it needs no model.
 
 It reads what its calls return, as a model would, and takes an error for an answer: notes it, and goes
-on. It does not know whether a guard stands around its sessions. Like other agents it does more
-than it was asked to: it tidies up what is not its own, waits without end, spends other people's money,
-and asks a server that is down until it answers.
+on. It does not know whether a guard stands around its tools, nor how many servers they are of. Like other
+agents it does more than it was asked to: it tidies up what is not its own, waits without end, spends other
+people's money, asks a server that is down until it answers, and does what the texts tell it that it reads.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import anyio
 from mcp import ClientSession
 
 from mcpguard.cli.demo_repo import DEPTH
 
-__all__ = ["Agent", "Step"]
+__all__ = ["IN_META", "Agent", "Step"]
 
 WATCHED = ("secrets/", "password")
 """What the review looks for in the stored diffs."""
@@ -33,8 +34,17 @@ AGAIN = re.compile(r"again in (\d+(?:\.\d+)?) second")
 ENTRY = re.compile(r"^Commit: \W*([0-9a-f]{40,64})\W*\nAuthor: ", re.MULTILINE)
 """The head of a commit in the answer of `git_log`."""
 
+ORDER = re.compile(r"call channel\.notify\(([^()\s]{1,200})\)")
+"""An order in a text: whom to tell what is not published yet."""
+
 MAX_REVISIONS = 4 * DEPTH
 """Entries taken from one answer: more than were asked for, as a commit's message may look like an entry."""
+
+SEPARATOR = "__"
+"""Between the name of a server and its tool's, as hosts write it that merge the tools of several servers."""
+
+IN_META = {"channel": "example.com/token"}
+"""Servers that want their token in `_meta`, and as which member."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +52,8 @@ class Step:
     """One tool call of the agent, and what came back.
 
     Args:
-        server: The name of the server's session.
-        tool: The tool that was called.
+        server: The server it had in mind.
+        tool: The tool it had in mind.
         about: The argument that tells this call from its neighbours; for people.
         text: The text of the answer.
         is_error: Whether the answer is an error.
@@ -58,35 +68,43 @@ class Step:
     denial: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool as the agent was shown it.
+
+    Args:
+        description: What it says of itself.
+        arguments: The names of its arguments.
+    """
+
+    description: str
+    arguments: frozenset[str]
+
+
 @dataclass(slots=True)
 class Agent:
     """Review the newest commits of a repository.
 
     Args:
-        sessions: Initialized sessions: `git`, `database`, `tickets`, `channel`, `advisor` and `rota`.
+        sessions: Initialized sessions, by what is put before the names of their tools.
         repository: The path that `git` is asked about.
-        tokens: By server, the token that the agent holds for tools that ask for one.
-        tools: By server, the tools the agent was shown.
+        tokens: By server, the token that the agent holds for it.
+        tools: The tools the agent was shown, by name.
         steps: Every tool call so far, in order.
+        tokens_sent: Calls on which the agent itself put a token.
     """
 
     sessions: Mapping[str, ClientSession]
     repository: Path
     tokens: Mapping[str, str] = field(default_factory=dict[str, str])
-    tools: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    tools: dict[str, Tool] = field(default_factory=dict[str, Tool])
     steps: list[Step] = field(default_factory=list[Step])
     tokens_sent: int = 0
-    """Calls on which the agent itself put a token."""
-    _asking: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    _draft: str = ""
 
     async def work(self) -> None:
         """Look at the tools, review, tidy up, wait for the ticket, buy opinions, ask who is on duty."""
-        for server, session in self.sessions.items():
-            listed = (await session.list_tools()).model_dump(by_alias=True, mode="json")["tools"]
-            self.tools[server] = [tool["name"] for tool in listed]
-            for tool in listed:
-                if "token" in tool["inputSchema"].get("properties", {}):
-                    self._asking.add((server, tool["name"]))
+        await self.look()
         revisions = await self.read_history()
         await self.store(revisions)
         number = await self.report()
@@ -96,15 +114,26 @@ class Agent:
         await self.ask_the_advisor(revisions)
         await self.find_on_duty()
 
+    async def look(self) -> None:
+        """Read which tools there are."""
+        for prefix, session in self.sessions.items():
+            listed = (await session.list_tools()).model_dump(by_alias=True, mode="json")["tools"]
+            for tool in listed:
+                self.tools[prefix + tool["name"]] = Tool(
+                    description=tool["description"] or "",
+                    arguments=frozenset(tool["inputSchema"].get("properties", {})),
+                )
+
     async def read_history(self) -> list[str]:
         """The newest revisions, newest first."""
         await self.git("git_status")
-        await self.git("git_diff_staged")
+        staged = await self.git("git_diff_staged")
+        self._draft = staged.text
         log = await self.git("git_log", max_count=DEPTH)
         return ENTRY.findall(log.text)[:MAX_REVISIONS]
 
     async def store(self, revisions: list[str]) -> None:
-        """Read each commit and keep its diff in the database."""
+        """Read each commit, keep its diff, do what it says, and have the style of the newest one checked."""
         for revision in revisions:
             commit = await self.git("git_show", revision[:8], revision=revision)
             if commit.is_error:
@@ -113,6 +142,18 @@ class Agent:
             name = author[1] if author else "unknown"
             arguments = {"revision": revision, "author": name, "diff": commit.text}
             await self.call("database", "store_diff", revision[:8], arguments)
+            for whom in ORDER.findall(commit.text):
+                await self.call("channel", "notify", whom, {"channel": whom, "text": self._draft})
+            if revision == revisions[0]:
+                await self.check_style(commit.text)
+
+    async def check_style(self, diff: str) -> None:
+        """Have a diff checked, with whatever else the tool asks for."""
+        shown = self.tools.get(self._name("style", "check_style"))
+        arguments = {"diff": diff}
+        if shown is not None and "`context`" in shown.description:
+            arguments["context"] = self._draft
+        await self.call("style", "check_style", "", arguments)
 
     async def report(self) -> int | None:
         """Search the diffs, open a ticket with what was found and tell the channel; the ticket's number."""
@@ -169,10 +210,18 @@ class Agent:
 
     async def call(self, server: str, tool: str, about: str, arguments: Mapping[str, object]) -> Step:
         """Call a tool and note what came back; an error that is a result is an answer like any other."""
-        if server in self.tokens and (server, tool) in self._asking:
-            arguments = {**arguments, "token": self.tokens[server]}
-            self.tokens_sent += 1
-        result = await self.sessions[server].call_tool(tool, dict(arguments))
+        name = self._name(server, tool)
+        shown = self.tools.get(name)
+        given = {key: value for key, value in arguments.items() if shown is None or key in shown.arguments}
+        meta: Any = None
+        token = self.tokens.get(server)
+        if token is not None and server in IN_META:
+            meta = {IN_META[server]: token}
+        elif token is not None and shown is not None and "token" in shown.arguments:
+            given["token"] = token
+        self.tokens_sent += meta is not None or "token" in given
+        prefix = next(prefix for prefix in self.sessions if name.startswith(prefix))
+        result = await self.sessions[prefix].call_tool(name.removeprefix(prefix), given, meta=meta)
         wire = result.model_dump(by_alias=True, mode="json", exclude_none=True)
         denial = wire.get("_meta", {}).get("mcpguard/denial")
         step = Step(
@@ -185,3 +234,9 @@ class Agent:
         )
         self.steps.append(step)
         return step
+
+    def _name(self, server: str, tool: str) -> str:
+        """The tool it was shown that is the one it has in mind: of that name, or one that ends like it."""
+        name = f"{server}{SEPARATOR}{tool}"
+        alike = (one for one in self.tools if one.startswith(server + SEPARATOR) and one.endswith(tool))
+        return name if name in self.tools else next(alike, name)

@@ -16,48 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from mcpguard.cli.demo_agent import Step
+from mcpguard.cli.demo_decisions import Decision, State
+from mcpguard.cli.demo_left import Left
 from mcpguard.cli.demo_repo import RepositoryState
-from mcpguard.cli.demo_trail import Trail
+from mcpguard.cli.demo_trail import Anew, Trail
 from mcpguard.core.wire import JSON
 
-__all__ = ["Decision", "Outcome", "Report", "State"]
+__all__ = ["Outcome", "Report"]
 
 MAX_TEXT = 200
 """Characters of an answer in the document: enough to tell what it was; a diff has megabytes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What the audit file holds of one tool call.
-
-    Args:
-        dispatched: Whether the call went to the server.
-        interceptor: Who denied it; None when it was allowed.
-        code: The code of the denial; None when it was allowed.
-        warning: The code of what was seen coming; None when nothing was.
-        approver: Who said yes to it; None when nobody was asked, or did not.
-    """
-
-    dispatched: bool
-    interceptor: str | None
-    code: str | None
-    warning: str | None
-    approver: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """What the audit file holds of a limit that changed its state.
-
-    Args:
-        interceptor: Whose state it is.
-        of: The server, and the tool where it is a tool's.
-        state: The new state.
-    """
-
-    interceptor: str
-    of: str
-    state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +33,33 @@ class Outcome:
     """One run of the agent, and what was there afterwards.
 
     Args:
-        tools: By server, the tools the agent was shown.
+        sessions: How many sessions the agent had.
+        tools: The tools it was shown in them.
         steps: Its tool calls, in order.
         repository: The clone it worked on.
-        rows: Row counts by `server.table`.
-        tokens_sent: Calls on which the agent itself put a token.
+        left: What the servers have in their databases.
+        tokens_held: How many tokens the agent had.
+        tokens_sent: Calls on which it put one.
     """
 
-    tools: Mapping[str, list[str]]
+    sessions: int
+    tools: list[str]
     steps: list[Step]
     repository: RepositoryState
-    rows: Mapping[str, int]
+    left: Left
+    tokens_held: int
     tokens_sent: int
+
+    def effects(self) -> dict[str, str]:
+        """What was seen of it afterwards, beside the calls that were carried out."""
+        leaks = {name: str(number) for name, number in self.left.leaks.items()}
+        return {
+            **_state(self.repository),
+            "tools the agent saw": f"{len(self.tools)} in {_many(self.sessions, 'session')}",
+            "tokens the agent held": str(self.tokens_held),
+            "calls it put one on": str(self.tokens_sent),
+            **leaks,
+        }
 
     def document(self) -> dict[str, JSON]:
         """The run for programs; of each answer the first `MAX_TEXT` characters."""
@@ -91,6 +74,7 @@ class Report:
 
     Args:
         trail: What the trail of the guarded run shows.
+        anew: What another policy would have made of it.
         given: The repository of the user; None if the demo made one.
         policy: The policy file of the guarded run.
         audit: Where its events are.
@@ -103,6 +87,7 @@ class Report:
     """
 
     trail: Trail
+    anew: Anew
     given: Path | None
     policy: Path
     audit: Path
@@ -116,15 +101,13 @@ class Report:
     def effects(self) -> dict[str, tuple[str, str, str]]:
         """What was looked at, and what was seen: before, after the bare run, after the guarded one."""
         before = _state(self.before)
-        bare = {"calls carried out": str(len(self.bare.steps))} | _state(self.bare.repository)
+        bare = {"calls carried out": str(len(self.bare.steps))} | self.bare.effects()
         done = sum(decision.dispatched for decision in self.decisions)
-        guarded = {"calls carried out": str(done)} | _state(self.guarded.repository)
-        sent = "tokens the agent sent"
-        bare[sent], guarded[sent] = str(self.bare.tokens_sent), str(self.guarded.tokens_sent)
-        for table in sorted(self.bare.rows.keys() | self.guarded.rows.keys()):
+        guarded = {"calls carried out": str(done)} | self.guarded.effects()
+        for table in sorted(self.bare.left.rows.keys() | self.guarded.left.rows.keys()):
             name = f"rows: {table}"
             bare[name], guarded[name] = (
-                str(outcome.rows.get(table, "no such table")) for outcome in (self.bare, self.guarded)
+                str(outcome.left.rows.get(table, "no such table")) for outcome in (self.bare, self.guarded)
             )
         return {name: (before.get(name, ""), bare[name], guarded[name]) for name in bare}
 
@@ -145,6 +128,11 @@ class Report:
                 "cost": dict(self.trail.costs),
                 "report": str(self.trail.page),
             },
+            "replay": {
+                "policy": str(self.anew.policy),
+                "counts": dict(self.anew.counts),
+                "denied": dict(self.anew.denied),
+            },
             "decisions": [asdict(decision) for decision in self.decisions],
             "states": [asdict(state) for state in self.states],
             "unguarded": self.bare.document(),
@@ -164,12 +152,12 @@ class Report:
         denied = Counter(f"{each.code} ({each.interceptor})" for each in self.decisions if each.code)
         console.print(Text(f"denied: {_counted(denied)}"))
         for of, states in self._changes().items():
-            console.print(Text(_plain(f"state:  {of}: closed, {', '.join(states)}")))
+            console.print(Text(_plain(f"state:  {of}: {', '.join(states)}")))
         console.print(Text(f"policy: {self.policy}"), soft_wrap=True)
-        for line in self._left_behind():
+        for line in self.left_behind():
             console.print(Text(line), soft_wrap=True)
 
-    def _left_behind(self) -> Iterator[str]:
+    def left_behind(self) -> Iterator[str]:
         """What there is to look at now."""
         trail = self.trail
         costs = "".join(f", {cost / 1_000_000:.2f} {currency}" for currency, cost in trail.costs.items())
@@ -180,6 +168,12 @@ class Report:
             signed = f"signed up to record {trail.signed} by {trail.public}"
         yield f"chain:  {trail.state}, {trail.records} records, {signed}"
         yield f"report: {trail.page}, one page that needs nothing else"
+        counts = self.anew.counts
+        yield (
+            f"replay: of {sum(counts.values())} calls a stricter policy would have denied"
+            f" {counts.get('denied', 0)} more: {_counted(self.anew.denied)}"
+        )
+        yield f"        mcpguard replay --policy {self.anew.policy} {self.audit}"
 
     def _changes(self) -> dict[str, list[str]]:
         """By what changed, its states in order."""
@@ -190,11 +184,6 @@ class Report:
 
     def _calls(self) -> Table:
         table = _table(("the agent's call", 31), ("without a guard", 25), ("with mcpguard", 44))
-        for server, names in self.bare.tools.items():
-            seen = self.guarded.tools.get(server, [])
-            hidden = len(set(names) - set(seen))
-            note = f"{_many(len(seen), 'tool')}, {hidden} hidden" if hidden else _many(len(seen), "tool")
-            table.add_row(_plain(f"{server} tools/list"), _many(len(names), "tool"), note)
         bare: dict[str, list[Step]] = {}
         for step in self.bare.steps:
             bare.setdefault(_name(step), []).append(step)
@@ -270,10 +259,10 @@ def _what(pair: tuple[Step, Decision]) -> tuple[str, str]:
     step, decision = pair
     if decision.code is not None:
         return decision.code, "red"
-    if decision.warning is not None:
-        return f"warned ({decision.warning})", "yellow"
     if decision.approver is not None:
         return f"approved ({decision.approver})", "green"
+    if decision.warnings:
+        return f"warned ({', '.join(decision.warnings)})", "yellow"
     return ("failed", "yellow") if step.is_error else ("allowed", "green")
 
 

@@ -1,25 +1,21 @@
-"""The demo's two runs: real servers over stdio, the agent, and a look at what it left.
+"""The demo's two runs: real servers over stdio and HTTP, the agent, and a look at what it left.
 
 Decisions are read back from the audit file, effects from git and SQLite; nothing is reported because the
-script expects it.
+script expects it. Below: `demo_connect`, how servers are reached; `demo_tokens`, what they want to see.
 """
 
-import json
-import os
-import secrets
-import sqlite3
+import shutil
 import sys
-from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, TextIO, TypeAlias
+from typing import Literal, TypeAlias
 from uuid import uuid4
 
 import anyio
-import mcp
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp import StdioServerParameters
 
 from mcpguard import (
     Approval,
@@ -31,35 +27,77 @@ from mcpguard import (
     Interceptor,
     JsonLines,
     Principal,
+    ToolPinning,
 )
 from mcpguard.cli.demo_agent import Agent
+from mcpguard.cli.demo_connect import Servers, bare, virtual
+from mcpguard.cli.demo_decisions import read_decisions
+from mcpguard.cli.demo_left import left
 from mcpguard.cli.demo_repo import DemoError, clone, look_at, make_repository
-from mcpguard.cli.demo_report import Decision, Outcome, Report, State
-from mcpguard.cli.demo_trail import make_key, read_trail
-from mcpguard.config import load_policy
+from mcpguard.cli.demo_report import Outcome, Report
+from mcpguard.cli.demo_tokens import Tokens, make_tokens
+from mcpguard.cli.demo_trail import judged_anew, make_key, read_trail
+from mcpguard.config import parse_policy
 from mcpguard.detectors.approval import Answer
 
-__all__ = ["Approve", "connected", "perform"]
+__all__ = ["Approve", "perform"]
 
 Approve: TypeAlias = Literal["yes", "no", "ask"]
 
-STARTUP = 60.0
-"""Seconds within which all servers have to answer the handshake."""
-
-SERVERS = ("database", "tickets", "channel", "advisor", "rota")
+STDIO = ("database", "tickets", "channel", "rota", "style")
+HTTP = ("advisor",)
 """The example servers: each is a Python file of that name, and so is its database."""
 
-TOKEN = "TICKETS_TOKEN"  # noqa: S105 - a variable's name
-"""Where the tickets server, and the example policy, look for the token; it is made for each demo."""
+CHANGING = "style"
+"""The one that describes its tool otherwise when it is started again."""
 
 PACKAGED = Path(__file__).parent / "demo_servers"
 """Where a wheel has the example files; a checkout has them in `examples`."""
 
-PROTOCOL_ERROR: type[Exception] = getattr(mcp, "MCPError" if hasattr(mcp, "MCPError") else "McpError")
-"""What the SDK raises for an error that is not a tool's and for a lost connection; 1.x has another name."""
 
-BROKEN = (PROTOCOL_ERROR, OSError, TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError)
-"""What comes out of a session whose server is gone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What both runs have in common.
+
+    Args:
+        work: The folder with the clones, the servers' data, and the lock file of approved tools.
+        tokens: What is secret.
+    """
+
+    work: Path
+    tokens: Tokens
+
+    @property
+    def lock(self) -> Path:
+        """The lock file, as the policy calls it."""
+        return self.work / "tools.lock"
+
+    def database(self, which: str, server: str) -> Path:
+        """Where a server keeps its data in one of the runs."""
+        return self.work / f"{which}-data" / f"{server}.sqlite"
+
+    @contextmanager
+    def servers(
+        self, which: str, environment: Mapping[str, Mapping[str, str]], *, only: str | None = None
+    ) -> Generator[Servers]:
+        """What is started in one of the runs, each server with further variables."""
+
+        def started(name: str, *arguments: str) -> StdioServerParameters:
+            variables = {**self.tokens.digest(name), **environment.get(name, {})}
+            return StdioServerParameters(command=sys.executable, args=list(arguments), env=variables)
+
+        def example(name: str, *options: str) -> StdioServerParameters:
+            return started(name, str(_example(f"{name}.py")), str(self.database(which, name)), *options)
+
+        folder = self.database(which, "").parent
+        folder.mkdir(exist_ok=True)
+        stdio = {name: example(name) for name in STDIO if only in (None, name)}
+        http = {name: example(name, "--http") for name in HTTP if only in (None, name)}
+        if only is None:
+            git = started("git", "-m", "mcp_server_git", "--repository", str(self.work / which))
+            stdio = {"git": git.model_copy(update={"env": {"GIT_LFS_SKIP_SMUDGE": "1"}}), **stdio}
+        with (folder / "stderr.txt").open("w+", encoding="utf-8") as stderr:
+            yield Servers(stdio=stdio, http=http, stderr=stderr)
 
 
 async def perform(work: Path, given: Path | None, audit: Path, approve: Approve = "no") -> Report:
@@ -74,27 +112,22 @@ async def perform(work: Path, given: Path | None, audit: Path, approve: Approve 
     Raises:
         DemoError: If git or a server fails, or the example files are missing.
     """
-    policy = _example("compliance_policy.yaml")
+    policy, stricter = _example("compliance_policy.yaml"), _example("stricter_policy.yaml")
     run_id = f"demo-{uuid4().hex[:8]}"
-    origin = make_repository(work / "origin") if given is None else given
+    stage = Stage(work=work, tokens=make_tokens())
+    origin = make_repository(work / "origin", stage.tokens.committed) if given is None else given
     before = look_at(clone(origin, work / "unguarded"))
     clone(origin, work / "guarded")
-    token = secrets.token_urlsafe(24)
-    bare = await _work(work / "unguarded", None, token)
+    await _approve_tools(stage)
     key = make_key(work) if _is_new(audit) else None
-    guard = _guard(policy, JsonLines(audit, key=None if key is None else key.file), approve)
-    try:
-        who = Principal(tenant="acme", user="ana", agent="compliance")
-        with _set(TOKEN, token):
-            async with guard.run(principal=who, id=run_id):
-                guarded = await _work(work / "guarded", guard, token)
-    finally:
-        await guard.aclose()
-    events, decisions, states = _read(audit, run_id)
+    guard = _guard(policy, work, JsonLines(audit, key=None if key is None else key.file), approve)
+    unguarded, guarded = await _both(partial(_unguarded, stage), partial(_guarded, stage, guard, run_id))
+    events, decisions, states = read_decisions(audit, run_id)
     if len(decisions) != len(guarded.steps):
         raise DemoError(f"{audit} has {len(decisions)} tool calls, the agent made {len(guarded.steps)}")
     return Report(
         trail=read_trail(audit, run_id, None if key is None else key.public),
+        anew=await judged_anew(audit, run_id, stricter),
         given=given,
         policy=policy,
         audit=audit,
@@ -102,96 +135,84 @@ async def perform(work: Path, given: Path | None, audit: Path, approve: Approve 
         decisions=decisions,
         states=states,
         before=before,
-        bare=bare,
+        bare=unguarded,
         guarded=guarded,
     )
 
 
-async def _work(repository: Path, guard: Guard | None, token: str) -> Outcome:
-    """Start the servers, let the agent work on a clone, stop the servers, and look at what is there.
-
-    Without a guard the agent has to hold the tickets' token; with one, the guard puts it on calls.
-    """
-    directory = repository.parent / f"{repository.name}-data"
-    directory.mkdir()
-    databases = {name: directory / f"{name}.sqlite" for name in SERVERS}
-    environment = {"GIT_LFS_SKIP_SMUDGE": "1"}
-    commands = {"git": ["-m", "mcp_server_git", "--repository", str(repository)]}
-    for name, database in databases.items():
-        commands[name] = [str(_example(f"{name}.py")), str(database)]
-    servers = {
-        name: StdioServerParameters(
-            command=sys.executable,
-            args=arguments,
-            env={**environment, TOKEN: token} if name == "tickets" else environment,
-        )
-        for name, arguments in commands.items()
-    }
-    with (directory / "stderr.txt").open("w+", encoding="utf-8") as stderr:
-        async with connected(servers, stderr, guard) as sessions:
-            agent = Agent(sessions, repository, {"tickets": token} if guard is None else {})
-            await agent.work()
-    rows = {f"{name}.{table}": n for name, path in databases.items() for table, n in _tables(path)}
-    return Outcome(
-        tools=agent.tools,
-        steps=agent.steps,
-        repository=look_at(repository),
-        rows=rows,
-        tokens_sent=agent.tokens_sent,
-    )
+async def _approve_tools(stage: Stage) -> None:
+    """Some day before: start the server that will change, approve what it lists, and stop it."""
+    guard = Guard([ToolPinning(lock=stage.lock, first_use="trust")])
+    with stage.servers("before", {}, only=CHANGING) as servers:
+        async with guard, guard.run() as run, virtual(servers, guard, run):
+            pass
+    for which in ("unguarded", "guarded"):
+        copy = stage.database(which, CHANGING)
+        copy.parent.mkdir()
+        shutil.copyfile(stage.database("before", CHANGING), copy)
 
 
-@contextmanager
-def _set(name: str, value: str) -> Generator[None]:
-    """With a variable in this process's environment, which is as it was afterwards."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-@asynccontextmanager
-async def connected(
-    servers: Mapping[str, StdioServerParameters], stderr: TextIO, guard: Guard | None
-) -> AsyncGenerator[dict[str, ClientSession]]:
-    """Initialized sessions with all servers, which start side by side.
-
-    Args:
-        servers: By the name that the policy has for it, how to start each server.
-        stderr: A file, open for reading too, for what the servers write there.
-        guard: Guards every session; None leaves them bare.
+async def _both(*runs: Callable[[], Awaitable[Outcome]]) -> list[Outcome]:
+    """Both runs at a time: they share nothing, and most of one is waiting.
 
     Raises:
-        DemoError: If a connection fails at any time, with the last line of `stderr`.
+        DemoError: If one fails; the other is ended.
     """
-    try:
-        async with AsyncExitStack() as stack:
-            streams = {
-                name: await stack.enter_async_context(stdio_client(server, errlog=stderr))
-                for name, server in servers.items()
-            }
-            sessions: dict[str, ClientSession] = {}
-            for name, (read, write) in streams.items():
-                session = ClientSession(read, write)
-                if guard is not None:
-                    session = guard.session(session, name=name)
-                sessions[name] = await stack.enter_async_context(session)
-            with anyio.fail_after(STARTUP):
-                for session in sessions.values():
-                    await session.initialize()
-            yield sessions
-    except* BROKEN as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        stderr.seek(0)
-        complaint = (stderr.read().strip().splitlines() or ["they wrote nothing to stderr"])[-1]
-        raise DemoError(f"a server failed: {str(error) or type(error).__name__}; {complaint}") from group
+    outcomes: dict[int, Outcome] = {}
+    errors: list[DemoError] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def one(number: int, run: Callable[[], Awaitable[Outcome]]) -> None:
+            try:
+                outcomes[number] = await run()
+            except DemoError as error:
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+        for number, run in enumerate(runs):
+            tasks.start_soon(one, number, run)
+    if errors:
+        raise errors[0]
+    return [outcomes[number] for number in range(len(runs))]
+
+
+async def _unguarded(stage: Stage) -> Outcome:
+    """The agent with a session for each server, and with the tokens they want."""
+    tokens = stage.tokens.wanted
+    held = {"database": {"DATABASE_TOKEN": tokens["database"]}}
+    with stage.servers("unguarded", held) as servers:
+        async with bare(servers, tokens) as sessions:
+            agent = Agent(sessions, stage.work / "unguarded", tokens)
+            await agent.work()
+    return _outcome(stage, "unguarded", agent)
+
+
+async def _guarded(stage: Stage, guard: Guard, run_id: str) -> Outcome:
+    """The agent with one session, and no token; it works on behalf of somebody."""
+    who = Principal(tenant="acme", user="ana", agent="compliance")
+    with stage.tokens.in_environment(), stage.servers("guarded", {}) as servers:
+        async with (
+            guard,
+            guard.run(principal=who, id=run_id) as run,
+            virtual(servers, guard, run) as sessions,
+        ):
+            agent = Agent(sessions, stage.work / "guarded")
+            await agent.work()
+    return _outcome(stage, "guarded", agent)
+
+
+def _outcome(stage: Stage, which: str, agent: Agent) -> Outcome:
+    """Look at what is there, when the servers have gone."""
+    databases = {name: stage.database(which, name) for name in (*STDIO, *HTTP)}
+    return Outcome(
+        sessions=len(agent.sessions),
+        tools=sorted(agent.tools),
+        steps=agent.steps,
+        repository=look_at(stage.work / which),
+        left=left(databases, stage.tokens.committed),
+        tokens_held=len(agent.tokens),
+        tokens_sent=agent.tokens_sent,
+    )
 
 
 def _example(name: str) -> Path:
@@ -208,9 +229,16 @@ def _is_new(audit: Path) -> bool:
     return not audit.exists() or audit.stat().st_size == 0
 
 
-def _guard(file: Path, trail: JsonLines, approve: Approve) -> Guard:
-    """The policy's guard, with this run's trail in place of its own, and whoever answers its questions."""
-    policy = load_policy(file)
+def _guard(file: Path, folder: Path, trail: JsonLines, approve: Approve) -> Guard:
+    """The policy's guard, with this run's trail in place of its own, and whoever answers its questions.
+
+    Args:
+        file: The policy.
+        folder: Where the files lie that it names.
+        trail: Where events go.
+        approve: Who answers.
+    """
+    policy = parse_policy(file.read_text("utf-8"), source=str(file), folder=folder)
     interceptors: list[Interceptor] = []
     for plan in policy.plans:
         one = plan.build()
@@ -237,54 +265,3 @@ def _answering(approve: Literal["yes", "no"]) -> Approver:
         return Declined(by="--approve no")
 
     return answer
-
-
-def _tables(path: Path) -> list[tuple[str, int]]:
-    """The tables of a SQLite file and how many rows each has."""
-    with closing(sqlite3.connect(path)) as database:
-        names = database.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
-        ).fetchall()
-        return [
-            (name, database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0])  # noqa: S608
-            for (name,) in names
-        ]
-
-
-def _read(audit: Path, run_id: str) -> tuple[Counter[str], list[Decision], list[State]]:
-    """Of the audit file: this run's events by kind, its tool calls in order, and what changed its state."""
-    kinds: Counter[str] = Counter()
-    dispatched: set[str] = set()
-    warnings: dict[str, str] = {}
-    approvers: dict[str, str] = {}
-    decisions: list[Decision] = []
-    states: list[State] = []
-    is_open = False
-    for line in audit.read_text(encoding="utf-8", errors="replace").splitlines():
-        if f'"{run_id}"' not in line and not (is_open and '"state_changed"' in line):
-            continue
-        event = json.loads(line)["record"]
-        kind = event["kind"]
-        kinds[kind] += 1
-        is_open = kind != "run_closed"
-        if kind == "state_changed":
-            of = " ".join(filter(None, (event.get("server"), event.get("target"))))
-            states.append(State(interceptor=event["interceptor"], of=of, state=event["state"]))
-        elif kind == "warning":
-            warnings[event["call_id"]] = event["code"]
-        elif kind == "decision" and event.get("verdict") == "approve":
-            approvers[event["call_id"]] = event.get("approver", "somebody")
-        elif kind == "dispatched":
-            dispatched.add(event["call_id"])
-        elif kind == "completed" and event["method"] == "tools/call":
-            call_id = event["call_id"]
-            decisions.append(
-                Decision(
-                    dispatched=call_id in dispatched,
-                    interceptor=event.get("interceptor"),
-                    code=event.get("code"),
-                    warning=warnings.get(call_id),
-                    approver=approvers.get(call_id),
-                )
-            )
-    return kinds, decisions, states

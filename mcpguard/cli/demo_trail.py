@@ -1,19 +1,22 @@
-"""What the demo leaves behind: a signed trail that is verified, and one page about it.
+"""What the demo leaves behind: a signed trail that is verified, a page about it, and another policy's view.
 
 The key is made for the run and thrown away with it, so nobody can sign anything in its name afterwards.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcpguard.audit.calls import Selection
+from mcpguard.audit.calls import Selection, calls
 from mcpguard.audit.note import Verifier, new_key
 from mcpguard.audit.reading import open_trail, records
 from mcpguard.audit.report import Report, page
 from mcpguard.audit.verify import verify
+from mcpguard.cli.replay_judge import Replay
+from mcpguard.config import load_policy
 
-__all__ = ["Key", "Trail", "make_key", "read_trail"]
+__all__ = ["Anew", "Key", "Trail", "judged_anew", "make_key", "read_trail"]
 
 SIGNER = "mcpguard-demo"
 """What the checkpoints are signed as."""
@@ -57,6 +60,21 @@ class Trail:
     page: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anew:
+    """What another policy would have made of the run.
+
+    Args:
+        policy: That policy.
+        counts: How many calls would be `denied`, `allowed` or the `same`, or cannot be decided.
+        denied: What it would deny that went through, by server and tool.
+    """
+
+    policy: Path
+    counts: Mapping[str, int]
+    denied: Mapping[str, int]
+
+
 def make_key(folder: Path) -> Key:
     """Make a key in a folder that goes when the demo ends."""
     secret, public = new_key(SIGNER)
@@ -89,4 +107,20 @@ def read_trail(audit: Path, run_id: str, public: str | None) -> Trail:
         outcomes=dict(report.stats.outcomes.most_common()),
         costs=dict(report.stats.costs),
         page=out,
+    )
+
+
+async def judged_anew(audit: Path, run_id: str, policy: Path) -> Anew:
+    """Judge the recorded calls of the run by another policy, as `mcpguard replay` does; nothing is sent."""
+    wanted = Selection(run=run_id)
+    views = [view for view in calls(records(open_trail(audit))) if wanted.takes(view)]
+    judgements = await Replay(load_policy(policy)).judge(views)
+    return Anew(
+        policy=policy,
+        counts=Counter(one.change for one in judgements),
+        denied=Counter(
+            f"{one.view.server} {one.view.target or one.view.method}"
+            for one in judgements
+            if one.change == "denied"
+        ),
     )

@@ -2,15 +2,17 @@
 
 import getpass
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 from chains import OK, Wire, linked, tool_call
+from servers import free_port, running
 
 from mcpguard import Approval, ApprovalRule
 from mcpguard.cli import main
+from mcpguard.stores.opening import open_store
 
 PASSPHRASE = "-".join(["only", "for", "tests"])
 
@@ -40,7 +42,8 @@ def test_a_key_is_made_for_its_owner_alone_and_encrypted(key: tuple[str, str]) -
     [
         (["list"], "needs --store"),
         (["show", "--store", "sqlite:///x"], "needs the beginning of an id"),
-        (["list", "--store", "redis://x"], "a store is sqlite:///PATH"),
+        (["list", "--store", "postgres://x"], "a store's URL is one of"),
+        (["list", "--store", "memory://"], "memory of another process"),
         (["list", "--store", "sqlite:////nowhere/at/all.db"], "there is no store at"),
         (["keygen"], "needs the name of a file"),
     ],
@@ -55,23 +58,43 @@ def test_what_is_missing_is_said_in_one_line(
     assert len(told.splitlines()) == 1
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A store that several processes reach: a file, or a real server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'state.db'}"
+        return
+    with running(tmp_path) as server:
+        yield server.url
+
+
+def test_a_server_that_is_not_there_is_told_in_one_line_without_its_password(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is answered, and no password is shown."""
+    pytest.importorskip("redis")
+    assert main(["approvals", "list", "--store", f"redis://:{PASSPHRASE}@127.0.0.1:{free_port()}/0"]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert PASSPHRASE not in told.err + told.out
+
+
 @pytest.mark.parametrize(("action", "expected"), [("approve", None), ("deny", "approval_denied")])
-def test_a_call_that_waits_in_a_file_is_answered_from_another_process(
+def test_a_call_that_waits_in_a_store_is_answered_from_another_process(
     action: str,
     expected: str | None,
     key: tuple[str, str],
-    tmp_path: Path,
+    url: str,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is listed, shown, answered once, and gone."""
-    sqlite: Any = pytest.importorskip("mcpguard.stores.sqlite")
     file, public = key
-    path = tmp_path / "state.db"
-    url = f"sqlite:///{path}"
     codes: list[str | None] = []
+    monkeypatch.setenv("MCPGUARD_STORE", url)
 
     async def agent() -> None:
-        store = sqlite.SQLiteStore(path)
+        store = open_store(url)
         approval = Approval(rules=[ApprovalRule()], approver="store", keys=[public], store=store, poll=0.01)
         chain = linked(approval, clock=None).chain("tools/call", "outbound")
         result = await chain(tool_call(path="a"), Wire(OK))
@@ -86,7 +109,7 @@ def test_a_call_that_waits_in_a_file_is_answered_from_another_process(
     def person() -> None:
         listed = ""
         while '"files": tools/call "read"' not in listed:
-            main(["approvals", "list", "--store", url])
+            main(["approvals", "list"])
             listed = capsys.readouterr().out
         question = re.search(r"^[0-9a-f]{16}", listed, re.MULTILINE)
         assert question is not None
@@ -95,6 +118,8 @@ def test_a_call_that_waits_in_a_file_is_answered_from_another_process(
         answer = ["approvals", action, question[0], "--store", url, "--key", file]
         assert main(answer) == 0
         assert main(answer) == 2
+        assert main(["approvals", "list", "--json"]) == 0
+        assert capsys.readouterr().out.endswith("[]\n")
 
     anyio.run(both)
     assert codes == [expected]

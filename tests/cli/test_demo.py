@@ -12,14 +12,23 @@ from pathlib import Path
 import pytest
 from mcp import StdioServerParameters
 
+from mcpguard import Guard
 from mcpguard.audit.note import Verifier, new_key
 from mcpguard.audit.reading import open_trail
 from mcpguard.audit.verify import verify
 from mcpguard.cli import demo
 from mcpguard.cli.demo_agent import PATIENCE
-from mcpguard.cli.demo_repo import DemoError, clone, find_repository, look_at, make_repository
+from mcpguard.cli.demo_connect import Servers, bare, virtual
+from mcpguard.cli.demo_repo import (
+    STRANGER,
+    DemoError,
+    clone,
+    find_repository,
+    look_at,
+    make_repository,
+)
 from mcpguard.cli.demo_report import Report
-from mcpguard.cli.demo_run import connected, perform
+from mcpguard.cli.demo_run import perform
 
 FORBIDDEN = {"git_reset", "git_checkout", "delete_diffs", "drop_table"}
 """What the agent tries and the example policy denies."""
@@ -79,27 +88,27 @@ class TestBothRuns:
         assert report.bare.repository.staged == ()
         assert report.bare.repository.branch is None
         assert report.bare.repository.head != report.before.head
-        assert "database.history" not in report.bare.rows
-        assert report.bare.rows["database.diffs"] == 4
+        assert "database.history" not in report.bare.left.rows
+        assert report.bare.left.rows["database.diffs"] == 4
 
     def test_with_the_guard_both_are_as_they_should_be(self, report: Report) -> None:
         """Fails when the guard is taken out."""
         assert report.guarded.repository == report.before
-        assert report.guarded.rows["database.history"] == 5
-        assert report.guarded.rows["database.diffs"] == 5
+        assert report.guarded.left.rows["database.history"] == 5
+        assert report.guarded.left.rows["database.diffs"] == 5
 
     def test_with_the_guard_the_work_that_was_asked_for_is_done(self, report: Report) -> None:
         """A guard that stops the agent's job would be no use."""
         for outcome in (report.bare, report.guarded):
-            assert outcome.rows["tickets.tickets"] == 1
-            assert outcome.rows["channel.messages"] == 2
+            assert outcome.left.rows["tickets.tickets"] == 1
+            assert outcome.left.rows["channel.messages"] == 2 + outcome.left.leaks["told to a stranger"]
             assert sum(step.tool == "store_diff" for step in outcome.steps) == 5
 
     def test_denied_tools_are_hidden_and_refused_by_name(self, report: Report) -> None:
         """Both: a model knows names that no list told it."""
-        shown = {name for names in report.guarded.tools.values() for name in names}
+        shown = {name.partition("__")[2] for name in report.guarded.tools}
         assert not shown & FORBIDDEN
-        assert {name for names in report.bare.tools.values() for name in names} > shown
+        assert {name.partition("__")[2] for name in report.bare.tools} > FORBIDDEN
         refused = {step.tool: step for step in report.guarded.steps if step.denial == "access_denied"}
         assert refused.keys() == FORBIDDEN
         assert all(step.is_error and step.text for step in refused.values())
@@ -110,34 +119,35 @@ class TestBothRuns:
         """Its next step is another one: it says that the ticket is open."""
         assert sum(step.tool == "get_ticket" for step in report.bare.steps) == PATIENCE
         asked = [
-            (index, decision.warning, step.denial)
+            (index, decision.warnings, step.denial)
             for index, (step, decision) in enumerate(zip(report.guarded.steps, report.decisions, strict=True))
             if step.tool == "get_ticket"
         ]
         assert [outcome for _, *outcome in asked] == [
-            [None, None],
-            [None, None],
-            ["loop_suspected", None],
-            ["loop_suspected", None],
-            [None, "loop_detected"],
+            [(), None],
+            [(), None],
+            [("loop_suspected",), None],
+            [("loop_suspected",), None],
+            [(), "loop_detected"],
         ]
         following = report.guarded.steps[asked[-1][0] + 1]
         assert (following.tool, following.denial) == ("notify", None)
 
     def test_what_would_cost_too_much_is_stopped_at_the_cap(self, report: Report) -> None:
         """The advisor's own bill says so."""
-        assert report.bare.rows["advisor.bill"] == 2 * ASSESSMENTS
-        assert report.guarded.rows["advisor.bill"] == ASSESSMENTS
+        assert report.bare.left.rows["advisor.bill"] == 2 * ASSESSMENTS
+        assert report.guarded.left.rows["advisor.bill"] == ASSESSMENTS
         bought = [step.denial for step in report.guarded.steps if step.tool == "assess"]
         assert bought == [None] * ASSESSMENTS + ["budget_exhausted"] * ASSESSMENTS
 
     def test_a_server_that_is_down_is_left_alone_until_it_is_back(self, report: Report) -> None:
         """Bare, the agent keeps it down; guarded, the breaker gives it the time to come up."""
         assert all(step.is_error for step in report.bare.steps if step.tool == "on_duty")
-        assert report.bare.rows["rota.requests"] == PATIENCE
-        assert report.guarded.rows["rota.requests"] == 4
+        assert report.bare.left.rows["rota.requests"] == PATIENCE
+        assert report.guarded.left.rows["rota.requests"] == 4
         assert report.guarded.steps[-1].text.startswith("Ana is on duty")
-        assert [state.state for state in report.states] == ["open", "half_open", "closed"]
+        states = [state.state for state in report.states if state.interceptor == "rota-breaker"]
+        assert states == ["open", "half_open", "closed"]
 
     def test_a_diff_that_touches_secrets_is_stored_when_somebody_says_so(self, report: Report) -> None:
         """The trail says who; nobody is asked about the others."""
@@ -149,14 +159,87 @@ class TestBothRuns:
         assert [one for one in stored if one] == ["--approve yes"]
         assert len(stored) == 5
 
-    def test_the_guarded_agent_holds_no_token_and_its_tickets_are_served(self, report: Report) -> None:
-        """The server refuses calls without it, so the guard must have put it there; the agent never sees it."""
-        assert report.bare.tokens_sent == 1 + PATIENCE
+    @pytest.mark.parametrize("server", ["database", "tickets", "channel", "advisor"])
+    def test_the_guarded_agent_holds_no_token_and_is_served_by_who_wants_one(
+        self, report: Report, server: str
+    ) -> None:
+        """Each refuses what comes without, in a place of its own; the guard must have put it there."""
+        assert (report.bare.tokens_held, report.guarded.tokens_held) == (4, 0)
+        assert report.bare.tokens_sent == 1 + PATIENCE + 3
         assert report.guarded.tokens_sent == 0
-        answered = [step for step in report.guarded.steps if step.server == "tickets" and not step.denial]
+        answered = [step for step in report.guarded.steps if step.server == server and not step.denial]
         assert answered
         assert not any(step.is_error for step in answered)
-        assert "TICKETS_TOKEN" not in os.environ
+        assert f"{server.upper()}_TOKEN" not in os.environ
+
+    def test_the_guarded_agent_sees_one_server_and_no_more_than_it_may_use(self, report: Report) -> None:
+        """A tool is renamed for it, and another hidden, by the view; the agent does not know."""
+        assert (report.bare.sessions, report.guarded.sessions) == (7, 1)
+        assert {"rota__on_duty", "channel__read_channel"} <= set(report.bare.tools)
+        assert set(report.guarded.tools) == {
+            *(
+                f"git__git_{name}"
+                for name in ("status", "log", "show", "diff", "diff_staged", "diff_unstaged")
+            ),
+            *(
+                "database__store_diff",
+                "database__search_diffs",
+                "tickets__open_ticket",
+                "tickets__get_ticket",
+            ),
+            *("channel__notify", "advisor__assess", "rota__compliance_on_duty"),
+        }
+
+    def test_the_order_in_a_page_is_obeyed_bare_and_marked_and_stopped_guarded(self, report: Report) -> None:
+        """The agent tries both times: it believes what it reads."""
+        assert report.bare.left.leaks["told to a stranger"] == 1
+        assert report.guarded.left.leaks["told to a stranger"] == 0
+        for outcome in (report.bare, report.guarded):
+            assert [step.about for step in outcome.steps if step.about == STRANGER] == [STRANGER]
+        pairs = list(zip(report.guarded.steps, report.decisions, strict=True))
+        assert [step.denial for step, _ in pairs if step.about == STRANGER] == ["flow_destination"]
+        (page,) = [step for step, one in pairs if "injection_found" in one.warnings]
+        assert "untrusted data" in page.text
+        assert not any("untrusted data" in step.text for step in report.bare.steps)
+
+    def test_a_token_in_a_commit_is_kept_bare_and_masked_guarded(self, report: Report) -> None:
+        """The agent stores what it reads, in a database that others read."""
+        assert report.bare.left.leaks["rows with a token"] == 1
+        assert report.guarded.left.leaks["rows with a token"] == 0
+        read = [step.text for step in report.guarded.steps if "registry_login" in step.text]
+        assert read
+        assert not any("glpat-" in text for text in read)
+
+    def test_a_tool_that_asks_for_more_than_it_did_is_used_bare_and_withheld_guarded(
+        self, report: Report
+    ) -> None:
+        """It was approved as it described itself before; the trail says what it is now."""
+        assert (report.bare.left.leaks["drafts given away"], report.guarded.left.rows["style.checks"]) == (
+            1,
+            0,
+        )
+        assert "style__check_style" in set(report.bare.tools) - set(report.guarded.tools)
+        assert [step.denial for step in report.guarded.steps if step.server == "style"] == ["tool_changed"]
+        assert ("style check_style", "tool_changed") in {(one.of, one.state) for one in report.states}
+
+    def test_the_stricter_policy_is_replayed_over_the_run(self, report: Report) -> None:
+        """What the advisor and the rota were asked, and what came after twenty calls."""
+        assert report.anew.denied["advisor assess"] == ASSESSMENTS
+        assert report.anew.counts["denied"] == sum(report.anew.denied.values())
+        assert "undecided" not in report.anew.counts
+
+    def test_the_command_it_ends_with_says_the_same(self, report: Report) -> None:
+        """A person goes on from there."""
+        printed = dict(line.split(": ", 1) for line in report.left_behind() if not line.startswith(" "))
+        *_, command = report.left_behind()
+        _, _, *arguments = command.split()
+        done = subprocess.run(
+            [sys.executable, "-m", "mcpguard", "replay", *arguments, "--json"],
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(done.stdout)["counts"] == report.anew.counts
+        assert f"denied {report.anew.counts['denied']} more" in printed["replay"]
 
     def test_the_trail_is_whole_and_signed_to_its_end(self, report: Report) -> None:
         """Verified with the run's own key, which is gone; another key has signed nothing."""
@@ -177,18 +260,6 @@ class TestBothRuns:
         assert report.trail.costs == {"USD": 1_000_000}
         assert report.trail.outcomes["denied"] == sum(bool(one.code) for one in report.decisions)
 
-    def test_a_stricter_policy_is_replayed_over_it(self, report: Report, tmp_path: Path) -> None:
-        """What would have been denied."""
-        stricter = tmp_path / "stricter.yaml"
-        stricter.write_text(
-            "version: 1\ninterceptors:\n  access: {default: allow, deny: [{servers: [advisor]}]}\n", "utf-8"
-        )
-        command = [sys.executable, "-m", "mcpguard", "replay", "--policy", str(stricter), "--json"]
-        done = subprocess.run([*command, str(report.audit)], capture_output=True, check=True)
-        counts = json.loads(done.stdout)["counts"]
-        assert counts["denied"] == ASSESSMENTS
-        assert "undecided" not in counts
-
     def test_the_audit_file_agrees_with_what_the_agent_saw(self, report: Report) -> None:
         """Two witnesses: results the agent read, and events the guard wrote."""
         seen = [step.denial for step in report.guarded.steps]
@@ -199,7 +270,8 @@ class TestBothRuns:
     def test_the_audit_file_holds_no_argument_and_no_result(self, report: Report) -> None:
         """Without a scrubber, digests only."""
         text = report.audit.read_text(encoding="utf-8")
-        assert "an-example-not-a-real-one" in "".join(step.text for step in report.guarded.steps)
+        assert "def pay(amount: int)" in "".join(step.text for step in report.guarded.steps)
+        assert "def pay(amount: int)" not in text
         assert "an-example-not-a-real-one" not in text
         assert "Ana Lima" not in text
 
@@ -215,8 +287,15 @@ class TestBothRuns:
             "rows: database.diffs",
             "rows: database.history",
             "rows: advisor.bill",
+            "rows: channel.messages",
             "rows: rota.requests",
-            "tokens the agent sent",
+            "rows: style.checks",
+            "tools the agent saw",
+            "tokens the agent held",
+            "calls it put one on",
+            "rows with a token",
+            "told to a stranger",
+            "drafts given away",
         }
 
 
@@ -288,7 +367,18 @@ class TestTheUsersRepository:
         assert "\x1b" not in done.stdout
         lines = done.stdout.replace("\\u2026", ".").splitlines()
         assert all(
-            len(line) <= 100 or line.startswith(("policy:", "audit:", "repository:", "chain:", "report:"))
+            len(line) <= 100
+            or line.startswith(
+                (
+                    "policy:",
+                    "audit:",
+                    "repository:",
+                    "chain:",
+                    "report:",
+                    "replay:",
+                    "        mcpguard replay",
+                )
+            )
             for line in lines
         )
         assert all(line == line.rstrip() for line in done.stdout.splitlines())
@@ -367,12 +457,25 @@ class TestErrors:
     async def test_a_server_that_ends_at_once_is_told_with_its_last_words(self, tmp_path: Path) -> None:
         """Its stderr is not on the screen, so the line must carry the reason."""
         server = StdioServerParameters(command=sys.executable, args=["-c", "raise SystemExit('no database')"])
-        with (
-            (tmp_path / "stderr").open("w+", encoding="utf-8") as stderr,
-            pytest.raises(DemoError, match=r"a server failed: .*no database"),
-        ):
-            async with connected({"database": server}, stderr, None):
-                pass
+        with (tmp_path / "stderr").open("w+", encoding="utf-8") as stderr:
+            servers = Servers(stdio={"database": server}, http={}, stderr=stderr)
+            with pytest.raises(DemoError, match=r"a server failed: .*no database"):
+                async with bare(servers, {}):
+                    pass
+            guard = Guard([])
+            with pytest.raises(DemoError, match=r"database did not start; .*no database"):
+                async with guard.run() as run, virtual(servers, guard, run):
+                    pass
+
+    @pytest.mark.anyio
+    async def test_a_server_over_http_that_does_not_say_where_it_is_is_told(self, tmp_path: Path) -> None:
+        """It ends before it listens."""
+        server = StdioServerParameters(command=sys.executable, args=["-c", "raise SystemExit('no port')"])
+        with (tmp_path / "stderr").open("w+", encoding="utf-8") as stderr:
+            servers = Servers(stdio={}, http={"advisor": server}, stderr=stderr)
+            with pytest.raises(DemoError, match=r"advisor did not say where it listens; no port"):
+                async with bare(servers, {}):
+                    pass
 
     def test_a_path_inside_a_repository_finds_its_root(self, tmp_path: Path) -> None:
         """As git itself does."""

@@ -1,21 +1,35 @@
 """The example servers, as processes over stdio, on whichever major of the SDK is installed."""
 
+import hashlib
 import secrets
 import sqlite3
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 pytestmark = pytest.mark.anyio
 
 SERVERS = Path(__file__).parents[2] / "examples" / "servers"
 REVISION = "a" * 40
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "a test", "version": "0"},
+    },
+}
 
 
 @pytest.fixture
@@ -53,6 +67,11 @@ async def answer(session: ClientSession, tool: str, **arguments: Any) -> tuple[s
     return "\n".join(part["text"] for part in result["content"]), result["isError"]
 
 
+def wanted(token: str) -> dict[str, str]:
+    """What tells a server which token to accept."""
+    return {"TOKEN_SHA256": hashlib.sha256(token.encode()).hexdigest()}
+
+
 def files(directory: Path) -> set[str]:
     """The names of what lies in a directory."""
     return {file.name for file in directory.iterdir()}
@@ -73,6 +92,7 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
         ("channel", {"notify", "read_channel"}),
         ("advisor", {"assess"}),
         ("rota", {"on_duty"}),
+        ("style", {"check_style"}),
     ],
 )
 async def test_a_server_without_a_database_lists_its_tools_and_leaves_nothing_behind(
@@ -86,7 +106,7 @@ async def test_a_server_without_a_database_lists_its_tools_and_leaves_nothing_be
     assert files(tmp_path) == {"stderr"}
 
 
-@pytest.mark.parametrize("name", ["database", "tickets", "channel", "advisor", "rota"])
+@pytest.mark.parametrize("name", ["database", "tickets", "channel", "advisor", "rota", "style"])
 async def test_a_database_named_in_the_environment_is_one_file_afterwards(name: str, tmp_path: Path) -> None:
     """As MCP client configurations name it; no journal is left beside it."""
     async with connected(name, tmp_path, env={"DATABASE_PATH": "e.sqlite"}):
@@ -163,10 +183,10 @@ async def test_a_ticket_is_open_until_somebody_closes_it(tmp_path: Path) -> None
         assert await call(session, "get_ticket", number=number) == "closed: Look"
 
 
-async def test_tickets_take_the_token_that_the_server_was_started_with(tmp_path: Path) -> None:
+async def test_tickets_take_the_token_that_the_server_was_told_the_digest_of(tmp_path: Path) -> None:
     """None, or another, is refused by every tool, and the answer does not repeat it."""
     token = secrets.token_urlsafe()
-    async with connected("tickets", tmp_path, env={"TICKETS_TOKEN": token}) as session:
+    async with connected("tickets", tmp_path, env=wanted(token)) as session:
         for given in ({}, {"token": "another-one"}, {"token": token[:-1]}):
             for tool in ("get_ticket", "close_ticket"):
                 text, is_error = await answer(session, tool, number=1, **given)
@@ -199,6 +219,65 @@ async def test_a_channel_gives_its_latest_messages_and_no_other_channels(tmp_pat
         assert "one" not in latest
         assert "two" not in await call(session, "read_channel", channel="#a")
     assert rows(path, "SELECT count(*) FROM messages") == [(3,)]
+
+
+async def test_a_message_takes_a_token_in_meta(tmp_path: Path) -> None:
+    """As an argument, or another one, it is refused, and nothing is posted."""
+    token, path = secrets.token_urlsafe(), tmp_path / "c.sqlite"
+    message = {"channel": "#a", "text": "one"}
+    async with connected("channel", tmp_path, str(path), env=wanted(token)) as session:
+        for meta in (None, {"example.com/token": token[:-1]}, {"token": token}):
+            refused = await session.call_tool("notify", message, meta=cast("Any", meta))
+            assert refused.model_dump(by_alias=True)["isError"]
+        await session.call_tool("notify", message, meta=cast("Any", {"example.com/token": token}))
+    assert rows(path, "SELECT channel, text FROM messages") == [("#a", "one")]
+
+
+@pytest.mark.parametrize("given", ["", "another"])
+async def test_the_database_starts_with_its_token_and_with_no_other(given: str, tmp_path: Path) -> None:
+    """It says so, and makes no file."""
+    token = secrets.token_urlsafe()
+    command = [sys.executable, str(SERVERS / "database.py"), "d.sqlite"]
+    ended = await anyio.run_process(
+        command, env={**wanted(token), "DATABASE_TOKEN": given}, cwd=tmp_path, check=False
+    )
+    assert ended.returncode == 1
+    assert b"DATABASE_TOKEN" in ended.stderr
+    assert files(tmp_path) == set()
+    async with connected("database", tmp_path, env={**wanted(token), "DATABASE_TOKEN": token}) as session:
+        assert await call(session, "search_diffs", text="x") == ""
+
+
+async def test_the_advisor_over_http_takes_a_bearer_token_and_ends_with_its_input(tmp_path: Path) -> None:
+    """A request without it, or with another, is not let in: nothing is put on the bill."""
+    token, path = secrets.token_urlsafe(), tmp_path / "a.sqlite"
+    command = [sys.executable, str(SERVERS / "advisor.py"), str(path), "--http"]
+    async with await anyio.open_process(command, env=wanted(token), stderr=None) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        url = (await process.stdout.receive()).decode().strip()
+        for header, status in ((None, 401), (token[:-1], 401), (token, 200)):
+            given = {} if header is None else {"Authorization": f"Bearer {header}"}
+            async with create_mcp_http_client(headers=given) as client:
+                assert (await client.post(url, json=INITIALIZE, headers=ACCEPT)).status_code == status
+        await process.stdin.aclose()
+        assert await process.wait() == 0
+    assert rows(path, "SELECT * FROM bill") == []
+
+
+async def test_the_style_check_asks_for_more_once_it_was_started_before(tmp_path: Path) -> None:
+    """Somebody has looked at it the first time; the demo's unguarded agent does as it is told."""
+    path = tmp_path / "s.sqlite"
+    said: list[str] = []
+    for _ in range(3):
+        async with connected("style", tmp_path, str(path)) as session:
+            (tool,) = (await session.list_tools()).tools
+            said.append(tool.description or "")
+            await call(session, "check_style", diff="+x", context="a draft")
+    assert "`context`" not in said[0]
+    assert "`context`" in said[1]
+    assert said[1] == said[2]
+    assert rows(path, "SELECT diff, context FROM checks") == [("+x", "a draft")] * 3
 
 
 async def test_each_assessment_is_on_the_bill(tmp_path: Path) -> None:
