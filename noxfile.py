@@ -214,9 +214,10 @@ def killed(session: nox.Session) -> None:
 
 
 @nox.session
-def soak(session: nox.Session) -> None:
-    """Half an hour of random misbehaviour over five servers; `nox -s soak -- --seconds 60` for less."""
-    session.install(wheel(session), "mcp==2.*")
+@nox.parametrize("sdk", ["1.30.*", "2.*"], ids=["1.30", "2.x"])
+def soak(session: nox.Session, sdk: str) -> None:
+    """Half an hour of random misbehaviour over a hub of five; `nox -s soak -- --seconds 60` for less."""
+    session.install(wheel(session), f"mcp=={sdk}", "trio")
     session.run("python", "tests/hostile/soak.py", *session.posargs)
 
 

@@ -7,6 +7,7 @@ Both servers, `stdio_server` and `http_server`, take them by name from here.
 import json
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Message = dict[str, Any]
@@ -294,6 +295,23 @@ HTTP: dict[str, str] = {
     "redirect": "a redirect to another host",
 }
 """Behaviours of HTTP."""
+
+
+def chosen(named: str) -> str:
+    """The behaviour that a server was started with; `@PATH` is whichever stands in a file at the moment."""
+    return Path(named[1:]).read_text() if named.startswith("@") else named
+
+
+def listed(behaviour: str, params: Message) -> Message:
+    """The answer to `tools/list`."""
+    _, tools = TOOLS.get(LISTS.get(behaviour, behaviour), ("", lambda: [TOOL, HONEST]))
+    if behaviour in ("endless pages", "same cursor"):
+        number = int(params.get("cursor") or 0)
+        if number == 0:
+            return {"tools": tools(), "nextCursor": "1"}
+        following = number + 1 if behaviour == "endless pages" else 1
+        return {"tools": [{**TOOL, "name": f"t{number}"}], "nextCursor": str(following)}
+    return {"tools": tools()}
 
 
 def bomb() -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import behaviours
 
-RUNS, BEHAVIOUR = Path(sys.argv[1]), sys.argv[2]
+RUNS = Path(sys.argv[1])
 STATUS: dict[str, tuple[str, dict[str, str]]] = {
     "401": ("401 Unauthorized", {"WWW-Authenticate": 'Bearer scope="files"'}),
     "403": ("403 Forbidden", {}),
@@ -37,6 +37,7 @@ class Exchange(socketserver.StreamRequestHandler):
             headers[name.strip().lower()] = value.strip()
         if len(first) < 2:
             return
+        self.behaviour = behaviours.chosen(sys.argv[2])
         body = self.rfile.read(int(headers.get("content-length", 0)))
         try:
             self.answer(first[0].decode(), headers, body)
@@ -46,7 +47,7 @@ class Exchange(socketserver.StreamRequestHandler):
     def answer(self, verb: str, headers: dict[str, str], body: bytes) -> None:
         """Answer a request."""
         if verb == "DELETE":
-            if BEHAVIOUR == "DELETE hangs":
+            if self.behaviour == "DELETE hangs":
                 time.sleep(60)
             return self.send("200 OK", {}, b"")
         if verb == "GET":
@@ -68,7 +69,7 @@ class Exchange(socketserver.StreamRequestHandler):
         if headers.get("mcp-session-id") != SESSIONS["current"] and method != "server/discover":
             return self.send("404 Not Found", {}, b"")
         if method == "tools/list":
-            return self.json(behaviours.answer(id, result=listed(params)))
+            return self.json(behaviours.answer(id, result=behaviours.listed(self.behaviour, params)))
         if method == "tools/call" and params.get("name") == "go":
             with RUNS.open("a") as file:
                 file.write("ran\n")
@@ -80,12 +81,12 @@ class Exchange(socketserver.StreamRequestHandler):
     def go(self, id: Any) -> None:
         """Misbehave."""
         good = behaviours.good(id)
-        if BEHAVIOUR in STATUS:
-            status, headers = STATUS[BEHAVIOUR]
+        if self.behaviour in STATUS:
+            status, headers = STATUS[self.behaviour]
             return self.send(status, headers, b"no")
-        if BEHAVIOUR.startswith("SSE"):
+        if self.behaviour.startswith("SSE"):
             return self.stream(id)
-        match BEHAVIOUR:
+        match self.behaviour:
             case "404 for the session":
                 SESSIONS["current"] = "two"
                 self.send("404 Not Found", {}, b"")
@@ -123,7 +124,9 @@ class Exchange(socketserver.StreamRequestHandler):
                 self.json(behaviours.notification("notifications/tools/list_changed"))
             case _:
                 name = (
-                    BEHAVIOUR if BEHAVIOUR in behaviours.ANSWERS else behaviours.SAYS.get(BEHAVIOUR, "honest")
+                    self.behaviour
+                    if self.behaviour in behaviours.ANSWERS
+                    else behaviours.SAYS.get(self.behaviour, "honest")
                 )
                 said = behaviours.ANSWERS[name][1](id)
                 if b"\n" not in said:
@@ -137,7 +140,7 @@ class Exchange(socketserver.StreamRequestHandler):
         """Misbehave on an event stream."""
         good = behaviours.good(id)
         self.head("200 OK", {"Content-Type": "text/event-stream"})
-        match BEHAVIOUR:
+        match self.behaviour:
             case "SSE: another id":
                 self.wfile.write(b"data: " + behaviours.good(777) + b"\n\n")
             case "SSE: malformed":
@@ -180,20 +183,6 @@ class Exchange(socketserver.StreamRequestHandler):
         """Send the headers."""
         lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
         self.wfile.write("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1"))
-
-
-def listed(params: dict[str, Any]) -> dict[str, Any]:
-    """The answer to `tools/list`."""
-    _, tools = behaviours.TOOLS.get(
-        behaviours.LISTS.get(BEHAVIOUR, BEHAVIOUR), ("", lambda: [behaviours.TOOL, behaviours.HONEST])
-    )
-    if BEHAVIOUR in ("endless pages", "same cursor"):
-        number = int(params.get("cursor") or 0)
-        if number == 0:
-            return {"tools": tools(), "nextCursor": "1"}
-        following = number + 1 if BEHAVIOUR == "endless pages" else 1
-        return {"tools": [{**behaviours.TOOL, "name": f"t{number}"}], "nextCursor": str(following)}
-    return {"tools": tools()}
 
 
 class Server(socketserver.ThreadingTCPServer):

@@ -1,37 +1,48 @@
-"""Random misbehaviour for a while, over five servers at once, an honest one among them.
+"""Random misbehaviour for a while, over a hub of five servers, an honest one among them.
 
-    python tests/hostile/soak.py [--seconds N] [--seed N]
+    python tests/hostile/soak.py [--seconds N] [--seed N] [--backend asyncio|trio]
 
-The honest server must answer throughout, memory must be flat, and no task and no process may be left. Exits
-with 1 where that is not so.
+Two of the others speak stdio, two HTTP, and each does something else in every conversation. The honest server
+must answer throughout, memory and open files must be flat, and no task and no process may be left. Exits with
+1 where that is not so.
 """
 
 import argparse
+import asyncio
 import gc
 import logging
 import os
 import random
+import statistics
 import sys
 import tempfile
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import anyio
 import behaviours
-from clients import talk, transport_to
-from mcp import ClientSession
+import sniffio
+import trio
+from clients import HERE, http_server
+from mcp import StdioServerParameters
 
-from mcpguard import ConnectionLimits, Guard
+from mcpguard import ConnectionLimits, Guard, Hub
+from mcpguard.core.errors import HubError
 
-HOSTILE = 4
-"""Hostile servers at a time."""
+HOSTILE = {"first": "stdio", "second": "stdio", "third": "http", "fourth": "http"}
+"""The servers that misbehave, and how they are reached."""
 
 PATIENCE = 30.0
-"""Seconds in which the honest server's answer must be there; the machine is busy."""
+"""Seconds in which an answer of any kind must be there; the machine is busy."""
 
-GROWTH = 1.25
-"""How much larger the process may be at the end than after a fifth of the time."""
+GROWTH = 1.1
+"""How much more memory and files may be in use at the end than once everything has happened."""
+
+MARK = "MCPGUARD_SOAK"
+"""The variable that every process of a soak inherits."""
 
 LIMITS = ConnectionLimits(answer_seconds=2, write_seconds=1, close_seconds=4, return_seconds=3)
 
@@ -39,66 +50,111 @@ LIMITS = ConnectionLimits(answer_seconds=2, write_seconds=1, close_seconds=4, re
 class Soak:
     """One soak, and what it has seen."""
 
-    def __init__(self, seconds: float, seed: int) -> None:
+    def __init__(self, seconds: float, seed: int, folder: Path) -> None:
         self._until = time.monotonic() + seconds
         self._random = random.Random(seed)  # noqa: S311 - it is to be repeatable
-        self.guard = Guard(connection=LIMITS)
+        self._folder = folder
         self.honest = 0
         self.conversations = 0
+        self.answered = 0
         self.slowest = 0.0
+        self.tasks_left = 0
         self.wrong: list[str] = []
         self.memory: list[int] = []
+        self.files: list[int] = []
 
     @property
     def is_over(self) -> bool:
         """Whether the time is up."""
         return time.monotonic() >= self._until
 
-    def wrap(self, transport: Any) -> Any:
-        """Guard a transport."""
-        return self.guard.transport(transport, name="raw")
-
-    async def misbehave(self, folder: Path, number: int) -> None:
-        """One hostile server after the other."""
+    async def misbehave(self, hub: Hub, name: str) -> None:
+        """Have one server do one thing after the other."""
+        told, runs = self._folder / f"{name}.does", self._folder / f"{name}.runs"
         while not self.is_over:
-            kind = self._random.choice(["stdio", "http"])
-            behaviour = self._random.choice([*behaviours.behaviours(kind)])
-            runs = folder / f"{number}-{self.conversations}"
-            steps = await talk(kind, behaviour, self.wrap, runs, limit=PATIENCE)
+            behaviour = self._random.choice([*behaviours.behaviours(HOSTILE[name])])
+            told.write_text(behaviour)
+            if behaviour in behaviours.TOOLS:
+                await self._list(hub)
+            for shown in (f"{name}__go", f"{name}__honest"):
+                before = _lines(runs)
+                with anyio.move_on_after(PATIENCE) as scope:
+                    if await self._call(hub, shown):
+                        self.answered += 1
+                ran = _lines(runs) - before
+                if scope.cancelled_caught or ran > 1:
+                    what = "hangs" if scope.cancelled_caught else f"ran {ran} times"
+                    self.wrong.append(f"{name}: {behaviour}: {shown} {what}")
             self.conversations += 1
-            if "hang" in (steps.listed, steps.went, steps.honest, steps.left) or steps.runs > 1:
-                self.wrong.append(f"{kind} {behaviour}: {steps}")
-            _remove(folder, runs.name)
 
-    async def be_honest(self, folder: Path) -> None:
-        """The honest server, all the time on one connection."""
-        async with transport_to("stdio", "honest", folder / "honest") as transport:
-            async with self.wrap(transport) as (read, write, *_), ClientSession(read, write) as session:
-                await session.initialize()
-                while not self.is_over:
-                    began = time.monotonic()
-                    with anyio.move_on_after(PATIENCE) as scope:
-                        await session.call_tool("honest", {})
-                    self.slowest = max(self.slowest, time.monotonic() - began)
-                    if scope.cancelled_caught:
-                        self.wrong.append("the honest server did not answer")
-                    self.honest += 1
-                    if self.honest % 20 == 0:
-                        self.memory.append(_resident())
-                    await anyio.sleep(0.1)
+    async def _call(self, hub: Hub, shown: str) -> bool:
+        try:
+            await hub.call(shown)
+        except HubError:  # it is down for the moment
+            await anyio.sleep(0.3)
+        except Exception as error:
+            logging.getLogger("soak").debug("%s: %r", shown, error)
+        else:
+            return True
+        return False
+
+    async def be_honest(self, hub: Hub) -> None:
+        """Call the honest server, all the time, and see what the hub shows."""
+        while not self.is_over:
+            began = time.monotonic()
+            with anyio.move_on_after(PATIENCE) as scope:
+                await hub.call("honest__honest")
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.honest += 1
+            if scope.cancelled_caught:
+                self.wrong.append("the honest server did not answer")
+            if self.honest % 50 == 0:
+                await self._list(hub)
+                self.memory.append(_resident())
+                self.files.append(_open_files())
+            await anyio.sleep(0.1)
+
+    async def _list(self, hub: Hub) -> None:
+        with anyio.move_on_after(PATIENCE):
+            shown = {tool["name"] for tool in await hub.tools()}
+            if "honest__honest" in shown:
+                return
+        self.wrong.append("the honest server's tools are not shown")
 
     async def run(self) -> None:
         """All of it."""
-        with tempfile.TemporaryDirectory() as name:
-            async with anyio.create_task_group() as tasks:
-                for number in range(HOSTILE):
-                    tasks.start_soon(self.misbehave, Path(name), number)
-                tasks.start_soon(self.be_honest, Path(name))
+        before = _tasks()
+        with ExitStack() as stack:
+            servers: dict[str, Any] = {"honest": self._process("honest", "honest")}
+            for name, kind in HOSTILE.items():
+                told, runs = self._folder / f"{name}.does", self._folder / f"{name}.runs"
+                told.write_text("honest")
+                if kind == "stdio":
+                    servers[name] = self._process(name, f"@{told}")
+                else:
+                    servers[name] = stack.enter_context(http_server(f"@{told}", runs))
+            guard = Guard(connection=LIMITS)
+            hub = guard.hub(servers, start_timeout=10, retry_after=0.5, list_for=1)
+            async with hub, anyio.create_task_group() as tasks:
+                for name in HOSTILE:
+                    tasks.start_soon(self.misbehave, hub, name)
+                tasks.start_soon(self.be_honest, hub)
+        await anyio.sleep(1)  # what was cancelled says so
+        self.tasks_left = _tasks() - before
+
+    def _process(self, name: str, behaviour: str) -> StdioServerParameters:
+        args = ["-S", str(HERE / "stdio_server.py"), str(self._folder / f"{name}.runs"), behaviour]
+        return StdioServerParameters(command=sys.executable, args=args, env={MARK: os.environ[MARK]})
 
 
-def _remove(folder: Path, prefix: str) -> None:
-    for left in folder.glob(f"{prefix}*"):
-        left.unlink()
+def _lines(file: Path) -> int:
+    return file.read_text().count("\n") if file.exists() else 0
+
+
+def _tasks() -> int:
+    if sniffio.current_async_library() == "trio":
+        return trio.lowlevel.current_statistics().tasks_living
+    return len(asyncio.all_tasks())
 
 
 def _resident() -> int:
@@ -107,16 +163,32 @@ def _resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
-def _children() -> list[int]:
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _processes() -> list[int]:
+    """Every other process that descends from this one, whoever its parent is by now."""
     mine = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for environ in Path("/proc").glob("[0-9]*/environ"):
         try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            is_ours = f"{MARK}={os.environ[MARK]}".encode() in environ.read_bytes()
         except OSError:
             continue
-        if int(parent) == os.getpid() and state != "Z":
-            mine.append(int(stat.parent.name))
+        pid = int(environ.parent.name)
+        if is_ours and pid != os.getpid():
+            mine.append(pid)
     return mine
+
+
+def _grown(what: str, seen: list[int]) -> list[str]:
+    """The complaint, if the last fifth of what was seen is above the second."""
+    fifth = len(seen) // 5
+    if not fifth:
+        return []
+    then, now = statistics.median(seen[fifth : 2 * fifth]), statistics.median(seen[-fifth:])
+    print(f"{what}: {then:g} in the second fifth, {now:g} in the last, {max(seen)} at most (medians)")
+    return [f"{what} grows"] if now > then * GROWTH else []
 
 
 def main() -> None:
@@ -124,22 +196,24 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=1800)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
+    parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
     chosen = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    print(f"seed {chosen.seed}", flush=True)
-    soak = Soak(chosen.seconds, chosen.seed)
-    anyio.run(soak.run)
-    early = soak.memory[: max(1, len(soak.memory) // 5)]
-    late = soak.memory[-max(1, len(soak.memory) // 5) :]
-    before, after = max(early, default=0), min(late, default=0)
+    os.environ[MARK] = f"{os.getpid()}-{time.time_ns()}"
+    print(f"seed {chosen.seed}, {chosen.backend}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        soak = Soak(chosen.seconds, chosen.seed, Path(folder))
+        anyio.run(soak.run, backend=chosen.backend)
     print(
-        f"{soak.conversations} hostile conversations, {soak.honest} honest calls, slowest {soak.slowest:.1f} s"
+        f"{soak.conversations} hostile conversations, {soak.answered} of their calls answered; "
+        f"{soak.honest} honest calls, slowest {soak.slowest:.1f} s"
     )
-    print(f"memory: at most {before} MiB in the first fifth, at least {after} MiB in the last")
-    left = _children()
-    wrong = soak.wrong + ([f"processes left: {left}"] if left else [])
-    if after > before * GROWTH:
-        wrong.append("memory grows")
+    left = _processes()
+    threads = threading.active_count()
+    print(f"left: {len(left)} processes, {soak.tasks_left} tasks, {threads - 1} threads")
+    wrong = soak.wrong + _grown("memory (MiB)", soak.memory) + _grown("open files", soak.files)
+    wrong += [f"processes left: {left}"] if left else []
+    wrong += [f"tasks left: {soak.tasks_left}"] if soak.tasks_left > 0 else []
     print("\n".join(wrong) or "nothing went wrong")
     sys.exit(bool(wrong))
 

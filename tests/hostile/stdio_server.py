@@ -14,7 +14,7 @@ from typing import Any
 
 import behaviours
 
-RUNS, BEHAVIOUR = Path(sys.argv[1]), sys.argv[2]
+RUNS = Path(sys.argv[1])
 
 
 def say(text: bytes) -> None:
@@ -23,55 +23,43 @@ def say(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def listed(params: dict[str, Any]) -> dict[str, Any]:
-    """The answer to `tools/list`."""
-    _, tools = behaviours.TOOLS.get(
-        behaviours.LISTS.get(BEHAVIOUR, BEHAVIOUR), ("", lambda: [behaviours.TOOL, behaviours.HONEST])
-    )
-    if BEHAVIOUR in ("endless pages", "same cursor"):
-        number = int(params.get("cursor") or 0)
-        if number == 0:
-            return {"tools": tools(), "nextCursor": "1"}
-        following = number + 1 if BEHAVIOUR == "endless pages" else 1
-        return {"tools": [{**behaviours.TOOL, "name": f"t{number}"}], "nextCursor": str(following)}
-    return {"tools": tools()}
-
-
-def go(id: Any) -> None:
+def go(id: Any, behaviour: str) -> None:
     """Misbehave."""
     with RUNS.open("a") as file:
         file.write("ran\n")
-    if BEHAVIOUR == "silence":
+    if behaviour == "silence":
         return
-    if BEHAVIOUR == "exits":
+    if behaviour == "exits":
         os._exit(1)
-    if BEHAVIOUR == "exits, child holds the pipe":
+    if behaviour == "exits, child holds the pipe":
         child = subprocess.Popen(["sleep", "60"])
         RUNS.with_suffix(".child").write_text(str(child.pid))
         os._exit(1)
-    if BEHAVIOUR == "closes stdout":
+    if behaviour == "closes stdout":
         os.close(1)
         time.sleep(60)
-    if BEHAVIOUR == "stops reading":
+    if behaviour == "stops reading":
         time.sleep(60)
-    if BEHAVIOUR in ("endless line", "endless answer"):
+    if behaviour in ("endless line", "endless answer"):
         sys.stdout.buffer.write(behaviours.good(id)[:-10])
-        for _ in range(1024 if BEHAVIOUR == "endless answer" else 64):
+        for _ in range(1024 if behaviour == "endless answer" else 64):
             sys.stdout.buffer.write(b"x" * 2**20)
         sys.stdout.buffer.flush()
-        if BEHAVIOUR == "endless line":
+        if behaviour == "endless line":
             time.sleep(60)
         say(b'"}]}}')
         return
-    name = BEHAVIOUR if BEHAVIOUR in behaviours.ANSWERS else behaviours.SAYS.get(BEHAVIOUR, "honest")
+    name = behaviour if behaviour in behaviours.ANSWERS else behaviours.SAYS.get(behaviour, "honest")
     say(behaviours.ANSWERS[name][1](id))
 
 
 def main() -> None:
     """Serve until the client leaves."""
-    if BEHAVIOUR == "ignores its end":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    behaviour = ""
     for line in sys.stdin.buffer:
+        behaviour = behaviours.chosen(sys.argv[2])
+        if behaviour == "ignores its end":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         message = json.loads(line)
         id, method, params = message.get("id"), message.get("method"), message.get("params") or {}
         if id is None or method is None:
@@ -84,14 +72,14 @@ def main() -> None:
             }
             say(behaviours.answer(id, result=result))
         elif method == "tools/list":
-            say(behaviours.answer(id, result=listed(params)))
+            say(behaviours.answer(id, result=behaviours.listed(behaviour, params)))
         elif method == "tools/call" and params.get("name") == "go":
-            go(id)
+            go(id, behaviour)
         elif method == "tools/call":
             say(behaviours.good(id))
         else:
             say(behaviours.answer(id, error={"code": -32601, "message": "Method not found"}))
-    if BEHAVIOUR == "ignores its end":
+    if behaviour == "ignores its end":
         time.sleep(60)
 
 
