@@ -37,8 +37,9 @@ class Files:
 
     @property
     def lock(self) -> Path:
-        """What the writer holds locked."""
-        return self.path.with_name(f"{self.path.stem}.lock")
+        """What the writer holds locked: one for all symbolic links to a trail."""
+        file = self.path.resolve()
+        return file.with_name(f"{file.stem}.lock")
 
     def full(self, segment: int) -> Path:
         """Where a file goes once it is full."""

@@ -384,7 +384,7 @@ class Emitter:
                     policy=self._policy,
                     tenant=tenant,
                     server=server,
-                    target=None if target is None else target[:MAX_NAME],
+                    target=self._name(target),
                     interceptor=interceptor,
                     state=state,
                     mode=mode,

@@ -144,6 +144,15 @@ async def test_parameters_are_the_payload_of_a_method_without_arguments() -> Non
     assert sink.last("received").payload == {"uri": "***"}
 
 
+def test_the_name_in_a_change_of_state_is_cleaned_as_in_all_events() -> None:
+    """A tool that is refused has the name that its server gave it."""
+    sink = RecordingSink()
+    emitter = Emitter([sink], clock=FakeClock(), scrubber=Masking())
+    about: dict[str, Any] = {"interceptor": "tool_pinning", "mode": None, "server": "s", "tenant": None}
+    emitter.about_state(state="tool_changed", reason="changed", target="canary", **about)
+    assert sink.last("state_changed").target == "***"
+
+
 async def test_a_scrubber_that_raises_drops_the_payload_and_nothing_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -280,6 +280,16 @@ async def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     assert state(tmp_path) == "intact"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links take a privilege there")
+async def test_a_link_is_no_second_trail(tmp_path: Path) -> None:
+    """Another name for the same file is refused as the file is."""
+    sink = JsonLines(tmp_path / "events.jsonl")
+    (tmp_path / "other.jsonl").symlink_to(tmp_path / "events.jsonl")
+    with pytest.raises(BlockingIOError, match="is writing this trail"):
+        JsonLines(tmp_path / "other.jsonl")
+    await sink.aclose()
+
+
 async def test_a_forked_process_does_not_write_its_parents_trail(tmp_path: Path) -> None:
     """It would write into the same chain from the same place."""
     script = """
