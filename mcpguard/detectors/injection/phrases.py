@@ -106,7 +106,7 @@ PHRASES: Final = (
                                "task job instruction goal objective purpose mission role order directive "
                                "tasks jobs instructions goals objectives purposes missions roles orders directives"],
            r"\byour (?:new|real|actual|true|only|next|updated|main|primary) (?:task|job|instruction|goal|objective|"
-           r"purpose|mission|role|order|directive)s?\b", "your ~ new|real|actual|true|only|next|updated|main|primary"),
+           r"purpose|mission|role|order|directive)s?\b", "new|real|actual|true|only|next|updated|main|primary ~ task|job|instruction|goal|objective|purpose|mission|role|order|directive"),
     phrase("directive", 0.55, ["new additional updated revised further extra special",
                                "instruction instructions directive directives order orders"],
            r"\b(?:new|additional|updated|revised|further|extra|special) (?:system )?(?:instruction|directive|order)s?(?:\s?[:-]|\sfrom)", "new|additional|updated|revised|further|extra|special ~ system|instruction|directive|order"),
@@ -124,7 +124,7 @@ PHRASES: Final = (
            r"\b(?:keep|hide) (?:this|it|that) (?:a )?(?:(?:secret|hidden|confidential)\s)?from (?:the |your )?"
            r"(?:user|human|person|operator|customer|owner)", "keep|hide ~ this|it|that"),
     phrase("concealment", 0.55, ["without", "user human person operator owner"],
-           r"\bwithout (?:the |your )?(?:user|human|person|operator|owner)(?:'s)? (?:knowledge|knowing|noticing|consent|approval|being)", "without ~ the|your|user|human|person|operator|owner"),
+           r"\bwithout (?:the |your )?(?:user|human|person|operator|owner)(?:'s)? (?:knowledge|knowing|noticing|consent|approval|being)", "user|human|person|operator|owner|user's|human's|person's|operator's|owner's ~ knowledge|knowing|noticing|consent|approval|being"),
     phrase("concealment", 0.55, ["ask wait", "for"],
            r"\b(?:do not|don't|never|no need to) (?:ask|wait) for (?:the |any |user )*(?:user|confirmation|permission|approval|consent)", "ask|wait ~ for"),
     phrase("concealment", 0.55, ["mention"],
@@ -152,7 +152,7 @@ PHRASES: Final = (
            r"\b(?:do not|don't|never) let (?:the |your )?(?:user|human|operator)s? (?:know|see|notice|find out|suspect|learn)", "let ~ the|your|user|human|operator"),
     phrase("concealment", 0.55, ["user users human humans operator operators", "never not t",
                               "find finds know knows notice notices see sees learn learns told informed aware notified"],
-           r"\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))"),
+           r"\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))", "never|not|n't ~ find|know|notice|see|learn|to know|be|told|informed|aware|notified", "doesn't"),
     phrase("concealment", 0.55, ["say", "nothing"], r"\bsay nothing\b[^.!?\n]{0,30}\b(?:user|human|operator)", "say nothing"),
     phrase("to_model", 0.55, ["assistant ai agent chatbot llm claude chatgpt gpt",
                               "please you kindly now run execute ignore send call use open read write delete forward follow "

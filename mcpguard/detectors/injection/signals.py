@@ -5,10 +5,10 @@ cost is linear in the number of words, whatever they are.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import chain
 from typing import Final
 
 from mcpguard.detectors.injection.lexicon import Kind, lexicon
@@ -173,15 +173,34 @@ def _spellings(rule: _Rule, here: Mapping[str, int]) -> list[list[str]]:
 
 def _tokens(text: str, known: Mapping[str, int], wanted: Sequence[list[list[str]]]) -> list[_Token]:
     """The words of the lexicon in every clause that has, for one rule, a word of each kind it needs."""
+    ends = list(_END.finditer(text))
+    begins = [0, *(end.end() for end in ends)]
+    stops = [*(end.start() for end in ends), len(text)]
+    chosen: set[int] = set()
+    for fewest, *others in wanted:
+        for word in fewest:
+            at = _find(text, word, 0, len(text))
+            while at >= 0:
+                clause = bisect_right(begins, at) - 1
+                span = begins[clause], stops[clause]
+                if all(any(_find(text, one, *span) >= 0 for one in words) for words in others):
+                    chosen.add(clause)
+                at = _find(text, word, max(at + 1, span[1]), len(text))
     found: list[_Token] = []
-    begin = 0
-    for clause, end in enumerate(chain(_END.finditer(text), (None,))):
-        stop = len(text) if end is None else end.start()
-        part = text[begin:stop]
-        if any(all(any(map(part.__contains__, words)) for words in kinds) for kinds in wanted):
-            _add_clause(found, text, (begin, stop), clause, known)
-        begin = stop if end is None else end.end()
+    for clause in sorted(chosen):
+        _add_clause(found, text, (begins[clause], stops[clause]), clause, known)
     return found
+
+
+def _find(text: str, word: str, start: int, stop: int) -> int:
+    """Where `word` stands with no letter beside it, or -1."""
+    at = text.find(word, start, stop)
+    while at >= 0:
+        end = at + len(word)
+        if not (text[end : end + 1].isalpha() or (at and text[at - 1].isalpha())):
+            return at
+        at = text.find(word, end, stop)
+    return -1
 
 
 def _add_clause(
