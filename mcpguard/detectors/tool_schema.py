@@ -1,8 +1,8 @@
 """A tool's own JSON Schema, as a server sent it, held against the arguments of a call.
 
 Schemas and arguments are both hostile: references lead nowhere but inside the schema, patterns run in linear
-time, depth and size are bounded, and nothing that a value says appears in what is returned. The validator
-(jsonschema-rs, extra `rules`) is imported when the first schema is compiled.
+time, depth, size and work are bounded, and nothing that a value says appears in what is returned. The
+validator (jsonschema-rs, extra `rules`) is imported when the first schema is compiled.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from mcpguard.core.wire import JSON, JSONObject, canonical, mutable_copy
 from mcpguard.detectors.extent import is_bounded
+from mcpguard.detectors.schema_work import ends_in_time
 
 __all__ = ["ToolSchema", "UnusableSchema"]
 
@@ -47,6 +48,8 @@ class ToolSchema:
             raise ValueError("schemas need jsonschema-rs: pip install 'mcpguard-inline[rules]'") from None
         if not is_bounded(schema) or len(canonical(schema)) > MAX_SCHEMA:
             raise UnusableSchema("the tool's schema is too large or too deep to enforce")
+        if not ends_in_time(schema):
+            raise UnusableSchema("the tool's schema refers in too many ways, or to where none are followed")
         properties = schema.get("properties")
         self._names = frozenset(properties) if isinstance(properties, Mapping) else frozenset[str]()
         try:

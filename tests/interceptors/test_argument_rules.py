@@ -574,6 +574,65 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
         )
 
 
+def doubled(levels: int, keyword: str) -> dict[str, Any]:
+    """Definitions that each refer twice to the next."""
+    chain = {f"d{n}": {keyword: [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(levels)}
+    return {"$defs": {**chain, f"d{levels}": {}}, "$ref": "#/$defs/d0"}
+
+
+TWICE: dict[str, Any] = {"properties": {"x": {"$ref": "#/$defs/n"}}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        doubled(40, "allOf"),
+        doubled(40, "anyOf"),
+        {"$defs": {"n": {"oneOf": [TWICE, TWICE]}}, "$ref": "#/$defs/n"},
+        {"properties": {"x": {"$ref": "#"}}, "patternProperties": {".": {"$ref": "#"}}},
+        {"properties": {"x": {"$ref": "#"}}, "allOf": [{"additionalProperties": {"$ref": "#"}}]},
+        {"prefixItems": [{"$ref": "#"}], "contains": {"$ref": "#"}, "not": {"items": {"$ref": "#"}}},
+        {"properties": {f"p{n}": {"title": str(n)} for n in range(10_000)}},
+        {
+            "$defs": {"a": {"$id": "b", "properties": {"x": {"$ref": "#/$defs/y"}}}},
+            "allOf": [{"$ref": "#/$defs/a"}],
+        },
+    ],
+)
+def test_a_schema_that_would_be_evaluated_without_end_is_not_evaluated(schema: Any) -> None:
+    """Two ways to one place double the work, at each level of definitions or of values."""
+    deep: Any = "a"
+    for _ in range(30):
+        deep = {"x": deep}
+    assert code(rules(schema=True).check(of_tool(schema, **deep))) == "schema_unusable"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {
+            "$defs": {"n": {"properties": {"l": {"$ref": "#/$defs/n"}, "r": {"$ref": "#/$defs/n"}}}},
+            "$ref": "#/$defs/n",
+        },
+        {"anyOf": [{"type": "string"}, {"items": {"$ref": "#"}}, {"additionalProperties": {"$ref": "#"}}]},
+        {
+            "properties": {f"p{n}": {"$ref": "#/$defs/a~1b"} for n in range(50)},
+            "$defs": {"a/b": {"type": "object"}},
+        },
+        {
+            "properties": {
+                "id": {"type": "string"},
+                "l": {"anyOf": [{"$ref": "#/properties/id"}, {"type": "null"}]},
+            }
+        },
+        doubled(5, "allOf"),
+    ],
+)
+def test_a_schema_that_honest_servers_have_is_evaluated(schema: Any) -> None:
+    """Trees, any JSON, many uses of one definition."""
+    assert code(rules(schema=True).check(of_tool(schema, id="a"))) is None
+
+
 def test_a_schema_that_changes_is_compiled_anew() -> None:
     """What was known of the tool is not used for its successor."""
     one = rules(schema=True)
