@@ -178,15 +178,8 @@ class Redaction(Interceptor):
         if not self._schemas.fits(call, result, redacted):
             why = f"without {_said(kinds)} the answer does not fit the tool's output schema"
             return _withheld(call, why), []
-        return (self._for_run(redacted) if call.run is not None else redacted), kinds
-
-    def _for_run(self, result: Result) -> Result:
-        """An answer marked as one that is kept for no other run, where there may be placeholders in it."""
-        if self._action != "placeholder" or result.value is None:
-            return result
-        meta = result.value.get("_meta")
-        marked = {**(meta if isinstance(meta, Mapping) else {}), RUN: True}
-        return result.replace(value={**result.value, "_meta": marked}, outcome=result.outcome)
+        may_hold = self._action == "placeholder" and call.run is not None and call.direction == "outbound"
+        return (_for_run(redacted) if may_hold else redacted), kinds
 
     def _tell(self, call: Call, kinds: list[str]) -> None:
         if kinds:
@@ -232,6 +225,15 @@ class Redaction(Interceptor):
 def _said(kinds: list[str]) -> str:
     """What was found, by kind and number."""
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))) or "secrets"
+
+
+def _for_run(result: Result) -> Result:
+    """An answer marked as one that is kept for no other run, as there may be placeholders in it."""
+    if result.value is None:
+        return result
+    meta = result.value.get("_meta")
+    marked = {**(meta if isinstance(meta, Mapping) else {}), RUN: True}
+    return result.replace(value={**result.value, "_meta": marked}, outcome=result.outcome)
 
 
 def _withheld(call: Call, reason: str) -> Result:

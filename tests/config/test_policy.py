@@ -224,10 +224,7 @@ async def test_an_absolute_path_and_a_home_are_kept(tmp_path: Path, monkeypatch:
 
     built = parse_policy(text, folder=Path("/nowhere")).build()
 
-    assert [sink.path for sink in built.sinks if isinstance(sink, JsonLines)] == [
-        tmp_path / "a.jsonl",
-        tmp_path / "b.jsonl",
-    ]
+    assert all((tmp_path / name).is_file() for name in ("a.jsonl", "b.jsonl"))
     await _closed(*built.sinks)
 
 
