@@ -13,13 +13,15 @@ import sqlite3
 import sys
 from contextlib import closing
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING or not version("mcp").startswith("1."):
     from mcp.server.mcpserver import Context, MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
+
+    Request: TypeAlias = Context[Any]
 else:
-    from mcp.server.fastmcp import Context
+    from mcp.server.fastmcp import Context as Request
     from mcp.server.fastmcp import FastMCP as MCPServer
     from mcp.server.fastmcp.exceptions import ToolError
 
@@ -36,17 +38,17 @@ def build(database: sqlite3.Connection) -> MCPServer[Any]:
     server: MCPServer[Any] = MCPServer("channel")
     wanted = os.environ.get("TOKEN_SHA256", "")
 
-    def authorize(context: Context[Any]) -> None:
-        meta: Any = context.request_context.meta
+    def authorize(request: Request) -> None:
+        meta: Any = request.request_context.meta
         members = meta if isinstance(meta, dict) or meta is None else meta.model_dump()
         given = str((members or {}).get("example.com/token", ""))
         if wanted and not hmac.compare_digest(hashlib.sha256(given.encode()).hexdigest(), wanted):
             raise ToolError("This takes a token in _meta, and the one that was given is not it.")
 
     @server.tool()
-    async def notify(channel: str, text: str, context: Context[Any]) -> str:
+    async def notify(channel: str, text: str, request: Request) -> str:
         """Post a message to a channel, or to somebody's address."""
-        authorize(context)
+        authorize(request)
         with database:
             database.execute("INSERT INTO messages (channel, text) VALUES (?, ?)", (channel, text))
         return f"Posted to {channel}."

@@ -173,7 +173,7 @@ class Report:
             f"replay: of {sum(counts.values())} calls a stricter policy would have denied"
             f" {counts.get('denied', 0)} more: {_counted(self.anew.denied)}"
         )
-        yield f"        mcpguard replay --policy {self.anew.policy} {self.audit}"
+        yield f"        mcpguard replay --policy {self.anew.policy} --run {self.anew.run} {self.audit}"
 
     def _changes(self) -> dict[str, list[str]]:
         """By what changed, its states in order."""

@@ -65,11 +65,13 @@ class Anew:
     """What another policy would have made of the run.
 
     Args:
+        run: The run.
         policy: That policy.
         counts: How many calls would be `denied`, `allowed` or the `same`, or cannot be decided.
         denied: What it would deny that went through, by server and tool.
     """
 
+    run: str
     policy: Path
     counts: Mapping[str, int]
     denied: Mapping[str, int]
@@ -116,6 +118,7 @@ async def judged_anew(audit: Path, run_id: str, policy: Path) -> Anew:
     views = [view for view in calls(records(open_trail(audit))) if wanted.takes(view)]
     judgements = await Replay(load_policy(policy)).judge(views)
     return Anew(
+        run=run_id,
         policy=policy,
         counts=Counter(one.change for one in judgements),
         denied=Counter(

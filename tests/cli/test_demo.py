@@ -73,8 +73,13 @@ def fingerprint(directory: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 class TestBothRuns:
-    """One demo a backend, on the repository it makes."""
+    """One demo a backend, on the repository it makes.
+
+    The SDK's HTTP client leaves generators to the garbage collector on trio.
+    """
 
     @pytest.fixture(scope="class")
     async def report(self, anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> Report:
