@@ -41,7 +41,7 @@ _SPACED: Final = re.compile(r"(?<!\w)(?:\w[ .\-_*]){5,200}\w(?!\w)")
 _LEET: Final = str.maketrans("013457@$", "oieastas")
 _HEX: Final = "0123456789abcdef-"
 _HOMOGLYPHS: Final = str.maketrans(dict(LOOKALIKES))
-_MIXED: Final = re.compile("[{0}](?:(?=[a-z])|(?<=[a-z].))".format("".join(map(re.escape, LOOKALIKES))))
+_MIXED: Final = re.compile("[{}](?:(?=[a-z])|(?<=[a-z].))".format("".join(map(re.escape, LOOKALIKES))))
 """It begins with what is quickly found."""
 _SIMPLE: Final = {"n": "\n", "r": "\n", "t": " ", '"': '"'}
 
