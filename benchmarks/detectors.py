@@ -151,7 +151,7 @@ def detectors() -> dict[str, Callable[[str], object]]:
         "hygiene": clean,
         "redaction": redactor.find,
         "injection scan": lambda text: scan(text, tools),
-        "destinations read (flow)": lambda text: ReadDestinations().read(text),
+        "destinations read (flow)": lambda text: ReadDestinations().read([text]),
     }
 
 

@@ -5,9 +5,11 @@ kept as salted hashes of this process. What is asked, and of whom, is decided el
 """
 
 import re
+import string
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal
 from urllib.parse import unquote
 
@@ -26,15 +28,31 @@ MAX_LENGTH: Final = 320
 """Characters of an address (RFC 3696), and more than a host has (RFC 1035)."""
 
 _ADDRESS: Final = re.compile(r"[\w.+%-]{1,64}@([\w-]{1,63}(?:\.[\w-]{1,63}){0,8})")
+_BESIDE: Final = re.compile(r"[\w.+%-]@[\w-]")
+LOCAL: Final = 64
+DOMAIN: Final = 640
+"""Characters of an address before its sign, and from it on, at most."""
+
 _AUTHORITY: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}:[/\\]{2,}([^\s/\\?#<>\"'`|]{1,320})")
 _NAME: Final = re.compile(r"(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}[a-zA-Z]{2,24}(?![\w-])")
 _ACCOUNT: Final = re.compile(
     r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"  # IBAN, ISO 13616
     r"|\b0x[0-9a-fA-F]{40}\b|\bbc1[0-9a-z]{25,59}\b"
 )
-_IBAN_HEAD: Final = re.compile(r"[A-Z][A-Z][0-9][0-9]")
 _DOTTED: Final = re.compile(r"\.[a-zA-Z]{2}")
-"""What accounts and hosts do not go without: most text has none, and it is cheap to see that."""
+"""What hosts do not go without: most text has none, and it is cheap to see that."""
+
+_SHAPE: Final = bytes(
+    0x41 if chr(byte) in string.ascii_uppercase else 0x30 if chr(byte) in string.digits else 0x20
+    for byte in range(256)
+)
+"""Capital letters as A and digits as 0: an IBAN begins with AA00."""
+
+_OF_NAMES: Final = string.ascii_letters + string.digits + "_-.@"
+"""What a host may begin behind none of."""
+
+SHORTEST: Final = 12
+"""Characters of an account."""
 
 _STOPS: Final = str.maketrans({"\u3002": ".", "\uff61": ".", "\uff0e": "."})
 """Characters that stand for a dot in a host (UTS 46)."""
@@ -57,19 +75,30 @@ class Destination:
 
 def destinations(text: str) -> Iterator[Destination]:
     """Every address, URL and account in a text, and the text itself where all of it is a host."""
-    if "@" in text:
-        for match in _ADDRESS.finditer(text):
-            yield Destination("address", _address(match.group()), match.group())
-    if ":/" in text or ":\\" in text:
+    for address in _addresses(text):
+        yield Destination("address", _address(address), address)
+    if ("/" in text and ":/" in text) or ("\\" in text and ":\\" in text):
         for match in _AUTHORITY.finditer(text):
             yield Destination("url", _host(match[1]), match.group())
-    if "0x" in text or "bc1" in text or _IBAN_HEAD.search(text) is not None:
+    if len(text) >= SHORTEST and _may_hold_account(text):
         for match in _ACCOUNT.finditer(text):
             yield Destination("account", match.group().replace(" ", "").casefold(), match.group())
-    if len(text) <= MAX_LENGTH:
+    if len(text) <= MAX_LENGTH and ("." in text or not text.isascii()):
         alone = text.strip().translate(_STOPS).partition("/")[0]
         if _NAME.fullmatch(alone):
             yield Destination("host", _host(alone), text.strip())
+
+
+def _addresses(text: str) -> Iterator[str]:
+    """Every address, looked for on either side of its sign alone."""
+    at, end = text.find("@"), 0
+    while at >= 0:
+        if _BESIDE.match(text, max(0, at - 1)):
+            found = _ADDRESS.search(text, max(end, at - LOCAL), at + DOMAIN)
+            if found is not None:
+                yield found.group()
+                end = found.end()
+        at = text.find("@", max(at + 1, end))
 
 
 def _whole(text: str) -> list[Destination]:
@@ -102,11 +131,11 @@ class ReadDestinations:
         self.is_full = False
         """Whether there was more than is kept, so that nothing is known not to have been read."""
 
-    def read(self, text: str) -> None:
-        """Remember every destination in a text."""
+    def read(self, texts: Sequence[str]) -> None:
+        """Remember every destination in some texts."""
         if self.is_full:
             return
-        for value in _named(text):
+        for value in chain.from_iterable(map(_named, _together(texts))):
             self._hashes.add(hash(value))
             if len(self._hashes) > MAX_READ:
                 self.is_full = True
@@ -147,10 +176,39 @@ def _named(text: str) -> Iterator[str]:
         yield one.value
         if one.kind == "address":
             yield one.value.rpartition("@")[2]
-    if _DOTTED.search(text) is not None:
+    yield from _hosts(text)
+
+
+def _together(texts: Sequence[str]) -> Iterable[str]:
+    """Texts as one, where no destination could begin in one and end in another, or be one as a whole."""
+    joined = "\n".join(texts)
+    return (joined,) if joined.isascii() else texts
+
+
+def _may_hold_account(text: str) -> bool:
+    if ("0" in text and "0x" in text) or ("1" in text and "bc1" in text):
+        return True
+    return b"AA00" in text.encode("ascii", "replace").translate(_SHAPE)
+
+
+def _hosts(text: str) -> Iterator[str]:
+    """What looks like a host in a text, found by its dots."""
+    if not text.isascii() and _DOTTED.search(text) is not None:
         for word in {word for word in text.split() if "." in word}:
             for match in _NAME.finditer(word):
                 yield _host(match.group())
+    if not text.isascii():
+        return
+    end = 0
+    for dot in _DOTTED.finditer(text):
+        at = dot.start()
+        if at < end:
+            continue
+        before, behind = text[max(end, at - MAX_LENGTH) : at], text[at : at + MAX_LENGTH]
+        start = at - len(before) + len(before.rstrip(_OF_NAMES))
+        end = at + len(behind) - len(behind.lstrip(_OF_NAMES))
+        for match in _NAME.finditer(text, start, end):
+            yield _host(match.group())
 
 
 def _address(text: str) -> str:

@@ -160,9 +160,7 @@ class FlowControl(Interceptor):
             if one.covers(call) and one.is_in(texts(body)):
                 self._see(call, run, one.labels)
         if self._destinations is not None and self._destinations.origin == "read" and not labels.is_trusted:
-            read = self._of(run)
-            for text in texts(body):
-                read.read(text)
+            self._of(run).read(texts(body))
         return result
 
     def warnings(self, servers: Collection[str]) -> Iterable[str]:

@@ -64,7 +64,7 @@ _BITS, _NEEDS = _bits()
 
 def hidden_signals(text: str) -> Iterator[Signal]:
     """Characters that a model reads and a person does not see."""
-    if not text.isascii():
+    if not text.isascii() and b"\xf3\xa0" in text.encode("utf-8", "surrogatepass"):
         for match in TAGS.finditer(text):
             yield Signal("hidden_text", 0.9, match.start(), match.end())
 

@@ -41,7 +41,8 @@ _SPACED: Final = re.compile(r"(?<!\w)(?:\w[ .\-_*]){5,200}\w(?!\w)")
 _LEET: Final = str.maketrans("013457@$", "oieastas")
 _HEX: Final = "0123456789abcdef-"
 _HOMOGLYPHS: Final = str.maketrans(dict(LOOKALIKES))
-_MIXED: Final = re.compile("[a-z][{0}]|[{0}][a-z]".format("".join(map(re.escape, LOOKALIKES))))
+_MIXED: Final = re.compile("[{}](?:(?=[a-z])|(?<=[a-z].))".format("".join(map(re.escape, LOOKALIKES))))
+"""It begins with what is quickly found."""
 _SIMPLE: Final = {"n": "\n", "r": "\n", "t": " ", '"': '"'}
 
 
@@ -93,7 +94,9 @@ def folded(text: str) -> View:
             view = _assembled(pieces)
     if view.text.isascii():
         return view
-    uneven = [one for one in set(view.text) if len(_FOLD[ord(one)]) != 1]
+    fresh = set(view.text) - _EVEN
+    uneven = [one for one in fresh if len(_FOLD[ord(one)]) != 1]
+    _EVEN.update(fresh.difference(uneven))
     if not uneven:
         return view.with_text(view.text.translate(_FOLD))
     pattern = re.compile("[" + "".join(map(re.escape, uneven)) + "]+")
@@ -169,6 +172,9 @@ def _read(one: str) -> str:
 
 
 _FOLD: Final = _Fold()
+
+_EVEN: Final[set[str]] = set()
+"""Characters seen that read as one; bounded by the number of characters."""
 
 
 def _lower(text: str) -> str:
