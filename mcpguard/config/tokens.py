@@ -6,8 +6,6 @@ The library (PyJWT, extra `jwt`) is imported on use.
 
 import json
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
@@ -19,6 +17,8 @@ from mcpguard.core.errors import TokenRefused
 from mcpguard.core.principal import Principal
 from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.detectors.token_claims import ClaimMap, Unmapped
+from mcpguard.tokens.endpoint import exchange
+from mcpguard.tokens.secret import TokenError
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -27,6 +27,9 @@ __all__ = ["ClaimMap", "TokenRefused", "Tokens"]
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a private key (RFC 7518, RFC 8037); secrets that both sides know are none."""
+
+TYPES: Final = frozenset({"jwt", "at+jwt"})
+"""What a token may be (RFC 7519, 5.1; RFC 9068): one that ends a session is none for calls."""
 
 MAX_TOKEN: Final = 16_384
 """Characters of a token; HTTP servers take no longer header."""
@@ -106,25 +109,20 @@ class Tokens:
         Raises:
             TokenRefused: If it is not to be trusted; its code says why.
         """
-        if self._url is None:
-            return self._verified(token)
-        return await anyio.to_thread.run_sync(self._verified, token, abandon_on_cancel=True)
-
-    def _verified(self, token: str) -> Principal:
-        import jwt
-
-        if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN:
-            raise TokenRefused("token_malformed")
-        try:
-            header: Mapping[str, object] = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError, RecursionError):
-            raise TokenRefused("token_malformed") from None
-        algorithm = header.get("alg")
-        if not isinstance(algorithm, str) or algorithm.lower() == "none":
-            raise TokenRefused("token_unsigned")
+        kid, algorithm = _chosen(token)
         if algorithm not in self._algorithms:
             raise TokenRefused("token_algorithm")
-        key = self._key(header.get("kid"), algorithm)
+        if self._url is not None and not self._matching(kid, algorithm):
+            await anyio.to_thread.run_sync(self._fetch, self._url, abandon_on_cancel=True)
+        found = self._matching(kid, algorithm)
+        if len(found) != 1:
+            raise TokenRefused("token_key")
+        return self._verified(token, found[0], algorithm)
+
+    def _verified(self, token: str, key: "PyJWK", algorithm: str) -> Principal:
+        """What a token says, verified by one key, which is used with its own algorithm alone."""
+        import jwt
+
         try:
             claims = jwt.decode(
                 token,
@@ -135,6 +133,8 @@ class Tokens:
                 leeway=self._leeway,
                 options={"require": ["exp", "iss", "aud"]},
             )
+            if "cnf" in claims:
+                raise Unmapped("it is bound to a key, whose possession is not proven here")
             return self._claims.principal(cast("JSONObject", claims))
         except jwt.ExpiredSignatureError:
             raise TokenRefused("token_expired") from None
@@ -151,16 +151,6 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise TokenRefused("token_malformed") from None
 
-    def _key(self, kid: object, algorithm: str) -> "PyJWK":
-        """The one key that a header's words choose; a key is used with its own algorithm alone."""
-        found = self._matching(kid, algorithm)
-        if not found and self._url is not None:
-            self._fetch(self._url)
-            found = self._matching(kid, algorithm)
-        if len(found) != 1:
-            raise TokenRefused("token_key")
-        return found[0]
-
     def _matching(self, kid: object, algorithm: str) -> "list[PyJWK]":
         if self._url is not None and self._clock.now() - self._fetched >= self._lifetime:
             return []
@@ -176,30 +166,39 @@ class Tokens:
                 return
             self._tried = now
             try:
-                self._keys = _read(_downloaded(url, self._timeout))
-            except (OSError, ValueError, RecursionError):
+                self._keys = _read(anyio.run(_downloaded, url, self._timeout))
+            except (TokenError, ValueError, RecursionError):
                 raise TokenRefused("token_keys_unavailable") from None
             self._fetched = now
 
 
-class _Unredirected(urllib.request.HTTPRedirectHandler):
-    """Follows nothing: keys are where the policy says, or nowhere."""
+def _chosen(token: str) -> tuple[object, str]:
+    """Key id and algorithm as a token's header has them: they choose among what is allowed."""
+    import jwt
 
-    def redirect_request(self, *_given: object, **_more: object) -> None:
-        """Refuse."""
-        return
-
-
-def _downloaded(url: str, timeout: float) -> JSON:
-    opener = urllib.request.build_opener(_Unredirected, urllib.request.ProxyHandler({}))
+    if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN:
+        raise TokenRefused("token_malformed")
     try:
-        with opener.open(url, timeout=timeout) as answer:
-            body: bytes = answer.read(MAX_KEYS + 1)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise OSError(f"the issuer answered {error.code}") from None
-    if len(body) > MAX_KEYS:
-        raise ValueError("too large")
+        header: Mapping[str, object] = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise TokenRefused("token_malformed") from None
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm.lower() == "none":
+        raise TokenRefused("token_unsigned")
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in TYPES:
+        raise TokenRefused("token_type")
+    if "crit" in header:
+        raise TokenRefused("token_malformed")  # what has to be understood is not (RFC 7515, 4.1.11)
+    return header.get("kid"), algorithm
+
+
+async def _downloaded(url: str, seconds: float) -> JSON:
+    status, body = await exchange(
+        url, seconds=seconds, limit=MAX_KEYS, headers={"Accept": "application/json"}
+    )
+    if status != 200:
+        raise TokenError(f"the issuer answered {status}")
     read: JSON = json.loads(body)
     return read
 

@@ -23,7 +23,7 @@ MAX_SHOWN: Final = 65_536
 """Characters of arguments that a person can be asked to judge."""
 
 MAX_NAME: Final = 256
-"""Characters of a name that are shown."""
+"""Characters of a name that are shown; a call of something with a longer one is not asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +118,12 @@ def shown(text: str) -> str:
 
 
 def shown_arguments(call: Call) -> tuple[str, ...] | None:
-    """One line for each value of a call's arguments, and where it came from; None if they are too long.
+    """One line for each value of a call's arguments, and where it came from; None if it is too long to read.
 
     A text that the run's user has given says so. Others have an unknown origin, which is not said.
     """
+    if len(call.target or "") > MAX_NAME:
+        return None
     run = call.run
     subject = call.arguments if call.method != "resources/read" else call.params
     found: list[str] = []

@@ -154,7 +154,7 @@ class Approval(Interceptor):
         lines = shown_arguments(call)
         if lines is None:
             return self._denied(
-                call, "approval_too_large", "its arguments are too long for a person to judge"
+                call, "approval_too_large", "its name or arguments are too long for a person to judge"
             )
         if len(self._waiting) >= self._max_waiting:
             return self._denied(call, "approval_busy", f"{self._max_waiting} calls wait for a person already")

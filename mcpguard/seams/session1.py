@@ -121,6 +121,7 @@ class Session1:
         if chain is None:
             return await self._send(request, result_type, **options)
         given: JSONObject = wire_shaped(request).get("params", EMPTY)
+        is_shared = _has_depth(given)
         kept = _Kept(result_type)
         if chain.is_timed:
             options["request_read_timeout_seconds"] = _UNTIMED
@@ -130,7 +131,7 @@ class Session1:
             kept = _Kept(result_type)
             request_id = self.session._request_id
             try:
-                is_as_given = call.params is given and not call.carried
+                is_as_given = call.params is given and not call.carried and not is_shared
                 sent = request if is_as_given else _rebuilt(type(request), method, call.sent(call.params))
                 kept.take(await self._send(sent, kept, **options))
             except anyio.get_cancelled_exc_class():
@@ -274,6 +275,16 @@ def _method_of(request: Any) -> str:
     except AttributeError:
         method = wire_shaped(request)["method"]
     return method
+
+
+def _has_depth(params: JSONObject) -> bool:
+    """Whether a caller may still change parts of its request: the SDK copies the outermost alone."""
+    for value in params.values():
+        if isinstance(value, dict | list):
+            members = value.values() if isinstance(value, dict) else value
+            if any(isinstance(one, dict | list) for one in members):
+                return True
+    return False
 
 
 def _rebuilt(kind: Any, method: str, params: JSONObject | None) -> Any:

@@ -10,16 +10,14 @@ import os
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from importlib import import_module
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import quote_plus, urlsplit
-
-import anyio
 
 from mcpguard.core.principal import Principal
 from mcpguard.core.wire import JSON
+from mcpguard.tokens.endpoint import exchange
 from mcpguard.tokens.secret import Secret, Token, TokenError, sendable
 from mcpguard.tokens.source import File
 
@@ -164,41 +162,12 @@ async def _requested(asked: ClientCredentials | TokenExchange, form: dict[str, s
     elif asked.client_id is not None and secret is not None:
         pair = f"{quote_plus(asked.client_id)}:{quote_plus(secret.reveal())}"
         headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
-    try:
-        with anyio.fail_after(asked.timeout):
-            status, body = await _post(asked, form, headers)
-    except TokenError:
-        raise
-    except Exception as error:  # noqa: BLE001 - its text may hold what was sent
-        raise TokenError(f"the token endpoint failed with {type(error).__name__}") from None
+    status, body = await exchange(
+        asked.token_url, seconds=asked.timeout, limit=MAX_ANSWER, form=form, headers=headers
+    )
     if status != 200:
         raise TokenError(f"the token endpoint answered with status {status}")
     return _token(body)
-
-
-async def _post(
-    asked: ClientCredentials | TokenExchange, form: dict[str, str], headers: dict[str, str]
-) -> tuple[int, bytes]:
-    """Send a form with the SDK's own HTTP library, and read so much of the answer."""
-    library: Any = _http_library()
-    body = bytearray()
-    async with (
-        library.AsyncClient(follow_redirects=False, timeout=asked.timeout) as client,
-        client.stream("POST", asked.token_url, data=form, headers=headers) as response,
-    ):
-        async for part in response.aiter_bytes():
-            body += part
-            if len(body) > MAX_ANSWER:
-                raise TokenError("the token endpoint's answer has no end")
-        return int(response.status_code), bytes(body)
-
-
-def _http_library() -> object:
-    """`httpx2` with SDK 2.x, `httpx` with 1.x."""
-    try:
-        return import_module("httpx2")
-    except ImportError:
-        return import_module("httpx")
 
 
 def _token(body: bytes) -> Token:

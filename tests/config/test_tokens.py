@@ -165,6 +165,40 @@ async def test_a_token_of_another_key_is_refused() -> None:
     assert await refused(own) == "token_signature"
 
 
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"typ": "at+jwt"}, None),
+        ({"typ": "Application/AT+JWT"}, None),
+        ({"typ": "logout+jwt"}, "token_type"),
+        ({"typ": "dpop+jwt"}, "token_type"),
+        ({"typ": "secevent+jwt"}, "token_type"),
+        ({"crit": ["urn:example:never"], "urn:example:never": True}, "token_malformed"),
+        ({"crit": ["b64"], "b64": True}, "token_malformed"),
+        ({"crit": []}, "token_malformed"),
+        ({"jku": "http://127.0.0.1:1/keys"}, None),
+        ({"x5u": "http://127.0.0.1:1/cert", "x5c": ["AAAA"]}, None),
+        ({"kid": "../../../../dev/null"}, "token_key"),
+        ({"kid": "RS256' UNION SELECT 'k"}, "token_key"),
+        ({"kid": ""}, "token_key"),
+    ],
+)
+async def test_a_header_chooses_among_what_is_allowed_and_adds_nothing(
+    headers: dict[str, Any], expected: str | None
+) -> None:
+    """Types, extensions that must be understood, places of keys and ids of them."""
+    made = token(headers={"kid": "RS256", **headers})
+    if expected is None:
+        assert (await tokens().principal(made)).user == "ana"
+    else:
+        assert await refused(made) == expected
+
+
+async def test_a_token_that_is_bound_to_a_key_is_no_bearer_token() -> None:
+    """RFC 9449 and RFC 8705: whoever stole it has not got the key, which nobody asks for here."""
+    assert await refused(token(cnf={"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})) == "token_claims"
+
+
 @pytest.mark.parametrize("text", ["", "a", "a.b.c", "....", "é.é.é", "a" * 20_000, None, 7, b"a.b.c"])
 async def test_what_is_no_token_is_refused(text: Any) -> None:
     """Of whatever size."""
@@ -269,6 +303,36 @@ async def test_an_issuer_that_answers_nonsense_refuses_every_token(
     for _ in range(3):
         assert await refused(token(), one) == "token_keys_unavailable"
     assert issuer.asked == 1
+
+
+async def test_an_issuer_that_answers_one_byte_at_a_time_is_given_up() -> None:
+    """The time is one for all of it; meanwhile tokens of keys that are known are verified."""
+    done = threading.Event()
+
+    class Drip(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not done.wait(0.02):
+                try:
+                    self.wfile.write(b" ")
+                except OSError:
+                    return
+
+        def log_message(self, *given: object) -> None:
+            del given
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Drip)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/keys"
+        one = tokens(keys=(), jwks_url=url, timeout=0.3)
+        assert await refused(token(), one) == "token_keys_unavailable"
+    finally:
+        done.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 async def test_keys_are_not_fetched_from_where_the_issuer_points(issuer: Issuer) -> None:

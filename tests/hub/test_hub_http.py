@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
 
@@ -67,6 +68,39 @@ async def test_two_tenants_share_a_hub_and_each_call_has_its_own_token(
     assert len(calls) == 40
     assert [owner for owner, _ in calls] == [arguments["tenant"] for _, arguments in calls]
     assert sorted(answers) == sorted(f"{who.tenant} {number}" for who in (ANA, BOB) for number in range(20))
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_server_over_http_that_is_restarted_comes_back() -> None:
+    """At the same address, with no session of before: meanwhile its tools fail, and nobody else's."""
+    git = FakeServer()
+    git.tool("log").returns("done")
+    secret = "program-" + "x" * 20
+    rule = Credential(servers=["crm"], header="Authorization", secret=Secret(secret))
+    given = {"tenant": "acme", "number": 1}
+    with ExitStack() as first:
+        site = first.enter_context(served())
+        site.tokens[secret] = "program"
+        async with Guard([Credentials(rules=[rule])]).hub(
+            {"crm": site.url, "git": git}, retry_after=0.05, start_timeout=5
+        ) as hub:
+            assert text(wire(await hub.call("crm__note", given))) == "acme 1"
+            first.close()
+            with anyio.fail_after(20), pytest.raises(Exception):  # noqa: B017, PT011 - whatever ends a connection
+                await hub.call("crm__note", given)
+            assert text(wire(await hub.call("git__log"))) == "done"
+            with served(site.port) as second:
+                second.tokens[secret] = "program"
+                with anyio.fail_after(30):
+                    while True:
+                        try:
+                            answer = wire(await hub.call("crm__note", given))
+                        except Exception:
+                            await anyio.sleep(0.05)
+                        else:
+                            break
+                assert text(answer) == "acme 1"
+                assert second.calls() == [("program", given)]
 
 
 @pytest.mark.skipif(V1, reason="the session manager of SDK 1.x has no clients of either era to tell apart")

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from chains import ADA, OK, Checking, Wire, linked, tool_call
+from harness import LEGACY_SEAMS, opened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -392,6 +393,36 @@ async def test_a_guarded_session_asks_and_goes_on() -> None:
     assert said[0].startswith("A person was asked about this call and refused it.")
     assert said[1] == "sent"
     assert server.calls("send") == [{"n": 1}]
+
+
+@pytest.mark.parametrize("seam", LEGACY_SEAMS)
+async def test_what_is_sent_is_what_the_person_has_seen(seam: str) -> None:
+    """Whoever holds the arguments may change them while a person reads, in place and below."""
+    given: dict[str, Any] = {"path": "/a", "below": {"list": [1], "more": {"b": 1}}}
+
+    async def decide() -> Answer:
+        given["path"] = "/etc/passwd"
+        given["below"]["list"].append(2)
+        given["below"]["more"]["b"] = 2
+        return Approved()
+
+    server = FakeServer()
+    server.tool("send").returns("sent")
+    person = Person(decide)
+    guard = Guard([Approval(rules=[ApprovalRule(tools=["send"])], approver=person)])
+    async with opened(guard, server, seam) as peer:
+        await peer.call("send", given)
+    assert person.asked[0].arguments == ("below.list[0] = 1", "below.more.b = 1", 'path = "/a"')
+    assert server.calls("send") == [{"path": "/a", "below": {"list": [1], "more": {"b": 1}}}]
+
+
+async def test_names_that_nobody_can_read_are_not_asked_about() -> None:
+    """What is shown of two long names may be the same, and a person would approve one for the other."""
+    person = Person(Approved())
+    asking = Asking(person)
+    call = Call(id="1", method="tools/call", params={"name": "send" + "x" * 10_000, "arguments": {}})
+    assert await asking.call(call) == "approval_too_large"
+    assert person.asked == []
 
 
 async def answered_at_terminal(typed: bytes, early: bytes = b"") -> tuple[Answer, str]:

@@ -163,10 +163,10 @@ async def reply(send: Any, status: int, body: bytes, headers: Any = ()) -> None:
 
 
 @contextmanager
-def served() -> Iterator[Site]:
-    """Serve on a free port, in a thread of its own."""
+def served(port: int = 0) -> Iterator[Site]:
+    """Serve on a port, a free one for 0, in a thread of its own."""
     site = Site()
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     site.port = listening.getsockname()[1]
     config = uvicorn.Config(_App(site), log_level="critical", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,28 @@ async def test_an_endpoint_that_hangs_is_given_up() -> None:
         )
         with pytest.raises(TokenError, match="Timeout"):
             await source.fetch(None)
+
+
+async def test_a_proxy_is_not_shown_what_goes_to_this_machine(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would get the client's secret in the clear, whoever set the variable."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.setblocking(False)
+        for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        await client(site, timeout=5.0).fetch(None)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+    assert len(site.forms) == 1
+
+
+async def test_an_answer_is_not_unpacked(site: Site) -> None:
+    """A few bytes could be a gigabyte."""
+    await client(site).fetch(None)
+    assert site.headers[0]["accept-encoding"] == "identity"
 
 
 @pytest.mark.parametrize(
