@@ -31,7 +31,7 @@ SDK_FREE = [
 SEAMS = ["tests/seams", "tests/testing", "tests/test_guard.py"]
 """What releases between the lowest and the newest can make a difference to."""
 
-EXTRAS = "approvals,audit,jwt,postgres,redis,rules,webhook"
+EXTRAS = "approvals,audit,jwt,nats,postgres,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
 
 PARALLEL = ("--numprocesses=auto", "--dist=loadscope", "--max-worker-restart=0", "--timeout=300")

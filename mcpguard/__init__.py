@@ -119,6 +119,7 @@ if TYPE_CHECKING:
     from mcpguard.interceptors.view import View as View
     from mcpguard.sinks.jsonl import JsonLines as JsonLines
     from mcpguard.sinks.logging import Logging as Logging
+    from mcpguard.sinks.nats import JetStream as JetStream
     from mcpguard.sinks.otel import OpenTelemetryLogs as OpenTelemetryLogs
     from mcpguard.sinks.postgres import PostgreSQL as PostgreSQL
     from mcpguard.sinks.sqlite import SQLite as SQLite
@@ -206,6 +207,7 @@ _HOMES = {
     "interceptors.text_hygiene": ("TextHygiene",),
     "sinks.jsonl": ("JsonLines",),
     "sinks.logging": ("Logging",),
+    "sinks.nats": ("JetStream",),
     "sinks.otel": ("OpenTelemetryLogs",),
     "sinks.postgres": ("PostgreSQL",),
     "sinks.sqlite": ("SQLite",),

@@ -50,6 +50,7 @@ BUILT_IN: Final[Mapping[Kind, Mapping[str, str]]] = {
     "sink": {
         "jsonl": "mcpguard.sinks.jsonl:JsonLines",
         "logging": "mcpguard.sinks.logging:Logging",
+        "nats": "mcpguard.sinks.nats:JetStream",
         "otel": "mcpguard.sinks.otel:OpenTelemetryLogs",
         "postgres": "mcpguard.sinks.postgres:PostgreSQL",
         "sqlite": "mcpguard.sinks.sqlite:SQLite",

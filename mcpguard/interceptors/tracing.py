@@ -23,6 +23,7 @@ from mcpguard.telemetry.conventions import of_call, of_details, span_name
 from mcpguard.telemetry.instruments import SCOPE, Instruments, instruments
 from mcpguard.telemetry.operation import Operation
 from mcpguard.telemetry.providers import has_meter_provider, has_provider, has_tracer_provider
+from mcpguard.telemetry.revisions import Revisions
 from mcpguard.telemetry.spans import current_span_of
 
 __all__ = ["Tracing"]
@@ -63,6 +64,7 @@ class Tracing(Watcher):
         self._tracer = get_tracer(SCOPE, tracer_provider=tracer_provider)
         self._instruments: Instruments | None = None
         self._spans: dict[str, Span] = {}
+        self._revisions = Revisions()
 
     def join(self, host: Host) -> None:
         """Take what the guard lends, and show its state to who collects."""
@@ -86,6 +88,7 @@ class Tracing(Watcher):
             is_own=is_own,
             has_baggage=self._has_baggage(call.server),
             spans=self._spans,
+            revisions=self._revisions,
         )
 
     def heard(self, kind: Kind, call: Call, details: Mapping[str, object]) -> None:

@@ -6,32 +6,21 @@ body is signed, so that the receiver knows who sent it and when.
 
 import hmac
 import json
-import logging
-import os
-import random
-import threading
 import weakref
-from collections import deque
 from pathlib import Path
-from time import monotonic
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from anyio import CancelScope, to_thread
 
-from mcpguard.audit.record import encode, of_event
+from mcpguard.audit.courier import Answer, Batch, Courier
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.events import Event
 
+if TYPE_CHECKING:
+    from httpx import Client
+
 __all__ = ["Webhook"]
-
-MAX_ATTEMPTS_AT_END: Final = 3
-"""Attempts at what is left once the sink is closed: an endpoint that is down must not hold up the end."""
-
-MAX_PAUSE: Final = 60.0
-"""Seconds between two attempts, at most."""
-
-_log: Final = logging.getLogger("mcpguard")
 
 
 class Webhook:
@@ -54,7 +43,7 @@ class Webhook:
         batch: Events in one request, at most. At least 1.
         linger: Seconds for which a batch gathers events.
         timeout: Seconds for one request.
-        clock: Time of the signatures.
+        clock: Time of the signatures, and of the pauses.
 
     Raises:
         ValueError: If an option is out of range, or the secret is too short.
@@ -84,12 +73,17 @@ class Webhook:
         key = None if secret is None else Path(secret).read_bytes().strip()
         if key is not None and len(key) < 16:
             raise ValueError(f"the secret has {len(key)} bytes; 16 at least")
-        self.dropped = 0
         client = httpx.Client(timeout=timeout, follow_redirects=False)
-        self._sender = _Sender(client, url, key, batch, linger, clock)
-        self._limit = queue
-        self._close = weakref.finalize(self, self._sender.close)
+        self._courier = Courier(
+            "webhook", _Post(client, url, key, clock), queue=queue, batch=batch, linger=linger, clock=clock
+        )
+        self._close = weakref.finalize(self, self._courier.close)
         self._host = parts.hostname
+
+    @property
+    def dropped(self) -> int:
+        """Events that found no room, so far."""
+        return self._courier.dropped
 
     def emit(self, event: Event) -> None:
         """Queue one event.
@@ -98,16 +92,7 @@ class Webhook:
             BufferError: If the queue is full.
             ValueError: If the sink is closed.
         """
-        sender = self._sender
-        if sender.is_closing:
-            raise ValueError("the sink is closed")
-        if len(sender.queue) >= self._limit:
-            self.dropped += 1
-            sender.dropped += 1
-            raise BufferError("the queue of the webhook is full")
-        sender.queue.append(event)
-        if sender.is_idle:
-            sender.rouse()
+        self._courier.put(event)
 
     async def aclose(self) -> None:
         """Send what is left. Closing twice is closing once."""
@@ -118,98 +103,32 @@ class Webhook:
         return f"Webhook(<{self._host}>)"
 
 
-class _Sender:
-    """The thread that sends."""
+class _Post:
+    """Posts batches, signed."""
 
-    def __init__(
-        self, client: object, url: str, key: bytes | None, batch: int, linger: float, clock: Clock
-    ) -> None:
-        self.queue: deque[Event] = deque()
-        self.dropped = 0
-        self.is_closing = False
-        self.is_idle = True
+    def __init__(self, client: "Client", url: str, key: bytes | None, clock: Clock) -> None:
         self._client = client
         self._url = url
         self._key = key
-        self._batch = batch
-        self._linger = linger
         self._clock = clock
-        self._wake = threading.Event()
-        self._end = threading.Event()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._name = os.urandom(8).hex()
-        self._number = 0
 
-    def rouse(self) -> None:
-        """Wake the thread, which the first event starts."""
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="mcpguard-webhook", daemon=True)
-                self._thread.start()
-        self._wake.set()
-
-    def close(self) -> None:
-        """Send what is left, and let go."""
-        self.is_closing = True
-        self._end.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._client.close()  # type: ignore[attr-defined]
-
-    def _run(self) -> None:
-        while not self.is_closing or self.queue:
-            self._wake.clear()
-            self.is_idle = True
-            if not self.queue and not self.is_closing:
-                self._wake.wait()
-            self.is_idle = False
-            until = monotonic() + self._linger
-            while len(self.queue) < self._batch and not self.is_closing and monotonic() < until:
-                self._end.wait(min(0.05, self._linger))
-            if self.queue and not self._sent(self._body()):
-                _log.warning("a batch of audit records was not taken by the webhook and is dropped")
-
-    def _body(self) -> bytes:
-        taken = [self.queue.popleft() for _ in range(min(self._batch, len(self.queue)))]
-        dropped, self.dropped = self.dropped, 0
-        self._number += 1
-        head = json.dumps({"id": f"{self._name}-{self._number}", "dropped": dropped})[:-1]
-        records = b",".join(encode(of_event(event)) for event in taken)
-        return b'%b,"records":[%b]}' % (head.encode(), records)
-
-    def _sent(self, body: bytes) -> bool:
-        """Whether the endpoint has taken a batch, however long that takes."""
-        attempt, left = 0, MAX_ATTEMPTS_AT_END
-        while True:
-            status = self._post(body)
-            if 200 <= status < 300:
-                return True
-            if 400 <= status < 500 and status not in (408, 429):
-                return False
-            attempt += 1
-            if self.is_closing:
-                left -= 1
-                if left <= 0:
-                    return False
-            if attempt == 1:
-                _log.warning("the webhook does not take audit records (status %d); they wait", status)
-            pause = min(MAX_PAUSE, 0.25 * 2 ** min(attempt, 12)) * random.uniform(0.5, 1.0)  # noqa: S311
-            if self.is_closing:
-                threading.Event().wait(min(pause, 0.25))
-            else:
-                self._end.wait(pause)
-
-    def _post(self, body: bytes) -> int:
-        """The answer's status; 0 for none."""
+    def carry(self, batch: Batch) -> Answer:
+        """Post once."""
+        head = json.dumps({"id": batch.id, "dropped": batch.dropped})[:-1]
+        body = b'%b,"records":[%b]}' % (head.encode(), b",".join(batch.records))
         headers = {"content-type": "application/json"}
         if self._key is not None:
             seconds = str(int(self._clock.time()))
             signature = hmac.digest(self._key, seconds.encode() + b"." + body, "sha256").hex()
             headers["mcpguard-signature"] = f"t={seconds},v1={signature}"
         try:
-            answer = cast("Any", self._client).post(self._url, content=body, headers=headers)
+            status = self._client.post(self._url, content=body, headers=headers).status_code
         except Exception:  # noqa: BLE001 - whatever keeps it from arriving, it is tried again
-            return 0
-        return int(answer.status_code)
+            return "again"
+        if 200 <= status < 300:
+            return "taken"
+        return "refused" if 400 <= status < 500 and status not in (408, 429) else "again"
+
+    def close(self) -> None:
+        """Let connections go."""
+        self._client.close()

@@ -23,6 +23,7 @@ __all__ = [
     "OPERATION",
     "OTHER",
     "PROMPT",
+    "REVISION",
     "SERVER",
     "TOOL",
     "Attributes",
@@ -44,6 +45,7 @@ OPERATION: Final = "gen_ai.operation.name"
 EXECUTE_TOOL: Final = "execute_tool"
 AGENT: Final = "gen_ai.agent.name"
 ERROR: Final = "error.type"
+REVISION: Final = "mcp.protocol.version"
 STATUS_CODE: Final = "rpc.response.status_code"
 SERVER: Final = "mcpguard.server"
 CALL: Final = "mcpguard.call.id"

@@ -19,8 +19,9 @@ from mcpguard.core.call import Call
 from mcpguard.core.clock import Clock
 from mcpguard.core.result import Result
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
-from mcpguard.telemetry.conventions import Attributes, error_type, of_answer
+from mcpguard.telemetry.conventions import REVISION, Attributes, error_type, of_answer
 from mcpguard.telemetry.instruments import Instruments
+from mcpguard.telemetry.revisions import Revisions
 
 __all__ = ["Operation"]
 
@@ -39,6 +40,7 @@ class Operation:
         instruments: What it is measured with; None if measurements go nowhere.
         has_baggage: Whether the program's baggage goes along.
         spans: Spans of calls under way, which this one is among until it ends.
+        revisions: What connections speak.
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Operation:
         "_has_baggage",
         "_instruments",
         "_is_own",
+        "_revisions",
         "_span",
         "_spans",
     )
@@ -65,6 +68,7 @@ class Operation:
         is_own: bool,
         has_baggage: bool,
         spans: dict[str, Span],
+        revisions: Revisions,
     ) -> None:
         self._call = call
         self._clock = clock
@@ -73,6 +77,7 @@ class Operation:
         self._instruments = instruments
         self._has_baggage = has_baggage
         self._spans = spans
+        self._revisions = revisions
         self._attempts = 0
         self._began = 0.0
         self._emptied: Token[Context] | None = None
@@ -114,6 +119,7 @@ class Operation:
         """End the call, and its span."""
         if self._bound is not None:
             context.detach(self._bound)
+        self._revisions.learn(self._call, result)
         if self._instruments is not None:
             self._instruments.answered(self._call, result)
         span = self._span
@@ -128,6 +134,9 @@ class Operation:
 
     def _found(self, result: Result | None) -> Attributes:
         found: Attributes = {**of_answer(result), "mcpguard.attempts": self._attempts}
+        revision = self._revisions.of(self._call)
+        if revision is not None:
+            found[REVISION] = revision
         if result is not None:
             found["mcpguard.outcome"] = result.outcome.value
             if result.denial is not None:

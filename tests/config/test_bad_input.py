@@ -372,7 +372,7 @@ def test_an_unknown_interceptor_or_sink_comes_with_the_nearest_name() -> None:
     assert found[1] == (2, f"unknown interceptor 'zzz'; accepted here: {KNOWN}")
     assert found[2] == (
         3,
-        "unknown sink 'jsnl'; did you mean 'jsonl'? accepted here: jsonl, logging, otel, postgres, sqlite, webhook",
+        "unknown sink 'jsnl'; did you mean 'jsonl'? accepted here: jsonl, logging, nats, otel, postgres, sqlite, webhook",
     )
 
 

@@ -78,6 +78,7 @@ def test_the_schema_has_a_section_for_each_name(validator: Any) -> None:
     assert set(properties["audit"]["items"]["properties"]) == {
         "jsonl",
         "logging",
+        "nats",
         "otel",
         "postgres",
         "sqlite",

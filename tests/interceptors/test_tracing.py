@@ -36,6 +36,7 @@ from mcpguard.core.result import Fate, Outcome
 from mcpguard.core.verdict import ALLOW, Verdict
 from mcpguard.core.watching import Watcher
 from mcpguard.testing import Elicit, FakeClock, FakeServer, RecordingSink, tool_error
+from mcpguard.testing.catalogue import META
 
 pytestmark = pytest.mark.anyio
 
@@ -198,6 +199,22 @@ async def test_every_request_carries_the_context_of_its_span(seam: str) -> None:
         assert [one.startswith(ours) for one in carried].count(True) == 1
     (called,) = server.seen("tools/call")
     assert (called["name"], called["arguments"]) == ("read", {"path": "x"})
+
+
+@pytest.mark.parametrize("seam", [*LEGACY_SEAMS, *(f"modern-{seam}" for seam in MODERN_SEAMS)])
+async def test_a_span_says_which_revision_is_spoken_where_the_messages_say_it(seam: str) -> None:
+    """The answer to `initialize`, or what each request says of itself; a session that had begun tells neither."""
+    told = Collected()
+    is_modern = seam.startswith("modern")
+    server = FakeServer(era="modern" if is_modern else "legacy")
+    server.tool("read").returns("fine")
+    async with opened(Guard([tracing(told)]), server, seam.removeprefix("modern-"), modern=is_modern) as peer:
+        await peer.call("read")
+    said = (told.span("execute_tool read").attributes or {}).get("mcp.protocol.version")
+    seen = {params.get("_meta", {}).get(f"{META}protocolVersion") for params in server.seen("tools/call")}
+    begun = {params["protocolVersion"] for params in server.seen("initialize")}
+    assert said is None or {said} == (seen if is_modern else begun)
+    assert said is not None or "transport" not in seam
 
 
 @pytest.mark.skipif(V1, reason="SDK 1.x connects to a server in the same process by streams")

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from trails import event
 
@@ -27,13 +28,15 @@ class Endpoint:
         self.headers: list[dict[str, str]] = []
         self.held = threading.Event()
         self.held.set()
+        self.is_down = False
+        self.asked = threading.Semaphore(0)
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 endpoint.held.wait(30)
-                status = endpoint.statuses.pop(0) if endpoint.statuses else 204
+                status = endpoint.statuses.pop(0) if endpoint.statuses else 503 if endpoint.is_down else 204
                 if status < 300:
                     endpoint.bodies.append(body)
                     endpoint.headers.append({name.lower(): value for name, value in self.headers.items()})
@@ -41,6 +44,7 @@ class Endpoint:
                 if status == 302:
                     self.send_header("location", "/elsewhere")
                 self.end_headers()
+                endpoint.asked.release()
 
             def log_message(self, format: str, *args: Any) -> None: ...
 
@@ -133,6 +137,33 @@ async def test_an_endpoint_that_is_down_bounds_memory_and_holds_up_nothing(endpo
     await sink.aclose()
     assert len(endpoint.numbers) == 100 - refused
     assert sum(batch["dropped"] for batch in endpoint.batches) == refused
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_endpoint_that_is_down_for_an_hour_gets_everything_that_had_room(endpoint: Endpoint) -> None:
+    """It is asked once a minute or so, not for ever faster; what found no room is counted."""
+    clock = FakeClock()
+    endpoint.is_down = True
+    sink = Webhook(endpoint.url, queue=50, batch=20, linger=0, clock=clock)
+    refused, asked = 0, 0
+    began = clock.now()
+    for number in range(61):
+        try:
+            sink.emit(event(number, target="read"))
+        except BufferError:
+            refused += 1
+    while clock.now() - began < 3600:
+        if await anyio.to_thread.run_sync(lambda: endpoint.asked.acquire(timeout=0.1)):
+            asked += 1
+        else:
+            clock.advance(60)
+    assert 30 <= asked <= 75
+    endpoint.is_down = False
+    clock.advance(60)
+    await anyio.to_thread.run_sync(endpoint.asked.acquire)
+    await sink.aclose()
+    assert endpoint.numbers == [number for number in range(61) if number < 61 - refused]
+    assert sink.dropped == refused == sum(batch["dropped"] for batch in endpoint.batches)
 
 
 async def test_closing_gives_up_on_an_endpoint_that_is_gone(caplog: Any) -> None:
