@@ -58,5 +58,5 @@ def guarded_tools(
 
 
 def _with_properties(tool: Any) -> Any:
-    """The tool, whose schema says what its properties are, also where there are none: the adapter needs it."""
+    """The tool, whose schema says what its properties are: the adapter needs that, also of none."""
     return tool.model_copy(update={"inputSchema": {"properties": {}, **tool.inputSchema}})
