@@ -13,6 +13,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 HERE = Path(__file__).parent
 DIST = HERE / ".nox" / "dist"
+RESULTS = HERE / ".nox" / "integrations"
 SDKS = ["1.24.*", "1.30.*", "2.1.*", "2.*"]
 """Lowest supported and newest of each major, and the 2.x that strands-agents resolves to."""
 
@@ -180,8 +181,17 @@ def integrations(session: nox.Session, name: str, release: str) -> None:
     session.install(wheel(session), pinned, *more, *dependencies("test"))
     tests = (f"tests/integrations/test_{name}.py", "tests/test_docs.py")
     chosen = f"test_{name} or integrations/{name}.md"
+    results = f"--junitxml={RESULTS / f'{name}-{release}.xml'}"
     # what a framework warns of is its own business, and it may leave sockets to the garbage collector
-    session.run("pytest", *tests, "-k", chosen, "-W", "default", *session.posargs, env=installed(session))
+    command = (*tests, "-k", chosen, "-W", "default", results, "--timeout=600")
+    session.run("pytest", *command, *session.posargs, env=installed(session))
+
+
+@nox.session(venv_backend="none")
+def integrations_table(session: nox.Session) -> None:
+    """Write the table of docs/integrations/index.md: what `integrations` has tested, and what came of it."""
+    page = ("--write", "docs/integrations/index.md")
+    session.run("python", "tests/integrations/table.py", str(RESULTS), *(session.posargs or page))
 
 
 @nox.session

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mcpguard.hub.hub import Hub
     from mcpguard.hub.merge import Naming
     from mcpguard.interceptors.credentials import Credentials
+    from mcpguard.seams.handed import HandedCalls
     from mcpguard.seams.http_auth import HTTPAuth
 
 __all__ = ["Guard"]
@@ -431,6 +432,20 @@ class Guard:
         from mcpguard.seams.fastmcp import guarded_fastmcp_transport
 
         return guarded_fastmcp_transport(transport, self._binding(name, run, shared))
+
+    def handed_calls(self, *, name: str, run: Run | None = None, shared: bool | None = None) -> "HandedCalls":
+        """The chain around tool calls that go by somebody else's way: for frameworks' hooks around calls.
+
+        It sees those calls and nothing else. Where a session, client or transport can be guarded, do that.
+
+        Args:
+            name: What policy, stores and audit call the server.
+            run: Binds every call to this run.
+            shared: Whether several principals may use it. None: as the policy says of `name`, else not.
+        """
+        from mcpguard.seams.handed import HandedCalls
+
+        return HandedCalls(self._binding(name, run, shared))
 
     def hub(
         self,

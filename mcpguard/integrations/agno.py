@@ -1,6 +1,7 @@
 """agno: an `MCPTools` on a guarded session.
 
-Given a session it opens no other, so `refresh_connection` and `header_provider`, which would, are refused.
+Given a session it opens no other, so `refresh_connection` and `header_provider`, which would, are refused. It
+initialises the session itself, as servers of both eras allow.
 """
 
 from collections.abc import AsyncGenerator
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.core.errors import SeamError
 from mcpguard.integrations.framework import framework
-from mcpguard.integrations.opened import guarded_session
+from mcpguard.integrations.opened import entered_session
 
 if TYPE_CHECKING:
     from mcpguard.core.run import Run
@@ -50,7 +51,7 @@ async def guarded_tools(
     for option in sorted(_OPENS_SESSIONS & options.keys()):
         raise SeamError(f"{option}= makes agno open sessions that nothing guards; leave it out")
     async with (
-        guarded_session(guard, server, name=name, run=run, shared=shared) as session,
+        entered_session(guard, server, name=name, run=run, shared=shared) as session,
         tools(session=session, **options) as opened,
     ):
         yield opened

@@ -4,19 +4,28 @@ The framework opens a session for every tool call of `get_tools()`, and others f
 `ToolCallInterceptor` would see tool calls only; here every session is guarded as soon as it is there, before
 `initialize`, whichever method opens it. What a server is called in `connections` is what the policy calls it.
 
+Where somebody else makes the client or the tools, `tool_call_interceptor` is a guard as a
+`ToolCallInterceptor`: the tool calls are guarded, and nothing else.
+
 An HTTP header that a `ToolCallInterceptor` adds to a request is not sent; `Credentials` does that.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from mcp.types import CallToolResult
+
+from mcpguard.core.errors import SeamError
+from mcpguard.core.wire import JSONObject, mutable_copy
 from mcpguard.integrations.framework import framework
 
 if TYPE_CHECKING:
+    from mcpguard.core.run import Run
     from mcpguard.guard import Guard
+    from mcpguard.seams.handed import HandedCalls
 
-__all__ = ["guarded_client"]
+__all__ = ["guarded_client", "tool_call_interceptor"]
 
 
 def guarded_client(guard: "Guard", connections: dict[str, Any], **options: Any) -> Any:
@@ -71,6 +80,45 @@ def guarded_client(guard: "Guard", connections: dict[str, Any], **options: Any) 
             return tools
 
     return GuardedClient(connections, **options)
+
+
+def tool_call_interceptor(guard: "Guard", *, run: "Run | None" = None) -> Any:
+    """A `ToolCallInterceptor` that guards the calls it is handed. List it last, so that it is the innermost.
+
+    Args:
+        guard: The guard. What the framework calls a server is what its policy calls it.
+        run: Binds every call to this run.
+
+    Raises:
+        SeamError: If langchain-mcp-adapters is not installed, or, when a call is made, if what comes back is
+            another interceptor's message instead of a tool's result.
+    """
+    framework("langchain_mcp_adapters.interceptors", extra="langchain-mcp-adapters")
+    handed: dict[str, HandedCalls] = {}
+
+    async def intercept(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+        answers: list[tuple[JSONObject, Any]] = []
+
+        async def send(tool: str, arguments: dict[str, object]) -> JSONObject:
+            answer = await handler(request.override(name=tool, args=arguments))
+            if not isinstance(answer, CallToolResult):
+                what = f"a {type(answer).__name__} came back from an inner interceptor; list the guard's last"
+                raise SeamError(what)
+            shaped: JSONObject = answer.model_dump(by_alias=True, mode="json", exclude_none=True)
+            answers.append((shaped, answer))
+            return shaped
+
+        name = request.server_name
+        calls = handed.get(name) or handed.setdefault(
+            name, guard.handed_calls(name=name, run=run, shared=True)
+        )
+        result = await calls.call(request.name, request.args, send)
+        for shaped, answer in answers:
+            if shaped is result:
+                return answer
+        return CallToolResult.model_validate(mutable_copy(result))
+
+    return intercept
 
 
 class _SessionPerCall:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcpguard.core.run import Run
     from mcpguard.guard import Guard
 
-__all__ = ["guarded_client", "guarded_session", "listed", "transport_to"]
+__all__ = ["entered_session", "guarded_client", "guarded_session", "listed", "transport_to"]
 
 
 @asynccontextmanager
@@ -40,11 +40,24 @@ async def guarded_session(
         async with guarded_client(guard, server, name=name, run=run, shared=shared) as client:
             yield client.session
         return
-    async with transport_to(server) as (read, write, *_):
-        session = guard.session(ClientSession(read, write), name=name, run=run, shared=shared)
-        async with session:
-            await session.initialize()
-            yield session
+    async with entered_session(guard, server, name=name, run=run, shared=shared) as session:
+        await session.initialize()
+        yield session
+
+
+@asynccontextmanager
+async def entered_session(
+    guard: "Guard", server: Any, *, name: str, run: "Run | None" = None, shared: bool | None = None
+) -> AsyncGenerator[Any]:
+    """A guarded `ClientSession` that the framework initialises, which servers of both eras allow.
+
+    Arguments as for `guarded_session`.
+    """
+    async with (
+        transport_to(server) as (read, write, *_),
+        guard.session(ClientSession(read, write), name=name, run=run, shared=shared) as session,
+    ):
+        yield session
 
 
 def guarded_client(

@@ -2,17 +2,23 @@
 
 `process_tool_call` would see the calls of the model's tools only; here the toolset's lists, resources and
 prompts, and the calls of its apps, are guarded too. A refusal reaches the model as a retry.
+
+Where somebody else makes the toolset, `process_tool_call` is a guard as that hook. It is handed what the
+framework makes of a result, which is text and data: rules look at that.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_jsonable_python
+
+from mcpguard.core.wire import JSONObject, mutable_copy
 from mcpguard.integrations.framework import framework
 
 if TYPE_CHECKING:
     from mcpguard.core.run import Run
     from mcpguard.guard import Guard
 
-__all__ = ["guarded_toolset"]
+__all__ = ["guarded_toolset", "process_tool_call"]
 
 
 def guarded_toolset(
@@ -40,3 +46,59 @@ def guarded_toolset(
     """
     toolset = framework("pydantic_ai.mcp", extra="pydantic-ai").MCPToolset
     return toolset(guard.fastmcp_transport(transport, name=name, run=run, shared=shared), **options)
+
+
+def process_tool_call(
+    guard: "Guard", *, name: str, run: "Run | None" = None, shared: bool | None = None
+) -> Any:
+    """A `process_tool_call` hook that guards the calls of a toolset's tools.
+
+    Args:
+        guard: The guard.
+        name: What policy, stores and audit call the server.
+        run: Binds every call to this run.
+        shared: Whether several principals may use the toolset. None: as the policy says of `name`, else not.
+
+    Raises:
+        SeamError: If pydantic-ai is not installed.
+    """
+    retry = framework("pydantic_ai.exceptions", extra="pydantic-ai").ModelRetry
+    handed = guard.handed_calls(name=name, run=run, shared=shared)
+
+    async def process(_context: Any, call_tool: Any, tool: str, arguments: dict[str, Any]) -> Any:
+        answers: list[tuple[JSONObject, Any]] = []
+
+        async def send(tool: str, arguments: dict[str, object]) -> JSONObject:
+            try:
+                answer = await call_tool(tool, arguments)
+                shaped = _shaped(answer)
+            except retry as error:
+                answer, shaped = error, {**_shaped(error.message), "isError": True}
+            answers.append((shaped, answer))
+            return shaped
+
+        result = await handed.call(tool, arguments, send)
+        answer = next((answer for shaped, answer in answers if shaped is result), None)
+        if isinstance(answer, retry):
+            raise answer
+        if any(shaped is result for shaped, _ in answers):
+            return answer
+        if result.get("isError"):
+            raise retry(_text(result))
+        data = result.get("structuredContent")
+        return mutable_copy(data["result"]) if isinstance(data, dict) else _text(result)
+
+    return process
+
+
+def _shaped(answer: Any) -> dict[str, Any]:
+    """What the framework makes of a result, as a result again: its data, and its text."""
+    if isinstance(answer, str):
+        return {"content": [{"type": "text", "text": answer}]}
+    data = to_jsonable_python(answer, bytes_mode="base64", serialize_unknown=True)
+    return {"content": [], "structuredContent": {"result": data}}
+
+
+def _text(result: JSONObject) -> str:
+    blocks: Any = result.get("content") or ()
+    return "\n".join(str(block.get("text", "")) for block in blocks)

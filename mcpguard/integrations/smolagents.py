@@ -58,5 +58,5 @@ def guarded_tools(
 
 
 def _with_properties(tool: Any) -> Any:
-    """The tool, whose schema names its properties, none too: the adapter needs that."""
+    """The tool, whose schema says what its properties are: the adapter needs that, also of none."""
     return tool.model_copy(update={"inputSchema": {"properties": {}, **tool.inputSchema}})

@@ -13,8 +13,8 @@ from hosts import ANA, Face, Host, Server
 from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.tools import load_mcp_tools
 
-from mcpguard import Guard
-from mcpguard.integrations.langchain_mcp_adapters import guarded_client
+from mcpguard import Guard, ResultLimit, SeamError
+from mcpguard.integrations.langchain_mcp_adapters import guarded_client, tool_call_interceptor
 from mcpguard.testing import RecordingSink
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
@@ -117,3 +117,85 @@ async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) ->
     said = [str(one.content) for one in done["messages"] if one.type == "tool"]
     assert "argument_refused" in said[0]
     assert "echo: all" in said[1]
+
+
+def connected(guard: Guard, server: Server, *inner: Any) -> Any:
+    """The framework's own client, with the guard as an interceptor and others inside it."""
+    return MultiServerMCPClient(connections(server), tool_interceptors=[tool_call_interceptor(guard), *inner])
+
+
+async def test_the_interceptor_guards_the_calls_it_is_handed(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """Whoever makes the client: refused calls are answers, and reach no server."""
+    async with guard.run(id="task", principal=ANA):
+        tools = Tools(await connected(guard, server).get_tools())
+        assert "argument_refused" in await tools.call("wipe", {"text": "all"})
+        assert "access_denied" in await tools.call("delete", {"text": "all"})
+        assert "echo: on" in await tools.call("echo", {"text": "on"})
+    assert server.called() == ["echo"]
+    done = [event for event in sink.of("completed") if event.method == "tools/call"]
+    assert [(event.run_id, event.user, event.target) for event in done] == [
+        ("task", "ana", "wipe"),
+        ("task", "ana", "delete"),
+        ("task", "ana", "echo"),
+    ]
+
+
+async def test_the_interceptor_sees_no_lists_and_says_so(guard: Guard, server: Server) -> None:
+    """A limit of the framework's: `guarded_client` has none."""
+    async with guard.run(principal=ANA):
+        tools = Tools(await connected(guard, server).get_tools())
+        assert "delete" in await tools.tools()
+        await tools.call("echo", {"text": "on"})
+        seen = guard.coverage().connections
+    assert [connection.seam for connection in seen] == ["handed_calls"]
+    assert "no lists" in seen[0].blind_spots[0]
+
+
+async def test_what_comes_back_is_guarded_on_this_way_too(server: Server) -> None:
+    """Rules about results change what the framework makes its message of."""
+    guard = Guard([ResultLimit(bytes=2000)])
+    async with guard.run(principal=ANA):
+        tools = Tools(await connected(guard, server).get_tools())
+        said = await tools.call("echo", {"text": "a" * 5000})
+    assert "echo: aaa" in said
+    assert "a" * 2000 not in said
+
+
+async def test_a_call_that_is_in_no_run_is_refused_on_this_way_too(guard: Guard, server: Server) -> None:
+    """The policy has a budget for each run."""
+    tools = Tools(await connected(guard, server).get_tools())
+    assert "echo: on" not in await tools.call("echo", {"text": "on"})
+    assert server.called() == []
+
+
+async def test_an_interceptor_inside_the_guards_cannot_answer_in_the_servers_place(
+    guard: Guard, server: Server
+) -> None:
+    """Nobody could tell what such a message holds: it is an error that says where the guard belongs."""
+    from langchain_core.messages import ToolMessage
+
+    async def answering(request: Any, handler: Any) -> Any:
+        return ToolMessage("unseen", tool_call_id="1")
+
+    async with guard.run(principal=ANA):
+        tools = Tools(await connected(guard, server, answering).get_tools())
+        with pytest.raises(SeamError, match="list the guard's last"):
+            await tools.call("echo", {"text": "on"})
+
+
+async def test_progress_reaches_who_asked_for_it(guard: Guard, server: Server) -> None:
+    """By the framework's own callbacks."""
+    from langchain_mcp_adapters.callbacks import Callbacks
+
+    told: list[float] = []
+
+    async def progress(value: float, total: float | None, message: str | None, context: Any) -> None:
+        told.append(value)
+
+    client = guarded_client(guard, connections(server), callbacks=Callbacks(on_progress=progress))
+    async with guard.run(principal=ANA):
+        await Tools(await client.get_tools()).call("count", {})
+    assert set(told) <= {1, 2, 3}
+    assert told

@@ -19,8 +19,8 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RunUsage
 
-from mcpguard import Guard
-from mcpguard.integrations.pydantic_ai import guarded_toolset
+from mcpguard import Guard, ResultLimit
+from mcpguard.integrations.pydantic_ai import guarded_toolset, process_tool_call
 from mcpguard.testing import RecordingSink
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
@@ -98,3 +98,45 @@ async def test_what_else_a_toolset_can_do_is_guarded(
     sent = [event.method for event in sink.of("dispatched")]
     assert {"resources/list", "resources/read"} <= set(sent)
     assert server.called() == []
+
+
+class Hooked(Tools):
+    """The framework's own toolset, with the guard as its hook."""
+
+    def __init__(self, guard: Guard, server: Server) -> None:
+        hook = process_tool_call(guard, name="wire")
+        super().__init__(MCPToolset(transport(server), process_tool_call=hook))
+
+
+async def test_the_hook_guards_the_calls_it_is_handed(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """Whoever makes the toolset: a refusal is a retry prompt, as any other."""
+    async with guard.run(id="task", principal=ANA):
+        hooked = Hooked(guard, server)
+        assert "argument_refused" in await hooked.call("wipe", {"text": "all"})
+        assert "access_denied" in await hooked.call("delete", {"text": "all"})
+        assert await hooked.call("echo", {"text": "on"}) == "echo: on"
+        assert "delete" in await hooked.tools()  # a hook sees no lists
+    assert server.called() == ["echo"]
+    done = [event for event in sink.of("completed") if event.method == "tools/call"]
+    assert [(event.run_id, event.user, event.outcome) for event in done] == [
+        ("task", "ana", "denied"),
+        ("task", "ana", "denied"),
+        ("task", "ana", "ok"),
+    ]
+
+
+async def test_a_call_that_is_in_no_run_is_refused_by_the_hook_too(guard: Guard, server: Server) -> None:
+    """The policy has a budget for each run."""
+    assert "echo: on" not in await Hooked(guard, server).call("echo", {"text": "on"})
+    assert server.called() == []
+
+
+async def test_what_comes_back_is_guarded_by_the_hook_too(server: Server) -> None:
+    """Rules about results change what the model is told."""
+    guard = Guard([ResultLimit(bytes=2000)])
+    async with guard.run(principal=ANA):
+        said = await Hooked(guard, server).call("echo", {"text": "a" * 5000})
+    assert "echo: aaa" in said
+    assert "a" * 2000 not in said

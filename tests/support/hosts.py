@@ -6,6 +6,7 @@ framework is reduced to: the tools its model is offered, and what its model read
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -34,12 +35,15 @@ __all__ = [
     "test_a_run_on_a_background_thread_is_guarded",
     "test_an_allowed_call_is_carried_out",
     "test_calls_at_the_same_time_are_all_guarded",
+    "test_the_example_is_an_agent_that_goes_on_after_a_refusal",
     "test_the_model_is_offered_what_the_policy_allows",
     "test_what_reaches_the_server_is_in_the_record",
     "test_without_a_guard_the_same_call_reaches_the_server",
 ]
 
 SCRIPT = str(Path(__file__).with_name("wire_server.py"))
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "frameworks"
 
 POLICY = """
 version: 1
@@ -247,6 +251,27 @@ async def test_a_run_on_a_background_thread_is_guarded(
     assert "echo: hello" in said[0]
     assert "argument_refused" in said[1]
     assert {event.run_id for event in sink.events if event.method == "tools/call"} == {"task"}
+
+
+def test_the_example_is_an_agent_that_goes_on_after_a_refusal(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """A whole loop of the framework's, with a script in place of its model and a real server, as a person runs it."""
+    name = request.module.__name__.rpartition("test_")[2]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(EXAMPLES / f"{name}_agent.py")],
+        cwd=tmp_path,
+        env=os.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.partition(":")[0].endswith("_ticket")]
+    assert [line.partition(":")[0] for line in told] == ["open_ticket", "close_ticket", "get_ticket"]
+    assert "argument_refused" in told[1]
+    assert "open: Printer" in told[2]
 
 
 async def in_thread(work: Callable[[], Awaitable[None]]) -> None:
