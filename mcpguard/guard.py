@@ -334,18 +334,54 @@ class Guard:
         Raises:
             ValueError: If `parent`, or the run around, was stopped: a new run does not undo that.
         """
-        if parent is None:
-            parent = _run_around()
-        run = Run(id=id, principal=principal, parent=parent)
-        with self._lock:
-            self._runs.add(run)
-        self._emitter.about_run("run_opened", run)
+        run = self.open_run(principal=principal, id=id, parent=_run_around() if parent is None else parent)
         try:
             with bound(run):
                 yield run
         finally:
-            run.close()
-            self._emitter.about_run("run_closed", run)
+            self.close_run(run)
+
+    def open_run(
+        self, *, principal: Principal | None = None, id: str | None = None, parent: Run | None = None
+    ) -> Run:
+        """Open a run that is bound to nothing, for whoever serves several at a time; `close_run` ends it.
+
+        Args:
+            principal: As for `run`.
+            id: As for `run`.
+            parent: The run this one is part of. None: it is part of none.
+
+        Raises:
+            ValueError: If `parent` has ended.
+        """
+        run = Run(id=id, principal=principal, parent=parent)
+        with self._lock:
+            self._runs.add(run)
+        self._emitter.about_run("run_opened", run)
+        return run
+
+    def close_run(self, run: Run) -> None:
+        """End a run as finished."""
+        run.close()
+        self._emitter.about_run("run_closed", run)
+
+    async def principal(self, token: str) -> Principal:
+        """On whose behalf a token speaks, by the policy's `principals`.
+
+        Raises:
+            TokenRefused: If it is not to be trusted; its code says why.
+            GuardBuildError: If there is no policy file, or it says nothing of tokens.
+        """
+        origin = self._origin
+        tokens = None if origin is None else origin.built.tokens
+        if tokens is None:
+            raise GuardBuildError("the policy says nothing of tokens: it has no principals.jwt")
+        return await tokens.principal(token)
+
+    @property
+    def policy(self) -> "Policy | None":
+        """The policy that is enforced; None where the guard was not made by `from_policy`."""
+        return None if self._origin is None else self._origin.policy
 
     def session(
         self, session: _Session, *, name: str, run: Run | None = None, shared: bool | None = None
@@ -449,7 +485,7 @@ class Guard:
 
     def hub(
         self,
-        servers: Mapping[str, Any],
+        servers: Mapping[str, Any] | None = None,
         *,
         naming: "Naming" = "prefix",
         start_timeout: float = 30.0,
@@ -462,8 +498,10 @@ class Guard:
         Args:
             servers: What each server is reached by, under what policy, stores and audit call it:
                 `StdioServerParameters`, the URL of a Streamable HTTP server, a server in this process, a
-                transport of the SDK's that is not entered, a function that makes a transport, or a
-                `FakeServer`. Credentials for environments and HTTP headers are put where they belong.
+                transport of the SDK's that is not entered, a function that makes a transport, a
+                `FakeServer`, or `ServerOptions` with a command or a URL. Credentials for environments and
+                HTTP headers are put where they belong. None: those of the policy that say how they are
+                reached.
             naming: As for `Hub`.
             start_timeout: As for `Hub`.
             retry_after: As for `Hub`.
@@ -475,17 +513,20 @@ class Guard:
             ValueError: If there is no server, a name cannot be one, or a number is out of range.
         """
         from mcpguard.hub.hub import Hub
-        from mcpguard.seams.opening import Opening
+        from mcpguard.seams.opening import Opening, reached
 
-        connects = {
-            name: Opening(
+        if servers is None:
+            servers = {name: one for name, one in self._servers.items() if one.command or one.url}
+        connects: dict[str, Opening] = {}
+        for name, given in servers.items():
+            source, headers = reached(given, name)
+            connects[name] = Opening(
                 source=source,
+                headers=headers,
                 auth=self.http_auth(name=name, url=source) if isinstance(source, str) else None,
                 binding=self._binding(name, None, shared=True),
                 environment=partial(self.environment, name=name),
             )
-            for name, source in servers.items()
-        }
         return Hub(
             connects,
             naming=naming,

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn, Protocol, cast
+from typing import Any, Final, NoReturn, Protocol, cast
 
 __all__ = ["main"]
 
@@ -81,7 +81,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports misuse in one line."""
+    """Reports misuse in one line, and leaves what stands after `--` as it is, for a command that starts it.
+
+    argparse itself takes a list that may be empty to be empty wherever an option stands before it.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
+        given = list(args or ())
+        if self.get_default("command") is None or "--" not in given:
+            return super().parse_known_args(args, namespace)
+        at = given.index("--")
+        found, unknown = super().parse_known_args(given[:at], namespace)
+        found.command = given[at + 1 :]
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")

@@ -1,9 +1,8 @@
-"""`mcpguard serve POLICY --server NAME -- COMMAND`: one server behind a policy, for agents in any language.
+"""`mcpguard serve POLICY`: servers behind a policy, for agents in any language.
 
-It is started where the server would be and starts the server itself: each message between stdin and stdout
-and the server's own passes a guard, as it is on the wire, so nothing is translated and nothing is lost. The
-one who started it is one principal, and the connection is one run. Several servers behind one session, and
-HTTP, are not here.
+On stdio it is started where a server would be: with a command it stands between that one server and whoever
+started it, message by message; without, the policy's servers are offered as one. With `--http` the same is
+offered to many clients, each of whom proves who it is by a token.
 """
 
 import argparse
@@ -11,102 +10,156 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mcpguard.cli.output import fail
 
 if TYPE_CHECKING:
     from mcpguard.cli import Commands
+    from mcpguard.core.principal import Principal
     from mcpguard.guard import Guard
 
 __all__ = ["add_parser", "run"]
 
-_log: Final = logging.getLogger("mcpguard")
-
-
-LAST_WORDS: Final = 0.5
-"""Seconds for what was said last to be written, once a side has left."""
+Work: TypeAlias = "Callable[[Guard, Principal | None], Awaitable[None]]"
 
 
 def add_parser(commands: "Commands") -> argparse.ArgumentParser:
     """Add the `serve` command to the program's commands."""
     parser = commands.add_parser(
         "serve",
-        help="put one server behind a policy, on stdio",
-        description="Start a server and stand between it and whoever started this: an MCP server on stdin and"
-        " stdout, every message of which passes the policy. The policy file is watched, and a changed one is"
-        " enforced from the next call on.",
+        help="put servers behind a policy, on stdio or HTTP",
+        description="Be an MCP server, every message of which passes the policy: in front of the one that"
+        " COMMAND starts, or of all that the policy or a file says how to reach. The policy file is watched,"
+        " and a changed one is enforced from the next call on; SIGHUP has it read at once.",
     )
     parser.add_argument("policy", metavar="POLICY", help="the policy file")
-    parser.add_argument("--server", required=True, metavar="NAME", help="what the policy calls the server")
+    parser.add_argument("--server", metavar="NAME", help="only this one, by what the policy calls it")
+    parser.add_argument(
+        "--servers", type=Path, metavar="FILE", help="a client's mcpServers JSON: serve those it lists"
+    )
+    parser.add_argument("--http", metavar="HOST:PORT", help="listen there, at /mcp, rather than on stdio")
+    parser.add_argument(
+        "--without-tokens",
+        action="store_true",
+        help="let everybody call who reaches HOST, from elsewhere too",
+    )
     for who in ("user", "tenant", "agent"):
         parser.add_argument(f"--{who}", metavar="NAME", help=f"on whose behalf: the {who}")
     parser.add_argument("--role", action="append", default=[], metavar="NAME", help="a role; may be repeated")
-    parser.add_argument("command", nargs="+", metavar="COMMAND", help="what starts the server, after --")
+    parser.set_defaults(command=[])
+    parser.epilog = "After -- stands what starts the one --server: COMMAND and its arguments."
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until the client leaves or a signal comes; 0, or 2 if the server cannot be started."""
+    """Serve until the client leaves or a signal comes; 0, or 2 if that cannot be begun."""
     import anyio
 
+    from mcpguard.core.errors import MCPGuardError
     from mcpguard.core.principal import Principal
     from mcpguard.guard import Guard
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    logging.getLogger("mcp.server.transport_security").setLevel(logging.ERROR)  # it repeats what it refuses
+    if arguments.command and (arguments.http or arguments.servers or not arguments.server):
+        return fail(["mcpguard serve: a COMMAND starts the one --server on stdio"])
     guard = Guard.from_policy(arguments.policy)
     given = {who: getattr(arguments, who) for who in ("user", "tenant", "agent")}
     roles = frozenset(arguments.role)
     principal = Principal(**given, roles=roles) if roles or any(given.values()) else None
-    from mcp import StdioServerParameters
-    from mcp.client.stdio import stdio_client
-
-    command: list[str] = arguments.command
-    server = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
-    try:
-        transport = guard.transport(stdio_client(server), name=arguments.server)
-    except ValueError as error:
-        return fail([f"mcpguard serve: {error}"])
     code = 0
     try:
-        anyio.run(_serve, guard, transport, principal)
+        work = _bridge(guard, arguments) if arguments.command else _hub(guard, arguments)
+        anyio.run(_serve, guard, principal, work)
+    except* (ValueError, MCPGuardError) as group:
+        code = fail([f"mcpguard serve: {line}" for line in str(_first(group)).splitlines()])
     except* OSError as group:
-        reason = next(iter(group.exceptions))
-        code = fail([f"mcpguard serve: {command[0]} cannot be started: {reason}"])
+        what = arguments.http or (arguments.command or ["a server"])[0]
+        done = "used" if arguments.http else "started"
+        code = fail([f"mcpguard serve: {what} cannot be {done}: {_first(group)}"])
+    if arguments.http:
+        return code
     with suppress(ValueError, OSError):  # the SDK has closed it, or its reader has
         sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # a thread may still wait for stdin, and would hold the process
 
 
-async def _serve(guard: "Guard", transport: Any, principal: Any) -> None:
-    from anyio import CancelScope, create_task_group, current_time
-    from mcp.server.stdio import stdio_server
+def _bridge(guard: "Guard", arguments: argparse.Namespace) -> Work:
+    """One server, message by message."""
+    from mcp import StdioServerParameters
+    from mcp.client.stdio import stdio_client
 
-    async with guard, guard.reloading(), guard.run(principal=principal):
-        with CancelScope() as ending:
-            async with stdio_server(stdin=_Stdin()) as (from_client, to_client):  # type: ignore[arg-type]
-                async with transport as (from_server, to_server, *_), create_task_group() as tasks:
-                    scope = tasks.cancel_scope
-                    tasks.start_soon(_pump, from_server, to_client, scope)
-                    tasks.start_soon(_pump, from_client, to_server, scope)
-                    tasks.start_soon(_until_told, scope)
-                await to_client.aclose()
-                ending.deadline = current_time() + LAST_WORDS
+    from mcpguard.serving.bridge import bridged
+
+    command: list[str] = arguments.command
+    server = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
+    transport = guard.transport(stdio_client(server), name=arguments.server)
+    return lambda guard, principal: bridged(guard, transport, principal)
 
 
-async def _pump(source: Any, target: Any, scope: Any) -> None:
-    """Hand on what comes, until one side leaves; what is no message is logged and dropped."""
-    try:
-        async for message in source:
-            if isinstance(message, Exception):
-                _log.warning("dropped what is no message: %s", type(message).__name__)
-            else:
-                await target.send(message)
-    finally:
-        scope.cancel()
+def _hub(guard: "Guard", arguments: argparse.Namespace) -> Work:
+    """All of them as one."""
+    from mcpguard.serving.listening import Address, listening
+    from mcpguard.serving.piped import piped
+
+    hub = guard.hub(_servers(guard, arguments))
+    address = None if arguments.http is None else Address.parsed(arguments.http)
+
+    async def serve(guard: "Guard", principal: "Principal | None") -> None:
+        import anyio
+
+        async with hub:
+            if address is None:
+                await piped(guard, hub, principal)
+                return
+            options: Any = {"principal": principal, "without_tokens": arguments.without_tokens}
+            async with listening(guard, hub, address, **options) as bound:
+                host = f"[{bound.host}]" if ":" in bound.host else bound.host
+                print(f"mcpguard serve: http://{host}:{bound.port}/mcp", file=sys.stderr, flush=True)
+                await anyio.sleep_forever()
+
+    return serve
+
+
+def _servers(guard: "Guard", arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is served, by name.
+
+    Raises:
+        ValueError: If nothing is.
+    """
+    from mcpguard.cli.servers_file import read_servers
+    from mcpguard.core.servers import ServerOptions
+
+    declared = {} if guard.policy is None else guard.policy.servers
+    found = {name: one for name, one in declared.items() if one.command or one.url}
+    if arguments.servers is not None:
+        found = {
+            one.name: ServerOptions(command=one.command, args=one.args, env=one.env)
+            if one.command is not None
+            else ServerOptions(url=one.url, headers=one.headers)
+            for one in read_servers(arguments.servers)[1]
+        }
+    if arguments.server is not None:
+        found = {name: one for name, one in found.items() if name == arguments.server}
+    if not found:
+        raise ValueError(
+            "no server to serve: give servers a command or a url in the policy, or --servers FILE"
+        )
+    return found
+
+
+async def _serve(guard: "Guard", principal: "Principal | None", work: Work) -> None:
+    from anyio import create_task_group
+
+    async with guard, guard.reloading(signals=[signal.SIGHUP]), create_task_group() as tasks:
+        tasks.start_soon(_until_told, tasks.cancel_scope)
+        await work(guard, principal)
+        tasks.cancel_scope.cancel()
 
 
 async def _until_told(scope: Any) -> None:
@@ -118,11 +171,7 @@ async def _until_told(scope: Any) -> None:
             return
 
 
-class _Stdin:
-    """Lines of stdin; unlike the SDK's own it can be given up while nothing comes."""
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        from anyio import to_thread
-
-        while line := await to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
-            yield line.decode("utf-8", "replace")
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The first of what went wrong."""
+    one = group.exceptions[0]
+    return _first(one) if isinstance(one, BaseExceptionGroup) else one

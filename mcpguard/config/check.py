@@ -17,6 +17,7 @@ from mcpguard.config.explain import explain, spelled, unknown
 from mcpguard.config.plan import Plan, check_section
 from mcpguard.config.registry import Kind, Registry
 from mcpguard.config.signature import made, model_of
+from mcpguard.config.tokens import Tokens
 from mcpguard.core.errors import GuardBuildError, PolicyError, Problem
 from mcpguard.core.events import Sink
 from mcpguard.core.interceptor import Interceptor, Place
@@ -42,12 +43,14 @@ class Checked:
         interceptors: How to make each, in canonical order.
         made: Each of them, made once.
         sinks: How to make each, in the file's order.
+        tokens: How to make what verifies tokens; None if the file says nothing of them.
     """
 
     content: Content
     interceptors: tuple[Plan[Interceptor], ...]
     made: tuple[Interceptor, ...]
     sinks: tuple[Plan[Sink], ...]
+    tokens: Plan[Tokens] | None
 
 
 def check_document(root: Node, unclear: Sequence[Problem], *, source: str, folder: Path) -> Checked:
@@ -67,6 +70,7 @@ def check_document(root: Node, unclear: Sequence[Problem], *, source: str, folde
     content = check.content(root)
     pairs = check.interceptors(root.members().get("interceptors") or Node(None))
     sinks = check.sinks(root.members().get("audit") or Node(None))
+    tokens = check.tokens(root.members().get("principals") or Node(None))
     told = {problem.line for problem in unclear} - {None}
     problems = [*unclear, *(one for one in check.problems if one.line not in told)]
     if problems or content is None:
@@ -82,6 +86,7 @@ def check_document(root: Node, unclear: Sequence[Problem], *, source: str, folde
         interceptors=tuple(plan for plan, _ in pairs),
         made=interceptors,
         sinks=tuple(sinks),
+        tokens=tokens,
     )
 
 
@@ -158,6 +163,28 @@ class _Check:
                     plan = self._plan(self._registry.sink(name), "sink", name, section, path)
                     plans.extend([] if plan is None else [plan])
         return plans
+
+    def tokens(self, section: Node) -> Plan[Tokens] | None:
+        """What verifies tokens, made once to see that it can be."""
+        members = section.members()
+        for name, node in members.items():
+            if name != "jwt":
+                self._add(f"{spelled(('principals', name))}: unknown key; accepted here: jwt", node)
+        if "jwt" not in members:
+            return None
+        plan = check_section(
+            Tokens,
+            members["jwt"],
+            name="jwt",
+            described="principals.jwt",
+            path=("principals", "jwt"),
+            source=self._source,
+            folder=self._folder,
+        )
+        if isinstance(plan, list):
+            self.problems.extend(plan)
+            return None
+        return None if self._make(plan) is None else plan
 
     def _is_known(self, kind: Kind, name: str, section: Node) -> bool:
         names = self._registry.names(kind)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.linked import OnDeny
 from mcpguard.core.servers import ServerOptions
 
@@ -32,6 +33,8 @@ class Content:
         anonymous: Whether a rule about principals denies a call that has none, or just does not match it.
         connection: What a server may send and how long it may keep anybody waiting. Left out: no limits; an
             empty mapping: the defaults.
+        principals: What says on whose behalf a request is made: `jwt`, with the options of `Tokens`.
+        http: Who may reach `mcpguard serve --http`, and how much they may take.
     """
 
     version: Literal[1]
@@ -42,3 +45,5 @@ class Content:
     on_deny: OnDeny = "result"
     anonymous: Anonymous = "deny"
     connection: ConnectionLimits | None = None
+    principals: Mapping[str, object] = field(default_factory=dict[str, object])
+    http: HTTPLimits = field(default_factory=HTTPLimits)

@@ -21,10 +21,12 @@ from mcpguard.config.document import Format, Reader, Unreadable, refuse_what_is_
 from mcpguard.config.explain import spelled
 from mcpguard.config.opening import closing_if_refused
 from mcpguard.config.plan import Plan
+from mcpguard.config.tokens import Tokens
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.errors import PluginError, PolicyError, Problem, StoreError
 from mcpguard.core.events import Sink
+from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.wire import JSON, canonical
 from mcpguard.stores.opening import open_store
@@ -53,12 +55,14 @@ class Options:
         servers: The declared servers.
         store: The URL of where limits keep what has been used, which may hold a password. None: in memory.
         connection: What a server may send and how long it may keep anybody waiting; None for no limits.
+        http: Who may reach it where it is served over HTTP, and how much they may take.
     """
 
     on_deny: OnDeny
     anonymous: Anonymous
     servers: Mapping[str, ServerOptions]
     connection: ConnectionLimits | None
+    http: HTTPLimits
     store: str | None = field(default=None, repr=False)
 
 
@@ -72,12 +76,14 @@ class Built:
         options: Everything else.
         store: Where limits keep what has been used, open; whoever built it closes it. None: the file names
             none, or another was given.
+        tokens: What verifies tokens; None: the file says nothing of them.
     """
 
     interceptors: tuple[Interceptor, ...]
     sinks: tuple[Sink, ...]
     options: Options
     store: Store | None = None
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,7 @@ class Policy:
         options: What it says beside interceptors and sinks.
         plans: How to make each of the interceptors.
         sink_plans: How to make each of the sinks.
+        tokens_plan: How to make what verifies tokens; None: the file says nothing of them.
     """
 
     source: str
@@ -101,6 +108,7 @@ class Policy:
     options: Options
     plans: tuple[Plan[Interceptor], ...] = field(repr=False)
     sink_plans: tuple[Plan[Sink], ...] = field(repr=False)
+    tokens_plan: Plan[Tokens] | None = field(repr=False)
     _folder: Path = field(repr=False)
     _store_line: int | None = field(repr=False)
 
@@ -135,8 +143,15 @@ class Policy:
             interceptors = tuple(plan.build() for plan in self.plans)
             for plan in self.sink_plans:
                 sinks.append(plan.build())  # noqa: PERF401 - one that fails leaves those before it to be closed
+            tokens = None if self.tokens_plan is None else self.tokens_plan.build()
             opened = self._store(clock) if store is None else None
-        return Built(interceptors=interceptors, sinks=tuple(sinks), options=self.options, store=opened)
+        return Built(
+            interceptors=interceptors,
+            sinks=tuple(sinks),
+            options=self.options,
+            store=opened,
+            tokens=tokens,
+        )
 
     def _store(self, clock: Clock) -> Store | None:
         if self.options.store is None:
@@ -231,9 +246,11 @@ def parse_policy(
             servers=content.servers,
             store=content.store,
             connection=content.connection,
+            http=content.http,
         ),
         plans=checked.interceptors,
         sink_plans=checked.sinks,
+        tokens_plan=checked.tokens,
         _folder=folder or Path.cwd(),
         _store_line=root.nearest(("store",)).line,
     )

@@ -21,6 +21,7 @@ from anyio.abc import TaskStatus
 from mcpguard.config.opening import closing_if_refused
 from mcpguard.config.plan import Plan
 from mcpguard.config.policy import Built, Policy
+from mcpguard.config.tokens import Tokens
 from mcpguard.core.chain import Step
 from mcpguard.core.errors import MCPGuardError, PluginError, PolicyError
 from mcpguard.core.events import Sink
@@ -99,7 +100,11 @@ def renew(policy: Policy, before: Policy, its: Built) -> Renewed:
                 opened.append(sink)
             sinks.append(sink)
     built = Built(
-        interceptors=tuple(interceptors), sinks=tuple(sinks), options=policy.options, store=its.store
+        interceptors=tuple(interceptors),
+        sinks=tuple(sinks),
+        options=policy.options,
+        store=its.store,
+        tokens=_tokens(policy, before, its),
     )
     dropped = tuple(sink for _, sink in open_sinks)
     return Renewed(
@@ -167,6 +172,14 @@ def refusal(error: Exception) -> str:
     if isinstance(error, MCPGuardError):
         return str(error).partition("\n")[0]
     return f"a plugin raised {type(error).__name__}"
+
+
+def _tokens(policy: Policy, before: Policy, its: Built) -> Tokens | None:
+    """What verifies tokens, with the keys it has fetched where it says what it said before."""
+    plan, former = policy.tokens_plan, before.tokens_plan
+    if plan is None:
+        return None
+    return its.tokens if former is not None and plan.options == former.options else plan.build()
 
 
 def _mark(path: Path) -> _Mark:

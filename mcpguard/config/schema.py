@@ -10,6 +10,7 @@ from mcpguard.config.content import SCHEMA_KEY, Content
 from mcpguard.config.plan import model_for
 from mcpguard.config.registry import Kind, Registry
 from mcpguard.config.signature import model_of
+from mcpguard.config.tokens import Tokens
 from mcpguard.core.errors import PluginError
 from mcpguard.core.wire import JSON
 
@@ -43,7 +44,8 @@ def policy_schema(*, on_broken: Callable[[PluginError], None] | None = None) -> 
                 raise
             on_broken(error)
     top = model_of(Content)
-    wanted = {id(model): model for model in (top, *models.values())}
+    tokens = model_of(Tokens)
+    wanted = {id(model): model for model in (top, tokens, *models.values())}
     made, shared = models_json_schema([(model, "validation") for model in wanted.values()])
     references = {key: cast("Schema", made[model, "validation"]) for key, model in models.items()}
     definitions = cast("dict[str, Schema]", shared["$defs"])
@@ -53,6 +55,10 @@ def policy_schema(*, on_broken: Callable[[PluginError], None] | None = None) -> 
     properties["interceptors"] |= _closed(references, "interceptor", _one_or_several)
     one = {"minProperties": 1, "maxProperties": 1}
     properties["audit"]["items"] = _closed(references, "sink", dict) | one
+    properties["principals"] |= {
+        "additionalProperties": False,
+        "properties": {"jwt": made[tokens, "validation"]},
+    }
     properties[SCHEMA_KEY] = {"type": "string", "description": "For editors; it says nothing."}
     return {"$schema": DIALECT, "title": "mcpguard policy", **_without(schema, "title"), "$defs": definitions}
 

@@ -1,11 +1,12 @@
-"""What a user declares of servers and their tools: who may share them, and what their data is.
+"""What a user declares of servers and their tools: who may share them, what is in them, how they are reached.
 
 Declared by the user and nobody else: what a server says of itself is untrusted, by the specification. What
 follows from a label is for the rules that name it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from urllib.parse import urlsplit
 
 __all__ = ["Labelled", "ServerOptions", "ToolOptions"]
 
@@ -55,6 +56,15 @@ class ServerOptions:
         labels: Words that rules name, for all of its tools, prompts and resources.
         tools: The same for some tools, by name or glob.
         resources: The same for some resources, by URI or glob.
+        command: What starts it, for `guard.hub()` and `mcpguard serve`. None: it is reached by `url`, or by
+            what the program that wraps it knows.
+        args: The command's arguments.
+        env: Variables for it, beside the few that every process needs. Secrets are `Credentials`' business.
+        url: Where it listens (Streamable HTTP).
+        headers: For every request to `url`. Secrets are `Credentials`' business.
+
+    Raises:
+        ValueError: If it is said in two ways how it is reached, or `url` is none.
     """
 
     _: KW_ONLY
@@ -63,9 +73,23 @@ class ServerOptions:
     labels: Collection[str] = ()
     tools: Mapping[str, ToolOptions] = field(default_factory=dict[str, ToolOptions])
     resources: Mapping[str, Labelled] = field(default_factory=dict[str, Labelled])
+    command: str | None = None
+    args: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    url: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def __post_init__(self) -> None:
         _check(self.labels)
+        if self.command is not None and self.url is not None:
+            raise ValueError("a server has a command or a url, not both")
+        if self.command is None and (self.args or self.env):
+            raise ValueError("args and env are for a command")
+        if self.url is None:
+            if self.headers:
+                raise ValueError("headers are for a url")
+        elif urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+            raise ValueError("url is http:// or https://, with a host")
 
 
 def _check(labels: Collection[str]) -> None:

@@ -27,7 +27,7 @@ from mcpguard.hub.member import Connect, Member
 from mcpguard.hub.merge import SEPARATOR, Naming
 from mcpguard.hub.news import News
 from mcpguard.hub.offers import Offers
-from mcpguard.seams.serving import Listener, Work
+from mcpguard.seams.serving import Listener, RunOf, Work
 from mcpguard.seams.session import sdk_major
 
 __all__ = ["Hub"]
@@ -155,7 +155,14 @@ class Hub:
         """The state of each server."""
         return {name: member.state for name, member in self._members.items()}
 
-    def server(self, *, name: str = "hub", run: Run | None = None, wait_for: float = 600.0) -> Any:
+    def server(
+        self,
+        *,
+        name: str = "hub",
+        run: Run | None = None,
+        runs: RunOf | None = None,
+        wait_for: float = 600.0,
+    ) -> Any:
         """A server object of the SDK's in this process, which any client or framework can sit on.
 
         It serves as long as the hub is open, any number of clients. Calls belong to the run of the context
@@ -164,19 +171,25 @@ class Hub:
         Args:
             name: What it calls itself.
             run: Binds every call to this run: a server of its own for each principal.
+            runs: Says of each request which run it belongs to: it is given the transport's own request (over
+                HTTP Starlette's) and the client's connection, None for a client that has none. What it raises
+                refuses the request.
             wait_for: Seconds a call waits for the answer of a client that is asked inside results (MCP
                 2026-07-28) to what its server asks meanwhile.
 
         Raises:
-            ValueError: If `wait_for` is not above 0.
+            ValueError: If `wait_for` is not above 0, or both `run` and `runs` are given.
         """
+        if run is not None and runs is not None:
+            raise ValueError("give run or runs, one of the two")
         if not wait_for > 0:
             raise ValueError(f"wait_for is seconds, above 0, not {wait_for}")
         Nesting.is_possible = True
         for member in self._members.values():
             member.desk.is_served = True
         serving = import_module(f"mcpguard.seams.serving{min(sdk_major(), 2)}")
-        return serving.serve(self, name=name, run=run, wait_for=wait_for)
+        of = (lambda _request, _connection: run) if runs is None else runs
+        return serving.serve(self, name=name, runs=of, wait_for=wait_for)
 
     async def items(self, method: str) -> Sequence[JSONObject]:
         """One merged list; what a server object of the hub's shows."""

@@ -9,7 +9,7 @@ Above: `guard.hub()`. Below: the session seam, and `sources`, the same transport
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -17,12 +17,13 @@ import anyio
 from mcp import ClientSession
 
 from mcpguard.core.errors import SeamError
+from mcpguard.core.servers import ServerOptions
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.hits import Hits
 from mcpguard.seams.session import guard_session, guarded_client, sdk_major
 from mcpguard.seams.sources import limited
 
-__all__ = ["Opening"]
+__all__ = ["Opening", "reached"]
 
 Callbacks: TypeAlias = Mapping[str, Any]
 _Make: TypeAlias = Callable[[AsyncExitStack], Awaitable[Any]]
@@ -39,6 +40,7 @@ class Opening:
         binding: Name, guard and who may use it.
         environment: Variables for a process, beside those of the parameters.
         auth: Authenticates requests to a URL.
+        headers: For every request to a URL.
 
     Raises:
         SeamError: If it is nothing of this kind.
@@ -48,6 +50,7 @@ class Opening:
     binding: Binding
     environment: Callable[[], Awaitable[Mapping[str, str]]]
     auth: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def __post_init__(self) -> None:
         if not _is_server(self.source):
@@ -99,8 +102,26 @@ class Opening:
     async def _http(self, stack: AsyncExitStack) -> Any:
         http: Any = import_module("mcp.client.streamable_http")
         utils: Any = import_module("mcp.shared._httpx_utils")
-        client = await stack.enter_async_context(utils.create_mcp_http_client(auth=self.auth))
+        made = utils.create_mcp_http_client(headers=dict(self.headers) or None, auth=self.auth)
+        client = await stack.enter_async_context(made)
         return http.streamable_http_client(self.source, http_client=client)
+
+
+def reached(given: Any, name: str) -> tuple[Any, Mapping[str, str]]:
+    """What a server is reached by, and the headers for it, where a policy says that.
+
+    Raises:
+        SeamError: If the policy does not.
+    """
+    if not isinstance(given, ServerOptions):
+        return given, {}
+    if given.url is not None:
+        return given.url, given.headers
+    if given.command is None:
+        raise SeamError(f"{name}: the policy does not say how it is reached: command or url")
+    stdio: Any = import_module("mcp.client.stdio")
+    env = dict(given.env) or None
+    return stdio.StdioServerParameters(command=given.command, args=list(given.args), env=env), {}
 
 
 @asynccontextmanager

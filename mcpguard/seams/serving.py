@@ -18,6 +18,7 @@ __all__ = [
     "UNASKED",
     "Hub",
     "Listener",
+    "RunOf",
     "Stop",
     "Subscribers",
     "Work",
@@ -43,6 +44,10 @@ LAST_WORDS: Final = 1.0
 
 Listener: TypeAlias = Callable[[str, str, str | None], Awaitable[None]]
 """Told of what changes: the server, the notification's method, and the URI of one about a resource."""
+
+RunOf: TypeAlias = Callable[[Any, Any], Run | None]
+"""The run that a request belongs to, by the transport's own request and the client's connection, either of
+which may be None; None: that of the context."""
 
 Stop: TypeAlias = Callable[[], Awaitable[None]]
 Work: TypeAlias = Callable[[Any, str], Awaitable[Any]]

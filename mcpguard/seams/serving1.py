@@ -1,8 +1,8 @@
 """A hub as a server object of SDK 1.x: any client or framework that takes one can sit on it.
 
 Frameworks that call its handlers themselves, without a session, are served; they are told and asked nothing.
-The SDK carries no context from client to server: calls that come through a session belong to `run`, or to
-that of whoever runs the server. Above: `hub.server()`. Beside: `serving2`.
+The SDK carries no context from client to server: whose a call is that comes through a session is told by its
+request, or is whoever runs the server. Above: `hub.server()`. Beside: `serving2`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +18,6 @@ from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import McpError
 
 from mcpguard.core.errors import Denied, HubError
-from mcpguard.core.run import Run
 from mcpguard.core.wire import LISTINGS
 from mcpguard.seams.asked1 import Client, aimed, meta_of
 from mcpguard.seams.serving import (
@@ -26,6 +25,7 @@ from mcpguard.seams.serving import (
     LAST_WORDS,
     UNASKED,
     Hub,
+    RunOf,
     Stop,
     Subscribers,
     failure,
@@ -45,17 +45,17 @@ _LISTS: Final[Mapping[str, tuple[Any, Any]]] = {
 _Handler: TypeAlias = Callable[[Any], Awaitable[Any]]
 
 
-def serve(hub: Hub, *, name: str, run: Run | None, wait_for: float) -> Server[Any, Any]:
+def serve(hub: Hub, *, name: str, runs: RunOf, wait_for: float) -> Server[Any, Any]:
     """A server object for a hub.
 
     Args:
         hub: The hub.
         name: What it calls itself.
-        run: Binds every call to this run; None: each belongs to the run of its context.
+        runs: Says which run a request belongs to.
         wait_for: Of no use here: clients of SDK 1.x are asked by requests.
     """
     del wait_for
-    return _Serving(hub, name, run).server
+    return _Serving(hub, name, runs).server
 
 
 class _HubServer(Server[Any, Any]):
@@ -78,9 +78,9 @@ class _HubServer(Server[Any, Any]):
 class _Serving:
     """The handlers of one server object."""
 
-    def __init__(self, hub: Hub, name: str, run: Run | None) -> None:
+    def __init__(self, hub: Hub, name: str, runs: RunOf) -> None:
         self._hub = hub
-        self._run = run
+        self._runs = runs
         self._clients: WeakSet[Any] = WeakSet()
         self._levels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
         self._subscribers = Subscribers()
@@ -109,8 +109,10 @@ class _Serving:
             context = self._context()
             if context is not None:
                 self._clients.add(context.session)
+            asked, connection = (None, None) if context is None else (context.request, context.session)
             try:
-                return types.ServerResult(await in_run(self._run, partial(handler, request)))
+                run = self._runs(asked, connection)
+                return types.ServerResult(await in_run(run, partial(handler, request)))
             except (HubError, Denied) as error:
                 raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message=str(error))) from error
 

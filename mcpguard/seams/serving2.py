@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 
 from mcpguard.core.errors import Denied, HubError
 from mcpguard.core.nesting import taken_up
-from mcpguard.core.run import Run, current_run
+from mcpguard.core.run import current_run
 from mcpguard.core.wire import LISTINGS, canonical
 from mcpguard.seams.asked2 import (
     CAPABILITIES,
@@ -33,6 +33,7 @@ from mcpguard.seams.serving import (
     INSTRUCTIONS,
     UNASKED,
     Hub,
+    RunOf,
     Work,
     failure,
     forwarded,
@@ -48,16 +49,16 @@ _Ctx: TypeAlias = Any
 _Handler: TypeAlias = Callable[[_Ctx, Any], Awaitable[Any]]
 
 
-def serve(hub: Hub, *, name: str, run: Run | None, wait_for: float) -> Server[Any]:
+def serve(hub: Hub, *, name: str, runs: RunOf, wait_for: float) -> Server[Any]:
     """A server object for a hub.
 
     Args:
         hub: The hub.
         name: What it calls itself.
-        run: Binds every call to this run; None: each belongs to the run of its context.
+        runs: Says which run a request belongs to.
         wait_for: Seconds a call waits for the answer of a modern client to what its server asks.
     """
-    return _Serving(hub, name, run, wait_for).server
+    return _Serving(hub, name, runs, wait_for).server
 
 
 class _HubServer(Server[Any]):
@@ -74,10 +75,10 @@ class _HubServer(Server[Any]):
 class _Serving:
     """The handlers of one server object."""
 
-    def __init__(self, hub: Hub, name: str, run: Run | None, wait_for: float) -> None:
+    def __init__(self, hub: Hub, name: str, runs: RunOf, wait_for: float) -> None:
         self._hub = hub
         self._wait_for = wait_for
-        self._run = run
+        self._runs = runs
         self._lot = Lot()
         self._levels: dict[int, str] = {}
         self._watches = Watches(hub)
@@ -102,10 +103,12 @@ class _Serving:
         """A handler whose errors are the protocol's, and whose client is known from then on."""
 
         async def handled(ctx: _Ctx, params: Any) -> Any:
-            if not is_modern(ctx):
-                self._watches.clients.add(connection_of(ctx))
+            connection = None if is_modern(ctx) else connection_of(ctx)
+            if connection is not None:
+                self._watches.clients.add(connection)
             try:
-                return await in_run(self._run, partial(handler, ctx, params))
+                run = self._runs(ctx.request, connection)
+                return await in_run(run, partial(handler, ctx, params))
             except (HubError, Denied) as error:
                 raise MCPError(code=types.INVALID_PARAMS, message=str(error)) from error
 

@@ -331,7 +331,7 @@ def test_a_key_that_nobody_knows_is_refused(key: str) -> None:
     found = only_problem(f"version: 1\n{key}: {{}}\n")
     assert found.startswith(f"2: unknown key '{key}'; ")
     assert found.endswith(
-        "accepted here: anonymous, audit, connection, interceptors, on_deny, servers, store, version"
+        "accepted here: anonymous, audit, connection, http, interceptors, on_deny, principals, servers, store, version"
     )
 
 

@@ -1,0 +1,202 @@
+"""The ASGI application: what is checked before the SDK's HTTP server sees a request, and answered here.
+
+`/mcp` is the hub; `/healthz` and `/readyz` are for whoever runs it. In this order: is it draining, are host
+and origin ours, on whose behalf is it; then the SDK's session manager, which bounds body and sessions, and
+keeps one principal's session from another. Above: `listening`. Below: the hub's server object.
+"""
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, MutableMapping
+from contextlib import asynccontextmanager
+from importlib import import_module
+from inspect import signature
+from typing import Any, Final, TypeAlias
+
+import anyio
+
+from mcpguard.core.errors import SeamError
+from mcpguard.core.http_limits import HTTPLimits
+from mcpguard.core.principal import Principal
+from mcpguard.serving.identity import Refused, Verify, fingerprint, verified
+from mcpguard.serving.runs import PRINCIPAL
+
+__all__ = ["PATH", "Endpoint"]
+
+_log: Final = logging.getLogger("mcpguard")
+
+PATH: Final = "/mcp"
+"""Where the hub is; what the SDK's own servers use."""
+
+METADATA: Final = f"/.well-known/oauth-protected-resource{PATH}"
+"""Where RFC 9728 has the metadata of a resource with this path."""
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Endpoint:
+    """Serve one server object over Streamable HTTP.
+
+    Args:
+        server: The hub's.
+        limits: Who may reach it, and how much they may take.
+        verify: Verifies tokens. None: nobody has one, and everybody is `principal`.
+        principal: On whose behalf requests are made where there are no tokens.
+        issuer: Who issues tokens, for the metadata.
+        is_local: Whether it listens on the loopback, whose names are then among its hosts.
+
+    Raises:
+        SeamError: If this release of the SDK does not bound sessions and bodies.
+    """
+
+    def __init__(
+        self,
+        server: Any,
+        limits: HTTPLimits,
+        *,
+        verify: Verify | None,
+        principal: Principal | None = None,
+        issuer: str | None = None,
+        is_local: bool = True,
+    ) -> None:
+        self._limits = limits
+        self._verify = verify
+        self._principal = principal
+        self._issuer = issuer
+        self._manager = _manager(server, limits)
+        self._security = _security(limits, LOOPBACK if is_local else ())
+        self.is_ready = False
+        """Whether every server behind it was tried."""
+        self.is_draining = False
+        """Whether it takes no more calls."""
+        self._under_way = 0
+        self._idle = anyio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Have sessions; leaving ends them."""
+        async with self._manager.run():
+            yield
+
+    async def drained(self) -> None:
+        """Take no more calls, and wait for those under way."""
+        self.is_draining = True
+        while self._under_way:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        try:
+            await self._answer(scope, receive, send)
+        except Refused as refused:
+            _log.info("refused a request: %s", refused.code)
+            await _send(send, refused.status, refused.body, *refused.headers)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == PATH:
+            await self._mcp(scope, receive, send)
+            return
+        if scope["method"] not in ("GET", "HEAD"):
+            raise Refused(404, "not_found")
+        if path == "/healthz":
+            await _send(send, 200, b'{"status": "alive"}')
+        elif path == "/readyz":
+            is_ready = self.is_ready and not self.is_draining
+            state = "draining" if self.is_draining else "ready" if is_ready else "starting"
+            await _send(send, 200 if is_ready else 503, json.dumps({"status": state}).encode())
+        elif path == METADATA and self._limits.resource is not None and self._issuer is not None:
+            told = {
+                "resource": self._limits.resource,
+                "authorization_servers": [self._issuer],
+                "bearer_methods_supported": ["header"],
+            }
+            await _send(send, 200, json.dumps(told).encode())
+        else:
+            raise Refused(404, "not_found")
+
+    async def _mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_post = scope["method"] == "POST"
+        if self.is_draining and is_post:
+            raise Refused(503, "draining", ("retry-after", "1"), ("connection", "close"))
+        requests: Any = import_module("starlette.requests")
+        answer = await self._security.validate_request(requests.Request(scope), is_post=is_post)
+        if answer is not None:
+            raise Refused(answer.status_code, _WRONG.get(answer.status_code, "refused"))
+        principal = self._principal
+        if self._verify is not None:
+            principal = await verified(scope["headers"], self._verify, self._metadata())
+        scope[PRINCIPAL] = principal
+        scope["user"] = _user(principal)
+        is_call = is_post and not _is_listening(scope["headers"])
+        self._under_way += is_call
+        try:
+            await self._manager.handle_request(scope, receive, send)
+        finally:
+            self._under_way -= is_call
+            if not self._under_way:
+                self._idle.set()
+
+    def _metadata(self) -> str | None:
+        """Where clients learn who issues tokens."""
+        resource = self._limits.resource
+        if resource is None or self._issuer is None:
+            return None
+        origin = resource.removesuffix("/").removesuffix(PATH)
+        return f"{origin}{METADATA}"
+
+
+_WRONG: Final = {400: "content_type", 403: "origin", 421: "host"}
+
+
+def _is_listening(headers: Collection[tuple[bytes, bytes]]) -> bool:
+    """Whether a client of MCP 2026-07-28 says that it wants to be told of changes, which has no end."""
+    return (b"mcp-method", b"subscriptions/listen") in headers
+
+
+def _manager(server: Any, limits: HTTPLimits) -> Any:
+    http: Any = import_module("mcp.server.streamable_http_manager")
+    manager = http.StreamableHTTPSessionManager
+    if not {"max_sessions", "max_request_body_size"} <= set(signature(manager).parameters):
+        raise SeamError(
+            "this release of the SDK does not bound sessions: serving needs mcp 1.30, or 2.3, or later"
+        )
+    return manager(
+        server,
+        stateless=limits.stateless,
+        session_idle_timeout=None if limits.stateless else limits.idle,
+        max_request_body_size=limits.body,
+        max_sessions=limits.sessions,
+    )
+
+
+def _security(limits: HTTPLimits, own: Collection[str]) -> Any:
+    """The SDK's check of host and origin."""
+    security: Any = import_module("mcp.server.transport_security")
+    hosts = [*limits.hosts, *own, *(f"{name}:*" for name in own)]
+    settings = security.TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=list(limits.origins))
+    return security.TransportSecurityMiddleware(settings)
+
+
+def _user(principal: Principal | None) -> Any:
+    """The principal as the SDK's session manager tells one from another."""
+    auth: Any = import_module("mcp.server.auth.middleware.bearer_auth")
+    provider: Any = import_module("mcp.server.auth.provider")
+    return auth.AuthenticatedUser(provider.AccessToken(token="", client_id=fingerprint(principal), scopes=[]))
+
+
+async def _send(send: Send, status: int, body: bytes, *headers: tuple[str, str]) -> None:
+    shown = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *((name.encode(), value.encode("latin-1")) for name, value in headers),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": shown})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,313 @@
+"""Over HTTP nobody takes more than their share: bodies, sessions, connections, time; and pages of the web nothing."""
+
+import gc
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+import uvicorn
+from harness import text, wire
+from issuer import token
+from served import Serve, Served
+
+from mcpguard import Guard
+from mcpguard.core.http_limits import HTTPLimits
+from mcpguard.serving.listening import Address, listening
+from mcpguard.testing import FakeServer, Gate
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"host": "evil.example:80"}, 421),
+        ({"host": "127.0.0.1.evil.example"}, 421),
+        ({"host": "localhost.evil.example:80"}, 421),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost:3000"}, 403),
+        ({"origin": "https://app.example.org.evil.example"}, 403),
+        ({"content_type": "text/plain"}, 400),
+        ({"host": "mcp.example.org"}, 200),
+        ({"host": "localhost:1"}, 200),
+        ({"origin": "https://app.example.org"}, 200),
+    ],
+)
+async def test_a_page_of_the_web_reaches_nothing_by_another_name(
+    serve: Serve, headers: dict[str, str], status: int
+) -> None:
+    """DNS rebinding and forms of other sites, with a good token."""
+    http = "{hosts: [mcp.example.org], origins: ['https://app.example.org']}"
+    async with serve(http=http) as served:
+        assert (await served.post(token=token(), **headers)).status_code == status
+
+
+async def pieces(count: int) -> Any:
+    """A body that does not say how long it is."""
+    for _ in range(count):
+        yield b" " * 1024
+
+
+async def test_a_body_that_is_too_large_is_refused_said_or_unsaid(serve: Serve) -> None:
+    """413, by its length and by what has come of it."""
+    async with serve(http="{body: 10000}") as served:
+        assert (await served.post(b" " * 20_000, token())).status_code == 413
+        headers = {"content-type": "application/json", "authorization": f"Bearer {token()}"}
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(served.url, content=pieces(20), headers=headers)
+            assert answer.status_code == 413
+        assert (await served.post(token=token())).status_code == 200
+
+
+async def test_sessions_are_counted_and_forgotten_when_idle(serve: Serve) -> None:
+    """A further one is refused, those that are there go on; an idle one makes room."""
+    async with serve(http="{sessions: 2, idle: 1.0}") as served:
+        opened = [await served.post(token=token()) for _ in range(3)]
+        assert [one.status_code for one in opened] == [200, 200, 503]
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        session = {"mcp_session_id": opened[0].headers["mcp-session-id"]}
+        assert (await served.post(ping, token(), **session)).status_code == 200
+        assert len(served.events("run_opened")) == 0
+
+        async def is_forgotten() -> bool:
+            await anyio.sleep(1.5)
+            return (await served.post(ping, token(), **session)).status_code == 404
+
+        await until(is_forgotten)
+        assert (await served.post(token=token())).status_code == 200
+
+
+async def test_a_run_ends_when_its_session_does(serve: Serve) -> None:
+    """What is kept for it is bounded by who is there."""
+    async with serve(http="{idle: 0.2}") as served:
+        async with served.client(token()) as client:
+            await client.call_tool("git__log", {})
+
+        async def is_closed() -> bool:
+            gc.collect()
+            return len(served.events("run_closed")) == 1
+
+        await until(is_closed)
+        assert len(served.events("run_opened")) == 1
+
+
+async def ended(served: Served, send: bytes) -> bool:
+    """Whether the server ends a connection on which this was sent, and nothing more comes."""
+    port = int(served.origin.rpartition(":")[2])
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        if send:
+            await stream.send(send)
+        try:
+            with anyio.fail_after(20):
+                while True:
+                    await stream.receive()
+        except (anyio.EndOfStream, anyio.BrokenResourceError):
+            return True
+        except TimeoutError:
+            return False
+
+
+CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "git__log", "arguments": {}}}
+HEAD = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "send",
+    [b"", b"POST /mcp HT", HEAD, HEAD + b"Content-Length: 100\r\n\r\n{"],
+    ids=["nothing", "half a line", "half a head", "half a body"],
+)
+async def test_a_connection_that_never_finishes_its_request_is_ended(serve: Serve, send: bytes) -> None:
+    """And meanwhile others are served."""
+    async with serve(http="{reading: 1.0}", tokens=False) as served, anyio.create_task_group() as tasks:
+
+        async def check() -> None:
+            assert await ended(served, send)
+
+        for _ in range(20):
+            tasks.start_soon(check)
+        async with served.client() as client:
+            assert text(wire(await client.call_tool("git__log", {}))) == "a commit"
+
+
+async def test_a_request_in_pieces_is_ended_however_slowly_they_come(serve: Serve) -> None:
+    """The time counts from the first byte: a byte now and then does not prolong it."""
+    async with serve(http="{reading: 1.0}") as served:
+        port = int(served.origin.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+
+            async def trickle() -> None:
+                await stream.send(HEAD)
+                while True:
+                    await stream.send(b"X-More: 1\r\n")
+                    with anyio.move_on_after(0.05):
+                        await stream.receive()
+
+            with anyio.fail_after(20), pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
+                await trickle()
+
+
+async def test_a_client_that_does_not_read_its_answer_is_let_go(serve: Serve) -> None:
+    """And its place is somebody else's."""
+    git = FakeServer()
+    git.tool("log").returns("x" * 20_000_000)
+    http = "{writing: 0.5, connections: 1}"
+    async with serve("access: {default: allow}", {"git": git}, http=http, tokens=False) as served:
+        port = int(served.origin.rpartition(":")[2])
+        opened = await served.post()
+        call = json.dumps(CALL).encode()
+        head = HEAD + b"Accept: application/json, text/event-stream\r\nMcp-Session-Id: "
+        head += opened.headers["mcp-session-id"].encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(call)
+
+        async def is_called() -> bool:
+            return len(git.seen("tools/call")) == 1
+
+        async def is_served() -> bool:
+            with suppress(httpx.TransportError):
+                return (await served.get("/healthz")).status_code == 200
+            return False
+
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(head + call)
+            await until(is_called)
+            assert not await is_served()
+            await until(is_served)
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what another task brings about."""
+    with anyio.fail_after(30):
+        while not await holds():  # noqa: ASYNC110 - nobody could set an event
+            await anyio.sleep(0.02)
+
+
+async def test_connections_are_counted(serve: Serve) -> None:
+    """A further one is closed at once; those that are there go on."""
+    async with serve(http="{connections: 3}", tokens=False) as served:
+        port = int(served.origin.rpartition(":")[2])
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+            with pytest.raises(httpx.TransportError):
+                await served.get("/healthz")
+
+        async def is_served() -> bool:
+            with suppress(httpx.TransportError):
+                return (await served.get("/healthz")).status_code == 200
+            return False
+
+        await until(is_served)
+
+
+def test_what_is_taken_from_uvicorn_is_there() -> None:
+    """Names that are used of its protocol: a release that moves one fails here, and not in the field."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    methods = ("connection_made", "data_received", "pause_writing", "resume_writing", "connection_lost")
+    assert all(callable(getattr(H11Protocol, name)) for name in methods)
+    config = uvicorn.Config(lambda: None, log_config=None)
+    from uvicorn.server import ServerState
+
+    made = H11Protocol(config=config, server_state=ServerState(), app_state={}, _loop=object())  # type: ignore[arg-type]
+    assert {"connections", "conn", "loop", "transport"} <= set(vars(made))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sessions": 0}, {"connections": 0}, {"body": -1}, {"idle": 0.0}, {"reading": float("inf")}],
+)
+def test_a_limit_that_is_none_is_refused(options: dict[str, Any]) -> None:
+    """There is no way to say that there is none."""
+    with pytest.raises(ValueError, match=r"above 0|1 at least"):
+        HTTPLimits(**options)
+
+
+async def test_it_says_whether_it_is_alive_and_ready_and_nothing_else(serve: Serve) -> None:
+    """Without a token, by any name: an orchestrator has none."""
+    async with serve() as served:
+        assert (await served.get("/healthz")).json() == {"status": "alive"}
+
+        async def is_ready() -> bool:
+            return (await served.get("/readyz")).status_code == 200
+
+        await until(is_ready)
+        assert (await served.get("/readyz")).json() == {"status": "ready"}
+        assert (await served.get("/")).status_code == 404
+        assert (await served.get("/metrics")).status_code == 404
+
+
+async def test_told_to_end_it_answers_what_is_under_way_and_takes_nothing_new(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """No call is lost; who comes then is sent to another replica."""
+    gate, git = Gate(), FakeServer()
+    git.tool("slow").waits_for(gate).returns("in the end")
+    (tmp_path / "p.yaml").write_text("version: 1\ninterceptors: {access: {default: allow}}")
+    guard = Guard.from_policy(tmp_path / "p.yaml")
+    answers = list[str]()
+    left = anyio.Event()
+
+    async def call(served: Served, ready: anyio.Event) -> None:
+        async with served.client() as client:
+            await client.list_tools()
+            ready.set()
+            answers.append(text(wire(await client.call_tool("git__slow", {}))))
+
+    async def look(served: Served) -> None:
+        await left.wait()
+
+        async def is_draining() -> bool:
+            return (await served.get("/readyz")).json() == {"status": "draining"}
+
+        await until(is_draining)
+        refused = await served.post()
+        answers.append(f"{refused.status_code} {refused.headers['retry-after']}")
+        gate.open()
+
+    async with guard, guard.hub({"git": git}) as hub, anyio.create_task_group() as tasks:
+        async with listening(guard, hub, Address("127.0.0.1", 0)) as bound:
+            served, ready = Served(f"http://127.0.0.1:{bound.port}"), anyio.Event()
+            tasks.start_soon(call, served, ready)
+            tasks.start_soon(look, served)
+            await gate.reached()
+            left.set()
+    assert answers == ["503 1", "in the end"]
+    with pytest.raises(httpx.TransportError):
+        await served.get("/healthz")
+
+
+async def test_a_policy_that_changes_under_load_fails_no_call(serve: Serve) -> None:
+    """Calls of six clients, and after every fifth another policy."""
+    async with serve("budget: {id: cap, per: run, calls: 1000}") as served:
+        guard, policy = served.guard, served.policy
+        assert guard is not None
+        assert policy is not None
+        before = policy.read_text()
+        answers = list[str]()
+
+        async def work(number: int) -> None:
+            async with served.client(token(f"user-{number}")) as client:
+                for _ in range(20):
+                    answers.append(text(wire(await client.call_tool("git__log", {}))))
+                    if len(answers) % 5 == 0:
+                        policy.write_text(before.replace("1000", str(1000 + len(answers))))
+                        assert guard.reload()
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(6):
+                tasks.start_soon(work, number)
+        assert answers == ["a commit"] * 120
+        completed = [event for event in served.events("completed") if event.method == "tools/call"]
+        assert len({event.policy for event in completed}) > 10
+        assert all(event.policy for event in completed)
