@@ -41,7 +41,11 @@ PARALLEL = ("--numprocesses=auto", "--dist=loadscope", "--max-worker-restart=0",
 MEASURED = ("--cov=mcpguard.core", "--cov=mcpguard.seams", "--cov-branch", "--cov-report=")
 """What `uncovered` needs, from sessions of both majors; it slows tests down, so others go without."""
 
-HOSTILE = ["tests/hostile", "-k", "asyncio and not messages and not pings and not sampling and not changes"]
+HOSTILE = [
+    "tests/hostile",
+    "-k",
+    "asyncio and not messages and not pings and not sampling and not changes and not ever",
+]
 """Servers that misbehave, without the floods: what reaches stdio, HTTP and what brings connections back."""
 
 FRAMEWORKS = {

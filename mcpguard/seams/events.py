@@ -1,13 +1,14 @@
 """An event stream within limits: bounded events, only the call's own answer, and no stream without an end.
 
-It yields the server's events as they are, less those that may not pass, and one of the guard's own where the
-answer is refused or lost. Resumption is the SDK's; how often and how soon it may try is bounded here.
+It yields the server's events, written anew, less those that may not pass, and one of the guard's own where
+the answer is refused or lost. Resumption is the SDK's; how often and how soon it may try is bounded here.
 
 Above: `http`. Below: `frames` and `inflate`. Events are those of the HTML standard, section 9.2.
 """
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -17,6 +18,7 @@ import anyio
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.detectors.shapes import find_id, is_answer, shape_fault
 from mcpguard.seams import messages
+from mcpguard.seams.brake import Brake
 from mcpguard.seams.frames import Fault, parse, sentence
 from mcpguard.seams.inflate import Inflater, TooLarge
 from mcpguard.seams.messages import Error, Key, Response, id_key
@@ -36,7 +38,8 @@ PARSED_BYTES: Final = 2**16
 """Messages up to this size are parsed here too; larger ones the SDK of 2.x answers itself if it cannot."""
 
 _EVENT_END: Final = re.compile(rb"\n\n")
-_RETRY: Final = re.compile(rb"^retry:.*$", re.MULTILINE)
+_TOKEN: Final = re.compile(rb"[!-~]{1,1024}")
+"""Event ids that can be sent back in a header; a stream with others cannot be resumed."""
 
 
 class Resumptions:
@@ -94,6 +97,9 @@ class Events:
         self._can_resume = False
         self._is_answered = False
         self._buffer = bytearray()
+        self._has_begun = False
+        self._has_half_end = False
+        self._brake = Brake()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Events that may pass, whole."""
@@ -113,6 +119,7 @@ class Events:
                         passed = self._passed(event)
                         if passed is not None:
                             yield passed
+                        await self._brake.slow()
                     if len(self._buffer) > self._watch.limits.message_bytes:
                         limit = "message_bytes"
                         break
@@ -133,18 +140,19 @@ class Events:
 
     def _last_piece(self) -> tuple[bytes, ...]:
         """What the end of the stream says: that a line's end was whole."""
-        return (b"\n",) if self._buffer.endswith(b"\r") else ()
+        return (b"\n",) if self._has_half_end else ()
 
     def _cut(self, piece: bytes) -> list[bytes]:
         """The events that `piece` completes."""
         begun = max(0, len(self._buffer) - 2)
-        is_open = self._buffer.endswith(b"\r")
-        self._buffer += piece
-        if is_open or b"\r" in piece:
-            held = b"\r" if self._buffer.endswith(b"\r") else b""  # half of a line's end, perhaps
-            whole = self._buffer.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            self._buffer = whole + held
-            begun = 0
+        if self._has_half_end:
+            piece = b"\r" + piece
+        self._has_half_end = piece.endswith(b"\r")  # of a line, perhaps
+        self._buffer += piece.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not self._has_begun and len(self._buffer) >= len(BOM_UTF8):
+            self._has_begun = True
+            if self._buffer.startswith(BOM_UTF8):
+                del self._buffer[: len(BOM_UTF8)]
         events: list[bytes] = []
         while (match := _EVENT_END.search(self._buffer, begun)) is not None:
             events.append(bytes(self._buffer[: match.end()]))
@@ -153,32 +161,49 @@ class Events:
         return events
 
     def _passed(self, event: bytes) -> bytes | None:
-        """The event as it goes on; None if it does not."""
+        """The event as it goes on: what was looked at, written in one way; None if nothing is left of it."""
         if self._is_answered:
             return None
-        fields = [line.partition(b":") for line in event.split(b"\n") if line and not line.startswith(b":")]
-        values = [(name, value.removeprefix(b" ")) for name, _, value in fields]
-        data = b"\n".join(value for name, value in values if name == b"data")
-        token = next((value for name, value in values if name == b"id"), b"").decode("utf-8", "replace")
-        kind = next((value for name, value in reversed(values) if name == b"event"), b"message")
+        if event.count(b"\n") > self._watch.limits.containers:
+            return self._refused("containers", event, b"")
+        token, retry, kind, lines = b"", None, b"message", []
+        for line in event.split(b"\n"):
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"data":
+                lines.append(value)
+            elif name == b"id" and _TOKEN.fullmatch(value):
+                token = value
+            elif name == b"retry":
+                retry = value
+            elif name == b"event":
+                kind = value
+        data = b" ".join(lines)  # JSON is the same on one line
+        head = b"id: %s\n" % token if token else b""
         if token and self._id is not None:
             self._can_resume = True
-            self._resumptions.seen(token, self._id)
-        if any(name == b"retry" for name, _ in values):
-            event = _RETRY.sub(self._retry(values), event)
-        if not data or kind != b"message":
-            return event
-        limit = self._fault(data)
-        if limit is None:
-            return event
+            self._resumptions.seen(token.decode(), self._id)
+        if retry is not None:
+            head += self._retry(retry)
+        if data and kind in (b"message", b""):
+            limit = self._fault(data)
+            if limit is not None:
+                return self._refused(limit, data, head)
+            self._brake.release()
+            return b"%sdata: %s\n\n" % (head, data)
+        if data and kind == b"endpoint" and self._id is None:
+            return b"event: endpoint\ndata: %s\n\n" % data  # HTTP with SSE, MCP 2024-11-05
+        return head + b"\n" if head else None
+
+    def _refused(self, limit: str, data: bytes, head: bytes) -> bytes | None:
+        """What goes on in the place of a message that does not."""
+        rest = head + b"\n" if head else None
         if self._id is None:
             self._watch.refused(Fault(limit, find_id(data), is_answer(data)))
             self._watch.wake()
-            return b"id: " + token.encode() + b"\n\n" if token else None
+            return rest
         self._watch.hit(limit, f"an event of the server was refused: {sentence(limit)}")
-        if limit == "id" or not is_answer(data):
-            return b"id: " + token.encode() + b"\n\n" if token else None
-        return self._lost(self._id, limit)
+        return rest if limit == "id" or not is_answer(data) else self._lost(self._id, limit)
 
     def _fault(self, data: bytes) -> str | None:
         """What speaks against a message; it notes whether it is the answer."""
@@ -202,12 +227,11 @@ class Events:
         error = {"code": told.code, "message": told.message, "data": report.marked}
         return b"data: " + json.dumps({"jsonrpc": "2.0", "id": id, "error": error}).encode() + b"\n\n"
 
-    def _retry(self, values: list[tuple[bytes, bytes]]) -> bytes:
+    def _retry(self, given: bytes) -> bytes:
         """The pause that the server asks for, within bounds."""
-        given = next(value for name, value in reversed(values) if name == b"retry")
         most = self._watch.limits.retry_seconds
         asked = 1.0 if not given.isdigit() else int(given) / 1000 if len(given) < 12 else most
-        return b"retry: %d" % round(1000 * min(max(asked, LEAST_RETRY), most))
+        return b"retry: %d\n" % round(1000 * min(max(asked, LEAST_RETRY), most))
 
 
 def answer_fault(text: bytes, limits: ConnectionLimits, id: Key) -> str | None:

@@ -22,7 +22,16 @@ from mcpguard.core.wire import LIFECYCLE
 from mcpguard.detectors.shapes import shape_fault
 from mcpguard.seams.events import Events, Resumptions, answer_fault
 from mcpguard.seams.frames import sentence
-from mcpguard.seams.http_wire import asked_in, closed, cut, error_in, error_text, seconds, stream_class
+from mcpguard.seams.http_wire import (
+    asked_in,
+    closed,
+    cut,
+    error_in,
+    error_text,
+    is_followed,
+    seconds,
+    stream_class,
+)
 from mcpguard.seams.inflate import Inflater, TooLarge
 from mcpguard.seams.messages import Key
 from mcpguard.seams.reports import Report
@@ -70,6 +79,7 @@ class _Sender:
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request; what is returned is bounded, and for a call always an answer to it."""
         request.headers["accept-encoding"] = "gzip, deflate"
+        await request.aread()  # one that follows a redirect has a stream for a body
         if request.method == "POST":
             method, asked = asked_in(request.content)
             if asked is not None and self._answers_elsewhere:
@@ -94,9 +104,9 @@ class _Sender:
                 response = await self._client.send(request, **{**options, "stream": True})
                 status: int = response.status_code
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if response.next_request is not None:
+                if response.next_request is not None and is_followed(response):
                     return self._plain(response, b"")
-                if status >= 400:
+                if status >= 300:
                     answer = await self._failed(response, request, method, id)
                 elif status == 202 or kind not in ("application/json", "text/event-stream"):
                     seen = f"with status {status} and content of type {kind[:64] or 'none'}"
@@ -226,11 +236,16 @@ class _Sender:
                 content=b"data: " + text + b"\n\n",
                 request=request,
             )
-        response = await self._client.send(request, **{**options, "stream": True})
+        until = inf if origin is None else anyio.current_time() + self._watch.limits.answer_seconds
+        response = None
+        with anyio.CancelScope(deadline=until):
+            response = await self._client.send(request, **{**options, "stream": True})
+        if response is None:
+            return self._http.Response(504, request=request)
         if response.status_code >= 400 or response.next_request is not None:
             await closed(response)
             return self._plain(response, b"")
-        events = Events(response, self._watch, self._resumptions, id=origin, until=inf)
+        events = Events(response, self._watch, self._resumptions, id=origin, until=until)
         return self._streamed(response, events)
 
     async def _body(self, response: Any, most: int) -> bytes:
@@ -263,12 +278,14 @@ class _Sender:
 
     def _streamed(self, response: Any, events: Events) -> Any:
         """The same answer, with a body that is read as the client reads it."""
-        made = self._plain(response, b"")
-        made = self._http.Response(
-            200, headers=made.headers, stream=stream_class(self._http)(events), request=response.request
+        kind = response.headers.get("content-type", "").partition(";")[
+            0
+        ]  # whatever else it says, it is UTF-8
+        headers = {**self._plain(response, b"").headers, "content-type": kind}
+        headers.pop("content-length", None)
+        return self._http.Response(
+            200, headers=headers, stream=stream_class(self._http)(events), request=response.request
         )
-        made.headers.pop("content-length", None)
-        return made
 
     def _lost(self, request: Any, id: Key, name: str, *, was_sent: bool) -> Any:
         report = Report.of("connection_lost" if was_sent else "not_sent", limit="http")

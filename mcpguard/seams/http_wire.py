@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
+from importlib import import_module
 from time import time
 from typing import Any, Final
 
@@ -14,9 +15,18 @@ from mcpguard.seams.events import Events
 from mcpguard.seams.messages import Key
 from mcpguard.seams.reports import Report
 
-__all__ = ["asked_in", "closed", "cut", "error_in", "error_text", "seconds", "stream_class"]
+__all__ = ["asked_in", "closed", "cut", "error_in", "error_text", "is_followed", "seconds", "stream_class"]
 
 _log = logging.getLogger("mcpguard")
+
+MAX_REDIRECTS: Final = 5
+"""Redirects of one call that are followed."""
+
+_STEPS: Final = "mcpguard.redirects"
+"""Where a request says how many redirects led to it."""
+
+MAX_RETRY_AFTER: Final = 86_400.0
+"""Seconds; no server keeps anybody away for longer than a day."""
 
 MAX_HEADER: Final = 4096
 """Characters of `WWW-Authenticate` that are kept."""
@@ -45,6 +55,16 @@ async def closed(response: Any) -> None:
             await response.aclose()
     except Exception as error:  # noqa: BLE001 - it was to be thrown away
         _log.debug("closing an HTTP answer failed with %s", type(error).__name__)
+
+
+def is_followed(response: Any) -> bool:
+    """Whether the SDK follows a redirect, and not for ever; over any other its client may end."""
+    follows = getattr(import_module("mcp.shared._httpx_utils"), "next_request_within_origin", None)
+    if follows is None:  # it leaves that to HTTP's client
+        return True
+    steps = response.request.extensions.get(_STEPS, 0) + 1
+    response.next_request.extensions[_STEPS] = steps
+    return steps <= MAX_REDIRECTS and follows(response) is not None
 
 
 def asked_in(content: bytes) -> tuple[str | None, Key | None]:
@@ -90,7 +110,7 @@ def seconds(given: str | None) -> float | None:
         )
     except (TypeError, ValueError, OverflowError):
         return None
-    return max(0.0, found)
+    return min(max(0.0, found), MAX_RETRY_AFTER)
 
 
 def cut(text: str | None) -> str | None:

@@ -45,7 +45,8 @@ class Inflater:
         if self._zip is None:
             yield chunk
             return
-        while chunk:
+        piece = b""
+        while chunk or len(piece) == PIECE:  # what was taken in may not be out yet
             try:
                 piece = self._zip.decompress(chunk, PIECE)
             except zlib.error:

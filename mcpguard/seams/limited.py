@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint
 
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.seams import messages
+from mcpguard.seams.brake import Brake
 from mcpguard.seams.messages import CANCELLED, Key, Notification, Request
 from mcpguard.seams.supervised import SupervisedTransport
 from mcpguard.seams.watch import Tell, Watch, given_up_by
@@ -125,6 +126,7 @@ class LimitedRead:
         self._stream = stream
         self._watch = watch
         self._writer = writer
+        self._brake = Brake()
 
     async def receive(self) -> Any:
         """The next message that may pass, or an answer in the server's place.
@@ -144,6 +146,9 @@ class LimitedRead:
             if watch.refusals:
                 await self._writer.refuse()
                 continue
+            if watch.deadline <= anyio.current_time():  # a flood is read without ever waiting
+                watch.expire()
+                continue
             item: Any = None
             with anyio.CancelScope(deadline=watch.deadline) as scope:
                 watch.reading = scope
@@ -159,8 +164,10 @@ class LimitedRead:
                 continue
             passed = watch.received(item)
             if passed is not None:
+                self._brake.release()
                 self.last_context = getattr(self._stream, "last_context", None)
                 return passed
+            await self._brake.slow()
 
     def close(self) -> None:
         """Let go of the stream."""

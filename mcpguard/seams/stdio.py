@@ -19,6 +19,7 @@ import anyio
 import anyio.abc
 
 from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.seams.brake import Brake
 from mcpguard.seams.frames import Fault, parse
 from mcpguard.seams.session import sdk_major
 from mcpguard.seams.watch import Watch
@@ -86,6 +87,7 @@ class _Lines:
         self._encoding: str = server.encoding
         self._errors: str = server.encoding_error_handler
         self._cutter = _Cutter(watch.limits)
+        self._brake = Brake()
 
     async def receive(self) -> Any:
         """The next message.
@@ -109,13 +111,14 @@ class _Lines:
                 text = line.decode(self._encoding, self._errors).encode() if self._decodes else line
                 parsed = parse(text, self._watch.limits)
                 if not isinstance(parsed, Fault):
+                    self._brake.release()
                     return parsed
-                if not parsed.is_answer and parsed.id is None and not text.lstrip().startswith((b"{", b"[")):
-                    continue  # a line that somebody printed
-                self._watch.refused(parsed)
+                if parsed.is_answer or parsed.id is not None or text.lstrip().startswith((b"{", b"[")):
+                    self._watch.refused(parsed)  # else it is a line that somebody printed
             if self._watch.own:
                 self._watch.wake()
                 await anyio.lowlevel.checkpoint()
+            await self._brake.slow()
 
     def close(self) -> None:
         """Nothing to do: the pipes go with the process."""
@@ -141,14 +144,14 @@ class _Cutter:
         """Take what was read."""
         first, *others = chunk.split(b"\n")
         lines: list[bytes | Fault] = []
-        for piece in others:
-            self._add(first, lines)
+        self._add(first, lines)
+        if others:
             if not self._is_skipping:
                 lines.append(bytes(self._rest))
             self._rest = bytearray()
             self._is_skipping = False
-            first = piece
-        self._add(first, lines)
+            lines += filter(None, others[:-1])
+            self._add(others[-1], lines)
         self._lines = lines[::-1]
 
     def _add(self, piece: bytes, lines: list[bytes | Fault]) -> None:

@@ -8,7 +8,6 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from importlib import import_module
 from math import inf
 from typing import Any, Final
 
@@ -26,6 +25,7 @@ from mcpguard.seams.frames import Fault, fault_answer, sentence
 from mcpguard.seams.memoir import Memoir
 from mcpguard.seams.messages import Error, Key, Notification, Request, Response, id_key
 from mcpguard.seams.reports import Report, Said
+from mcpguard.seams.results import asked_version, is_definition, is_result
 from mcpguard.seams.structured import Structured
 
 __all__ = ["Tell", "Watch", "given_up_by"]
@@ -51,14 +51,6 @@ _CONTENT: Final[Mapping[str, str]] = {
     "resources/read": "contents",
 }
 
-_models: Final[Any] = import_module("mcp.types")
-_DEFINED: Final[Mapping[str, Any]] = {
-    "tools/list": _models.Tool,
-    "prompts/list": _models.Prompt,
-    "resources/list": _models.Resource,
-    "resources/templates/list": _models.ResourceTemplate,
-}
-
 
 @dataclass(slots=True)
 class _Waiting:
@@ -70,6 +62,7 @@ class _Waiting:
     until: float
     trail: Trail | None
     tool: str | None
+    version: str | None
 
 
 class Watch:
@@ -113,6 +106,8 @@ class Watch:
         self._waiting: OrderedDict[Key | None, _Waiting] = OrderedDict()
         self._late: dict[str, Any] = {}
         self._late_until = inf
+        self._version: str | None = None
+        """The protocol's version, where the handshake has agreed on one."""
 
     def hit(self, limit: str, reason: str) -> None:
         """Report that a limit was hit."""
@@ -139,6 +134,7 @@ class Watch:
             until=until,
             trail=trail,
             tool=tool if isinstance(tool, str) else None,
+            version=asked_version(method, params, self._version),
         )
         if len(self._waiting) > MAX_UNDER_WAY:
             self._waiting.popitem(last=False)
@@ -232,6 +228,8 @@ class Watch:
         listed = _CONTENT.get(one.method)
         if limit is None and listed is not None and listed in body.result:
             limit = content_fault(body.result[listed], self.limits.content_blocks)
+        if limit is None and not is_result(one.method, one.version, body.result):
+            limit = "malformed"
         if limit is not None:
             self.hit(limit, f"the answer to {one.method} was refused: {sentence(limit)}")
             return fault_answer(Fault(limit, one.id, is_answer=True), one.id)
@@ -241,8 +239,10 @@ class Watch:
                 self.hit(name, f"{one.method} was cut: {sentence(name)}")
             if shown is not body.result:
                 return messages.response(body.id, shown)
-        elif self.memoir is not None and one.method == "initialize":
-            self.memoir.answered(one.method, body.result)
+        elif one.method == "initialize":
+            self._version = body.result.get("protocolVersion")
+            if self.memoir is not None:
+                self.memoir.answered(one.method, body.result)
         elif one.tool is not None:
             checked = self._structured.checked(one.tool, body.result)
             if checked is not body.result:
@@ -252,9 +252,7 @@ class Watch:
 
     def _judged(self, method: str, definition: JSONObject) -> JSONObject | str:
         """A definition as it may be shown; what the SDK cannot read would cost the whole listing."""
-        try:
-            _DEFINED[method].model_validate(definition)
-        except (ValueError, RecursionError):
+        if not is_definition(method, definition):
             return "malformed"
         if method != "tools/list":
             return definition

@@ -4,13 +4,20 @@ It appends a line to the file RUNS for each time the tool `go` has run. The tool
 """
 
 import json
+import socket
 import socketserver
+import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import answers
 import behaviours
+import exchanges
+import listings
+import wire
 
 RUNS = Path(sys.argv[1])
 STATUS: dict[str, tuple[str, dict[str, str]]] = {
@@ -22,6 +29,9 @@ STATUS: dict[str, tuple[str, dict[str, str]]] = {
     "redirect": ("307 Temporary Redirect", {"Location": "http://127.0.0.1:9/elsewhere"}),
 }
 SESSIONS = {"current": "one"}
+REDIRECTS = ("redirects to itself", "redirect with a bomb")
+"""Behaviours in which the call does not get as far as the tool."""
+
 EVENTS = iter(range(1, 10**9))
 
 
@@ -41,8 +51,8 @@ class Exchange(socketserver.StreamRequestHandler):
         body = self.rfile.read(int(headers.get("content-length", 0)))
         try:
             self.answer(first[0].decode(), headers, body)
-        except OSError:
-            pass  # the client has gone
+        except (OSError, ValueError):
+            pass  # the client has gone, perhaps in the middle of what it said
 
     def answer(self, verb: str, headers: dict[str, str], body: bytes) -> None:
         """Answer a request."""
@@ -51,6 +61,10 @@ class Exchange(socketserver.StreamRequestHandler):
                 time.sleep(60)
             return self.send("200 OK", {}, b"")
         if verb == "GET":
+            if self.behaviour in exchanges.STREAMS and (
+                "last-event-id" in headers or self.behaviour.startswith("GET")
+            ):
+                return self.raw(exchanges.STREAMS[self.behaviour]())
             if "last-event-id" in headers:
                 return self.resume()
             return self.send("405 Method Not Allowed", {}, b"")
@@ -65,22 +79,26 @@ class Exchange(socketserver.StreamRequestHandler):
                 "serverInfo": {"name": "raw", "version": "1"},
             }
             session = {"Mcp-Session-Id": SESSIONS["current"]}
-            return self.json(behaviours.answer(id, result=result), session)
+            return self.json(wire.answer(id, result=result), session)
         if headers.get("mcp-session-id") != SESSIONS["current"] and method != "server/discover":
             return self.send("404 Not Found", {}, b"")
         if method == "tools/list":
-            return self.json(behaviours.answer(id, result=behaviours.listed(self.behaviour, params)))
+            return self.json(wire.answer(id, result=listings.listed(self.behaviour, params)))
         if method == "tools/call" and params.get("name") == "go":
+            if self.behaviour in REDIRECTS:
+                return self.raw(exchanges.EXCHANGES[self.behaviour][1](id))
             with RUNS.open("a") as file:
                 file.write("ran\n")
             return self.go(id)
         if method == "tools/call":
-            return self.json(behaviours.good(id))
-        return self.json(behaviours.answer(id, error={"code": -32601, "message": "Method not found"}))
+            return self.json(wire.good(id))
+        return self.json(wire.answer(id, error={"code": -32601, "message": "Method not found"}))
 
     def go(self, id: Any) -> None:
         """Misbehave."""
-        good = behaviours.good(id)
+        good = wire.good(id)
+        if self.behaviour in exchanges.EXCHANGES:
+            return self.raw(exchanges.EXCHANGES[self.behaviour][1](id))
         if self.behaviour in STATUS:
             status, headers = STATUS[self.behaviour]
             return self.send(status, headers, b"no")
@@ -105,6 +123,10 @@ class Exchange(socketserver.StreamRequestHandler):
                     "200 OK", {"Content-Type": "application/json", "Content-Length": str(2 * len(good))}
                 )
                 self.wfile.write(good)
+            case "resets":
+                self.head("200 OK", {"Content-Type": "application/json", "Content-Length": "100"})
+                self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.request.close()
             case "bad chunks":
                 self.head("200 OK", {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
                 self.wfile.write(b"zz\r\n" + good)
@@ -113,7 +135,7 @@ class Exchange(socketserver.StreamRequestHandler):
             case "unknown encoding":
                 self.json(good, {"Content-Encoding": "br"})
             case "compression bomb":
-                self.json(behaviours.bomb(), {"Content-Encoding": "deflate"})
+                self.json(exchanges.bomb(), {"Content-Encoding": "deflate"})
             case "slow headers":
                 self.wfile.write(b"HTTP/1.1 200 OK\r\n")
                 self.drip(b"X-Slow: 1\r\n")
@@ -121,14 +143,14 @@ class Exchange(socketserver.StreamRequestHandler):
                 self.head("200 OK", {"Content-Type": "application/json", "Content-Length": "100000"})
                 self.drip(b" ")
             case "only a notification":
-                self.json(behaviours.notification("notifications/tools/list_changed"))
+                self.json(wire.notification("notifications/tools/list_changed"))
             case _:
                 name = (
                     self.behaviour
-                    if self.behaviour in behaviours.ANSWERS
-                    else behaviours.SAYS.get(self.behaviour, "honest")
+                    if self.behaviour in answers.ANSWERS
+                    else listings.SAYS.get(self.behaviour, "honest")
                 )
-                said = behaviours.ANSWERS[name][1](id)
+                said = answers.ANSWERS[name][1](id)
                 if b"\n" not in said:
                     return self.json(said)
                 self.head("200 OK", {"Content-Type": "text/event-stream"})
@@ -138,11 +160,11 @@ class Exchange(socketserver.StreamRequestHandler):
 
     def stream(self, id: Any) -> None:
         """Misbehave on an event stream."""
-        good = behaviours.good(id)
+        good = wire.good(id)
         self.head("200 OK", {"Content-Type": "text/event-stream"})
         match self.behaviour:
             case "SSE: another id":
-                self.wfile.write(b"data: " + behaviours.good(777) + b"\n\n")
+                self.wfile.write(b"data: " + wire.good(777) + b"\n\n")
             case "SSE: malformed":
                 self.wfile.write(b"data: {broken\n\n")
             case "SSE: huge event":
@@ -162,6 +184,12 @@ class Exchange(socketserver.StreamRequestHandler):
             file.write("again\n")
         self.head("200 OK", {"Content-Type": "text/event-stream"})
         self.wfile.write(b"id: %d\nretry: 0\ndata:\n\n" % next(EVENTS))
+
+    def raw(self, said: Iterator[bytes]) -> None:
+        """Send bytes as they come."""
+        for piece in said:
+            self.wfile.write(piece)
+            self.wfile.flush()
 
     def drip(self, piece: bytes) -> None:
         """Send a little for ever."""

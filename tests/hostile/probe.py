@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import jsonschema.validators
+import mcp.client.sse
+import mcp.client.streamable_http
 from clients import talk
 
 from mcpguard import ConnectionLimits, Guard
+
+LOADED = (jsonschema.validators, mcp.client.sse, mcp.client.streamable_http)
+"""What is imported on first use, which would count as holding the event loop."""
 
 
 async def measured(kind: str, mode: str, limit: float, runs: Path, behaviour: str) -> dict[str, Any]:

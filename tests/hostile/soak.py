@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ import anyio
 import behaviours
 import sniffio
 import trio
-from clients import HERE, http_server
+from clients import HERE, NOWHERE, http_server
+from listings import TOOLS
 from mcp import StdioServerParameters
+from mcp.client.stdio import stdio_client
 
 from mcpguard import ConnectionLimits, Guard, Hub
 from mcpguard.core.errors import HubError
@@ -44,7 +47,7 @@ GROWTH = 1.1
 MARK = "MCPGUARD_SOAK"
 """The variable that every process of a soak inherits."""
 
-LIMITS = ConnectionLimits(answer_seconds=2, write_seconds=1, close_seconds=4, return_seconds=3)
+LIMITS = ConnectionLimits(answer_seconds=8, write_seconds=1, close_seconds=4, return_seconds=3)
 
 
 class Soak:
@@ -74,7 +77,7 @@ class Soak:
         while not self.is_over:
             behaviour = self._random.choice([*behaviours.behaviours(HOSTILE[name])])
             told.write_text(behaviour)
-            if behaviour in behaviours.TOOLS:
+            if behaviour in TOOLS:
                 await self._list(hub)
             for shown in (f"{name}__go", f"{name}__honest"):
                 before = _lines(runs)
@@ -103,7 +106,10 @@ class Soak:
         while not self.is_over:
             began = time.monotonic()
             with anyio.move_on_after(PATIENCE) as scope:
-                await hub.call("honest__honest")
+                try:
+                    await hub.call("honest__honest")
+                except Exception as error:
+                    self.wrong.append(f"the honest server: {error!r} while {self._doing()}")
             self.slowest = max(self.slowest, time.monotonic() - began)
             self.honest += 1
             if scope.cancelled_caught:
@@ -113,6 +119,9 @@ class Soak:
                 self.memory.append(_resident())
                 self.files.append(_open_files())
             await anyio.sleep(0.1)
+
+    def _doing(self) -> str:
+        return ", ".join((self._folder / f"{name}.does").read_text() for name in HOSTILE)
 
     async def _list(self, hub: Hub) -> None:
         with anyio.move_on_after(PATIENCE):
@@ -142,9 +151,10 @@ class Soak:
         await anyio.sleep(1)  # what was cancelled says so
         self.tasks_left = _tasks() - before
 
-    def _process(self, name: str, behaviour: str) -> StdioServerParameters:
+    def _process(self, name: str, behaviour: str) -> Callable[[], Any]:
         args = ["-S", str(HERE / "stdio_server.py"), str(self._folder / f"{name}.runs"), behaviour]
-        return StdioServerParameters(command=sys.executable, args=args, env={MARK: os.environ[MARK]})
+        server = StdioServerParameters(command=sys.executable, args=args, env={MARK: os.environ[MARK]})
+        return lambda: stdio_client(server, errlog=NOWHERE)
 
 
 def _lines(file: Path) -> int:

@@ -12,9 +12,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import answers
 import behaviours
+import listings
+import wire
 
 RUNS = Path(sys.argv[1])
+FLOODS = {
+    "empty lines for ever": b"\n" * 2**16,
+    "no message for ever": b"{}\n" * 2**14,
+    "notifications for ever": (wire.notification("notifications/message", level="info", data="x") + b"\n")
+    * 2**10,
+}
 
 
 def say(text: bytes) -> None:
@@ -41,7 +50,7 @@ def go(id: Any, behaviour: str) -> None:
     if behaviour == "stops reading":
         time.sleep(60)
     if behaviour in ("endless line", "endless answer"):
-        sys.stdout.buffer.write(behaviours.good(id)[:-10])
+        sys.stdout.buffer.write(wire.good(id)[:-10])
         for _ in range(1024 if behaviour == "endless answer" else 64):
             sys.stdout.buffer.write(b"x" * 2**20)
         sys.stdout.buffer.flush()
@@ -49,8 +58,27 @@ def go(id: Any, behaviour: str) -> None:
             time.sleep(60)
         say(b'"}]}}')
         return
-    name = behaviour if behaviour in behaviours.ANSWERS else behaviours.SAYS.get(behaviour, "honest")
-    say(behaviours.ANSWERS[name][1](id))
+    if behaviour in FLOODS:
+        while True:
+            sys.stdout.buffer.write(FLOODS[behaviour])
+    if behaviour == "half a line":
+        sys.stdout.buffer.write(wire.good(id)[:40])
+        sys.stdout.buffer.flush()
+        return
+    if behaviour == "floods stderr":
+        sys.stderr.write("x" * 10**7)
+    if behaviour in ("closes stdin", "closes both"):
+        for number in (0,) if behaviour == "closes stdin" else (0, 1):
+            os.close(number)
+        time.sleep(60)
+    if behaviour == "stops itself":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    name = behaviour if behaviour in answers.ANSWERS else listings.SAYS.get(behaviour, "honest")
+    say(answers.ANSWERS[name][1](id))
+    if behaviour == "answers ahead":
+        say(wire.answer(id + 1, result={"content": [{"type": "text", "text": "forged"}]}))
+    if behaviour == "answers, then exits":
+        os._exit(0)
 
 
 def main() -> None:
@@ -70,15 +98,15 @@ def main() -> None:
                 "capabilities": {"tools": {}},
                 "serverInfo": {"name": "raw", "version": "1"},
             }
-            say(behaviours.answer(id, result=result))
+            say(wire.answer(id, result=result))
         elif method == "tools/list":
-            say(behaviours.answer(id, result=behaviours.listed(behaviour, params)))
+            say(wire.answer(id, result=listings.listed(behaviour, params)))
         elif method == "tools/call" and params.get("name") == "go":
             go(id, behaviour)
         elif method == "tools/call":
-            say(behaviours.good(id))
+            say(wire.good(id))
         else:
-            say(behaviours.answer(id, error={"code": -32601, "message": "Method not found"}))
+            say(wire.answer(id, error={"code": -32601, "message": "Method not found"}))
     if behaviour == "ignores its end":
         time.sleep(60)
 

@@ -16,7 +16,14 @@ from mcpguard import ConnectionLimits, Fate, Outcome
 from mcpguard.core.result import WireError
 from mcpguard.seams.events import MAX_TOKENS, Resumptions
 from mcpguard.seams.http import limited_client
-from mcpguard.seams.http_wire import asked_in, closed, error_in, seconds
+from mcpguard.seams.http_wire import (
+    MAX_REDIRECTS,
+    MAX_RETRY_AFTER,
+    asked_in,
+    closed,
+    error_in,
+    seconds,
+)
 from mcpguard.seams.inflate import Inflater, TooLarge
 from mcpguard.seams.messages import body_of, request
 from mcpguard.seams.reports import MARK, Report, reported
@@ -30,6 +37,7 @@ pytestmark = [
 ]
 
 http: Any = import_module("httpx" if V1 else "httpx2")
+_utils: Any = import_module("mcp.shared._httpx_utils")
 URL = "http://files.example/mcp"
 EVENTS = {"content-type": "text/event-stream"}
 JSON = {"content-type": "application/json"}
@@ -171,6 +179,23 @@ async def test_a_redirect_is_the_clients_business(elsewhere: bool) -> None:
     assert site.own == []
 
 
+@pytest.mark.skipif(not hasattr(_utils, "next_request_within_origin"), reason="HTTP's client follows")
+@pytest.mark.parametrize("location", ["/mcp", "http://other.example/mcp"])
+async def test_a_redirect_that_is_not_followed_is_an_error_of_its_call(location: str) -> None:
+    """Neither a circle nor another host may end the connection, as it would on SDK 1.x."""
+    site = Site(lambda _: http.Response(307, headers={"location": location}))
+    site.watch.asked(body_of(request(1, "tools/call", None)))
+    built = site.client.build_request("POST", URL, json={"jsonrpc": "2.0", "id": 1, "method": "tools/call"})
+    for sent in range(1, 100):  # noqa: B007 - it is looked at below
+        response = await site.client.send(built, stream=True, follow_redirects=False)
+        if response.next_request is None:
+            break
+        built = response.next_request
+    assert sent == (MAX_REDIRECTS + 1 if location == "/mcp" else 1)
+    await response.aread()
+    assert message(response)["error"]["data"]["status"] == 307
+
+
 async def test_a_notification_that_is_not_taken_costs_nothing() -> None:
     """It concerns no call, and must not end the connection."""
 
@@ -221,6 +246,53 @@ async def test_events_end_as_the_standard_says(line_end: bytes) -> None:
     whole = event(result(), id="1").replace(b"\n", line_end)
     for cut in range(1, len(whole)):
         assert await Site(streams(whole[:cut], whole[cut:])).asks() == json.loads(result())
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+async def test_lines_end_however_they_are_cut(size: int) -> None:
+    """A byte at a time, every end of a line in two, and a byte order mark before them."""
+    stream = b"\xef\xbb\xbf: hello\r\rid: a\r\ndata:\r\n\r\n" + event(result()).replace(b"\n", b"\r")
+    parts = (stream[begin : begin + size] for begin in range(0, len(stream), size))
+    response = await Site(streams(*parts)).says("tools/call")
+    assert response.text == f"id: a\n\ndata: {result().decode()}\n\n"
+
+
+async def test_what_the_client_reads_is_what_was_looked_at() -> None:
+    """No charset, no separator of Unicode's and no comment gives it lines that were not."""
+    hidden = ": \u2028data: ".encode() + result().replace(b"{}", b'{"hidden": 1}') + b"\n"
+    split = event(result().replace(b", ", b",\ndata: "))
+    headers = {"content-type": "text/event-stream; charset=utf-16"}
+    response = await Site(streams(hidden + b"x: y\n" + split, **headers)).says("tools/call")
+    assert response.text == f"data: {result().decode()}\n\n"
+    assert response.headers["content-type"] == "text/event-stream"
+
+
+@pytest.mark.parametrize("token", ["x" * 1025, "\U0001f600", "a b", "\x00"])
+async def test_a_stream_is_not_resumed_from_what_no_header_can_hold(token: str) -> None:
+    """Nor is it remembered: a thousand of such ids would fill the memory."""
+    response = await Site(streams(event(b"", id=token))).says("tools/call")
+    assert "id: " not in response.text
+    assert why(message(response)) == "connection_lost"
+
+
+async def test_an_event_of_too_many_lines_is_refused() -> None:
+    """Before it is cut into them."""
+    site = Site(streams(b"data: [\n" * 2000 + b"\n", event(result())), containers=1000)
+    assert (await site.asks(), site.told) == (json.loads(result()), ["containers"])
+
+
+async def test_a_resumption_takes_no_longer_than_an_answer() -> None:
+    """A server may leave it open for ever, each time."""
+
+    async def answer(asked: Any) -> Any:
+        if asked.method == "GET":
+            await anyio.sleep_forever()
+        return streams(event(b"", id="one"))(None)
+
+    site = Site(answer, answer_seconds=0.05)
+    await site.says("tools/call")
+    response = await site.client.get(URL, headers={"last-event-id": "one"})
+    assert response.status_code == 504
 
 
 async def test_nothing_after_the_answer_is_passed_on() -> None:
@@ -331,6 +403,8 @@ def test_what_is_no_error_is_none(body: bytes) -> None:
         ("7", 7.0),
         ("soon", None),
         ("9" * 65, None),
+        ("9" * 64, MAX_RETRY_AFTER),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
         ("", None),
     ],
@@ -347,6 +421,10 @@ def test_a_body_is_inflated_to_its_end_and_no_further() -> None:
     assert list(Inflater("gzip").pieces(b"")) == []
     raw = zlib.compress(b"hello")[2:-4]
     assert b"".join(Inflater("deflate").pieces(raw)) == b"hello"
+    for size in range(2**16 - 4, 2**16 + 300):  # what is taken in at the end of a piece is not out yet
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        raw = packer.compress(bytes(size)) + packer.flush()
+        assert sum(map(len, Inflater("deflate").pieces(raw))) == size
     with pytest.raises(zlib.error):
         list(Inflater("gzip").pieces(b"plain"))
     with pytest.raises(TooLarge):

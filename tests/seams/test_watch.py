@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 import pytest
+from harness import V1
 from line import Line, item_of, message_of, talking
 from trio.testing import MockClock
 
@@ -235,6 +236,87 @@ async def test_limited_streams_are_streams_like_any_other() -> None:
     with pytest.raises(anyio.BrokenResourceError):
         await second_writer.send(item_of({"method": "notifications/initialized"}))
     await line.__aexit__(None, None, None)
+
+
+class Flood:
+    """A stream that has always one more message, and never makes anybody wait."""
+
+    async def receive(self) -> Any:
+        """A message that nobody asked for."""
+        return item_of({"method": "notifications/message", "params": {"data": 1, "level": "info"}})
+
+
+async def test_a_flood_keeps_no_call_waiting_and_nobody_from_its_turn() -> None:
+    """A server that is read without waiting would hold the deadline back, and the event loop with it."""
+    line = Line(room=10)
+    _, write = await line.__aenter__()
+    limits = ConnectionLimits(answer_seconds=0.05, notifications_per_second=0.001)
+    reader, writer = limit_streams(Flood(), write, limits, lambda *_told: None)
+    await writer.send(item_of({"id": 1, "method": "ping"}))
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take_turns)
+        answer: dict[str, Any] = {}
+        while "id" not in answer:
+            answer = message_of(await reader.receive())
+        tasks.cancel_scope.cancel()
+    assert (answer["id"], answer["error"]["data"]["limit"]) == (1, "answer_seconds")
+    assert turns > 0
+    await line.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "result", "limit"),
+    [
+        ("tools/call", {}, "malformed"),
+        ("tools/call", {"content": [{"type": "hologram"}]}, "malformed"),
+        ("tools/call", {"content": [], "isError": "perhaps"}, "malformed"),
+        ("tools/call", {"content": [], "structuredContent": [1]}, "malformed"),
+        ("tools/call", {"content": [{"type": "text", "text": "x"}]}, None),
+        ("tools/call", {"content": [], "structuredContent": {"n": 1}, "_meta": {}}, None),
+        ("prompts/get", {"messages": [{"role": "nobody"}]}, "malformed"),
+        ("resources/read", {"contents": [{"uri": "memo://a"}]}, "malformed"),
+        ("completion/complete", {"completion": []}, "malformed"),
+        ("tools/list", {"tools": [], "_meta": "x"}, "malformed"),
+        ("x/y", {"anything": 1}, None),
+    ],
+)
+def test_a_result_that_the_sdk_cannot_read_is_refused(
+    method: str, result: dict[str, Any], limit: str | None
+) -> None:
+    """It would raise with what it was given, after the tool has run."""
+    watched = Watched()
+    watched.asks("initialize", id=0)
+    server = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "serverInfo": {"name": "s", "version": "1"},
+    }
+    assert watched.hears(id=0, result=server) is not None
+    watched.asks(method)
+    answer = watched.hears(id=1, result=result)
+    assert watched.told == ([] if limit is None else [limit])
+    assert answer is not None
+    assert ("error" in answer) == (limit is not None)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"task": {}}] + ([] if V1 else [{"_meta": {"io.modelcontextprotocol/protocolVersion": "9"}}]),
+)
+def test_a_result_of_another_kind_than_the_handshake_knows_passes(params: dict[str, Any]) -> None:
+    """A task, or a version that is not known here: the session reads it."""
+    watched = Watched()
+    watched.asks("tools/call", **params)
+    assert watched.hears(id=1, result={"content": [{"type": "hologram"}]}) is not None
+    assert watched.told == []
 
 
 async def test_a_request_after_the_end_is_answered_until_the_client_knows() -> None:
