@@ -70,9 +70,7 @@ class Idle(Interceptor):
 def rules() -> list[ArgumentRule]:
     """Twenty, of which the last is about the call: most of a policy is about other tools."""
     others = [
-        ArgumentRule(
-            servers=["git"], tools=[f"git_{number}_*"], arguments={"path": Accepted(max_length=100)}
-        )
+        ArgumentRule(servers=["git"], tools=[f"git_{number}_*"], arguments={"path": Accepted(max_length=100)})
         for number in range(16)
     ]
     conditions = [
@@ -104,9 +102,7 @@ async def compare(rounds: int) -> None:
     )
     access = Access(default="deny", allow=[AccessRule(tools=["git_log"], tenants=["acme"])])
     credentials = Credentials(
-        rules=[
-            Credential(servers=["git"], header="Authorization", secret=Secret("k" * 32), tenants=["acme"])
-        ]
+        rules=[Credential(servers=["git"], header="Authorization", secret=Secret("k" * 32), tenants=["acme"])]
     )
     checks = ArgumentRules(rules=rules())
     made: dict[str, tuple[str, list[Interceptor]]] = {

@@ -101,7 +101,7 @@ class Credentials(Interceptor):
         has_headers = self.has_headers(call.server)
         if not carried and not has_headers:
             return await call_next(call)
-        number = secrets.token_urlsafe(16)
+        number = secrets.token_hex(16)
         voucher = Voucher(call.method, call.server, call.principal, carried)
         if has_headers:
             self._vouchers[number] = voucher
