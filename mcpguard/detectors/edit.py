@@ -87,7 +87,7 @@ class Edit:
         """The arguments as the server is to get them."""
         if given is None:
             known: JSONObject = EMPTY
-        elif isinstance(given, Mapping):
+        elif isinstance(given, (dict, Mapping)):
             known = given
         else:
             return NO_SUCH_ARGUMENT
