@@ -40,8 +40,8 @@ def build(database: sqlite3.Connection) -> MCPServer[Any]:
 
     def authorize(request: Request) -> None:
         meta: Any = request.request_context.meta
-        members = meta if isinstance(meta, dict) or meta is None else meta.model_dump()
-        given = str((members or {}).get("example.com/token", ""))
+        members: Any = meta.model_dump() if hasattr(meta, "model_dump") else meta or {}
+        given = str(members.get("example.com/token", ""))
         if wanted and not hmac.compare_digest(hashlib.sha256(given.encode()).hexdigest(), wanted):
             raise ToolError("This takes a token in _meta, and the one that was given is not it.")
 

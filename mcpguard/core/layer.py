@@ -125,7 +125,7 @@ class Layer:
             raise LayerError(f"{self.interceptor.label} changed questions without declaring resolves_asks")
         if after.params is before.params:
             return after
-        if not isinstance(after.params, Mapping):
+        if not isinstance(after.params, (dict, Mapping)):
             raise LayerError(f"{self.interceptor.label} passed on parameters that are not a mapping")
         self.emitter.about("decision", after, interceptor=self.interceptor.label, verdict="rewrite")
         if self.interceptor.injects and after.target == before.target:

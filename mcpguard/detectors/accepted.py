@@ -22,7 +22,7 @@ Type: TypeAlias = Literal["string", "integer", "number", "boolean", "array", "ob
 Test: TypeAlias = Callable[[object], bool]
 
 _SCALARS: Final = str | int | float | bool | None
-_SIZED: Final = (str, Sequence, Mapping)
+_SIZED: Final = (str, dict, list, Sequence, Mapping)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,12 +87,15 @@ class Edit:
         """The arguments as the server is to get them; without `defaults` only what is pinned is added."""
         if given is None:
             known: JSONObject = EMPTY
-        elif isinstance(given, Mapping):
+        elif isinstance(given, (dict, Mapping)):
             known = given
         else:
             return NO_SUCH_ARGUMENT
-        if self._gone and any(map(self.hides, known)):
-            return NO_SUCH_ARGUMENT
+        if self._gone:
+            hidden = self._hidden
+            for name in known:
+                if hidden.get(name, True) and self.hides(name):
+                    return NO_SUCH_ARGUMENT
         for name, check in self._checks.items():
             if name in known and not check(known[name]):
                 return Refused(

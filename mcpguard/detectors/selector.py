@@ -61,8 +61,8 @@ class Selector:
             below: list[JSON | _Missing] = []
             for value in found:
                 if step is not None:
-                    below.append(value.get(step, MISSING) if isinstance(value, Mapping) else MISSING)
-                elif isinstance(value, Sequence) and not isinstance(value, str):
+                    below.append(value.get(step, MISSING) if isinstance(value, (dict, Mapping)) else MISSING)
+                elif isinstance(value, (list, Sequence)) and not isinstance(value, str):
                     below.extend(value)
                 else:
                     below.append(MISSING)

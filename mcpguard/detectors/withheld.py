@@ -38,12 +38,15 @@ def _holds(value: JSON, secrets: Sequence[str]) -> bool:
     while ahead:
         one = ahead.pop()
         if isinstance(one, str):
-            if any(secret in one for secret in secrets):
-                return True
-        elif isinstance(one, dict | Mapping):
+            for secret in secrets:
+                if secret in one:
+                    return True
+        elif one is None or isinstance(one, (int, float)):
+            continue
+        elif isinstance(one, (dict, Mapping)):
             ahead.extend(one)
             ahead.extend(one.values())
-        elif isinstance(one, list | Sequence):
+        else:
             ahead.extend(one)
     return False
 

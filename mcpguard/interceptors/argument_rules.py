@@ -93,7 +93,7 @@ class ArgumentRules(Interceptor):
         """Judge the call's arguments by the first rule that is about it, and by the tool's schema."""
         name = call.params.get("name")
         arguments = call.params.get("arguments")
-        if not isinstance(name, str) or not (arguments is None or isinstance(arguments, Mapping)):
+        if not isinstance(name, str) or not (arguments is None or isinstance(arguments, (dict, Mapping))):
             return _MALFORMED
         verdict = self._judged(call, name)
         if verdict is ALLOW or isinstance(verdict, Ask):

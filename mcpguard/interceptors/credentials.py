@@ -101,7 +101,7 @@ class Credentials(Interceptor):
         has_headers = self.has_headers(call.server)
         if not carried and not has_headers:
             return await call_next(call)
-        number = secrets.token_urlsafe(16)
+        number = secrets.token_hex(16)
         voucher = Voucher(call.method, call.server, call.principal, carried)
         if has_headers:
             self._vouchers[number] = voucher
@@ -244,8 +244,8 @@ class Credentials(Interceptor):
 def _with(call: Call, carried: Sequence[Carried], number: str | None) -> JSONObject:
     """The parameters with arguments and `_meta` fields that are credentials, and the voucher's number."""
     known, given = call.params.get("_meta"), call.params.get("arguments")
-    meta: dict[str, JSON] = {**known} if isinstance(known, Mapping) else {}
-    arguments: dict[str, JSON] = {**given} if isinstance(given, Mapping) else {}
+    meta: dict[str, JSON] = {**known} if isinstance(known, (dict, Mapping)) else {}
+    arguments: dict[str, JSON] = {**given} if isinstance(given, (dict, Mapping)) else {}
     meta.pop(VOUCHER_KEY, None)
     for one in carried:
         if one.rule.meta is not None:
@@ -258,7 +258,7 @@ def _with(call: Call, carried: Sequence[Carried], number: str | None) -> JSONObj
     if meta or known is not None:
         params["_meta"] = meta
     if arguments or given is not None:
-        params["arguments"] = arguments if isinstance(given, Mapping | None) else given
+        params["arguments"] = arguments if given is None or isinstance(given, (dict, Mapping)) else given
     return params
 
 

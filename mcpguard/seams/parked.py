@@ -10,7 +10,7 @@ Above: `serving2`.
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,9 @@ __all__ = ["MAX_PARKED", "Ask", "Lot", "Parked"]
 
 MAX_PARKED: Final = 256
 """Calls of one hub that may wait; a server's question in a further one is refused."""
+
+MAX_OF_ONE: Final = 64
+"""Of these, calls of one principal: who lets calls wait takes no place from all others."""
 
 _STATE: Final = "mcpguard-hub-"
 
@@ -45,10 +48,12 @@ class Parked:
     Args:
         key: What a message must be to continue it.
         wait_for: Seconds it waits for the message that continues it.
+        owner: On whose behalf it is made.
     """
 
-    def __init__(self, key: bytes, wait_for: float) -> None:
+    def __init__(self, key: bytes, wait_for: float, owner: Hashable = None) -> None:
         self.key = key
+        self.owner = owner
         self._wait_for = wait_for
         self.asks: dict[str, Ask] = {}
         """What the server waits for, by a key that is told to the client."""
@@ -113,7 +118,8 @@ class Lot:
         for state, one in list(self._parked.items()):
             if one.is_done:
                 del self._parked[state]
-        if len(self._parked) >= MAX_PARKED:
+        owned = sum(one.owner == parked.owner for one in self._parked.values())
+        if owned >= MAX_OF_ONE or len(self._parked) >= MAX_PARKED:
             return None
         state = _STATE + secrets.token_hex(16)
         self._parked[state] = parked

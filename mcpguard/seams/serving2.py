@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 
 from mcpguard.core.errors import Denied, HubError
 from mcpguard.core.nesting import taken_up
+from mcpguard.core.principal import Principal
 from mcpguard.core.run import current_run
 from mcpguard.core.wire import LISTINGS, canonical
 from mcpguard.seams.asked2 import (
@@ -182,7 +183,7 @@ class _Serving:
             return await self._hub.send(method, shown, work, Silent(ctx))
         key = _key(ctx)
         if params.request_state is None and params.input_responses is None:
-            parked = Parked(key, self._wait_for)
+            parked = Parked(key, self._wait_for, _owner())
             client = Modern(parked, ctx, answers)
             call = partial(self._hub.send, method, shown, work, client)
             self._hub.start(partial(parked.run, call))
@@ -234,10 +235,15 @@ _LISTS: Final = {method: one.items for method, one in LISTINGS.items()}
 def _key(ctx: _Ctx) -> bytes:
     """What a message must be to continue a call: the same request of the same principal."""
     given = {name: one for name, one in (ctx.params or {}).items() if name not in _PER_ROUND}
-    run = current_run()
-    who = None if run is None else run.principal
+    who = _owner()
     caller = None if who is None else [who.tenant, who.user, who.agent, sorted(who.roles)]
     return canonical([ctx.method, given, caller])
+
+
+def _owner() -> Principal | None:
+    """On whose behalf a message comes."""
+    run = current_run()
+    return None if run is None else run.principal
 
 
 _PER_ROUND: Final = frozenset({"_meta", "inputResponses", "requestState"})

@@ -11,7 +11,7 @@ from hub_peers import ERAS, asking, client, elicited
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.types import CreateMessageResult, ElicitResult, TextContent
 
-from mcpguard import Guard
+from mcpguard import Guard, Principal
 from mcpguard.core.wire import JSONObject
 from mcpguard.testing import FakeServer, InputRequest
 
@@ -109,19 +109,51 @@ async def test_a_parked_call_that_died_with_its_server_is_forgotten() -> None:
 
 
 @pytest.mark.skipif(V1, reason="SDK 1.x knows no answers that ask for input")
-async def test_a_question_is_refused_where_too_many_calls_wait() -> None:
-    """Its server is told so; no other is answered."""
-    git, guard = asking("legacy"), Guard([], anonymous="allow")
-    async with guard.hub({"git": git}) as hub, guard.run():
-        async with client(hub.server(), elicitation_callback=elicited) as peer:
-            session = peer.caller.session
-            with anyio.fail_after(60):
-                for number in range(256):
-                    asked = await session.call_tool("git__ask", {"n": number}, allow_input_required=True)
-                    assert asked.request_state is not None
-                more = await session.call_tool("git__ask", {"n": "more"}, allow_input_required=True)
-            assert "too many calls wait" in text(wire(more))
-            assert len(git.replies) == 1
+async def test_a_question_is_refused_where_too_many_calls_wait_of_one_or_of_all() -> None:
+    """Its server is told so, and no other is answered; one tenant's calls take no place from another's."""
+    servers, guard = {tenant: asking("legacy") for tenant in "abcde"}, Guard([])
+    async with guard.hub(servers) as hub, client(hub.server(), elicitation_callback=elicited) as peer:
+
+        async def ask(tenant: str, number: int) -> Any:
+            given = {"n": number}
+            return await peer.caller.session.call_tool(f"{tenant}__ask", given, allow_input_required=True)
+
+        with anyio.fail_after(60):
+            for tenant, room in zip("abcde", (64, 64, 64, 64, 0), strict=True):
+                async with guard.run(principal=Principal(tenant=tenant)):
+                    for number in range(room):
+                        assert (await ask(tenant, number)).request_state is not None
+                    assert tenant in "bc" or "too many calls wait" in text(wire(await ask(tenant, room)))
+        assert [len(server.replies) for server in servers.values()] == [1, 0, 0, 1, 1]
+
+
+@pytest.mark.skipif(V1, reason="SDK 1.x knows no answers that ask for input")
+async def test_a_state_that_was_not_given_out_finds_nothing_and_ends_nothing() -> None:
+    """Made up, of another hub, of monstrous length or used before: the call that waits goes on waiting."""
+    git, other = asking("legacy"), asking("legacy")
+    answers = {"hub-1": ElicitResult(action="accept", content={"name": "x"})}
+    async with (
+        Guard([]).hub({"git": git}) as hub,
+        Guard([]).hub({"git": other}) as elsewhere,
+        client(hub.server(), elicitation_callback=elicited) as peer,
+        client(elsewhere.server(), elicitation_callback=elicited) as stranger,
+    ):
+
+        async def go_on(state: str) -> Any:
+            return await peer.caller.session.call_tool(
+                "git__ask", {}, input_responses=answers, request_state=state, allow_input_required=True
+            )
+
+        asked = await peer.caller.session.call_tool("git__ask", {}, allow_input_required=True)
+        foreign = await stranger.caller.session.call_tool("git__ask", {}, allow_input_required=True)
+        for state in ("mcpguard-hub-", asked.request_state.upper(), foreign.request_state, "x" * 1_000_000):
+            with pytest.raises(MCPError, match="nothing waits"):
+                await go_on(state)
+        assert git.replies == other.replies == []
+        assert text(wire(await go_on(asked.request_state))) == "asked"
+        with pytest.raises(MCPError, match="nothing waits"):
+            await go_on(asked.request_state)
+    assert len(git.replies) == 1
 
 
 @pytest.mark.skipif(V1, reason="SDK 1.x has no log level of one request")

@@ -9,9 +9,10 @@ import anyio.lowlevel
 import pytest
 from chains import OK, Wire, linked, tool_call
 
-from mcpguard import Approval, ApprovalRule, Call, Guard, GuardBuildError
+from mcpguard import Approval, ApprovalRule, Call, Guard, GuardBuildError, Principal
 from mcpguard.approvers.signing import SignedAnswer, load_key, make_key, seen, sign
 from mcpguard.approvers.stored import Question, answer_question, open_questions
+from mcpguard.core.call import ToolFacts
 from mcpguard.core.errors import StoreError
 from mcpguard.stores.memory import MemoryStore
 from mcpguard.testing import FakeClock
@@ -199,6 +200,35 @@ async def test_an_agent_that_was_restarted_finds_the_answer_to_its_question() ->
     after = Desk(store=before.store, clock=clock)
     await after.call()
     assert after.codes == [None]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        tool_call(path="b"),
+        tool_call(path="a", more=1),
+        tool_call("write", path="a"),
+        tool_call(path="a").made_by(Principal(tenant="other", user="ada", agent="tester")),
+        tool_call(path="a").made_by(Principal(tenant="acme", user="bob", agent="tester")),
+        tool_call(path="a").made_by(None),
+        tool_call(path="a").with_tool(ToolFacts("read", {"name": "read", "description": "changed"})),
+    ],
+)
+async def test_an_answer_that_waits_in_the_store_is_for_one_call_of_one_principal(other: Call) -> None:
+    """Another's, or one with other arguments or of a changed tool, does not find it, and is asked about."""
+    desk = Desk()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.call)
+        question = await desk.question()
+        tasks.cancel_scope.cancel()
+    assert await answer_question(desk.store, desk.signed(question), now=desk.clock.time())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.call, other)
+        assert (await desk.question()).digest != question.digest
+        assert desk.wire.calls == []
+        tasks.cancel_scope.cancel()
+    await desk.call()
+    assert desk.codes == [None]
 
 
 async def test_a_late_answer_is_none() -> None:

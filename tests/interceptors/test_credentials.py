@@ -48,6 +48,39 @@ async def passed(
     return await linked(given).chain(method, "outbound")(Call(**{**members, **about}), wire), wire
 
 
+async def test_arguments_and_answers_nested_deep_or_large_carry_and_lose_a_credential() -> None:
+    """50 levels and 10 MB, with the secret at the very bottom of what comes back, as a value and as a key."""
+    secret = Secret("k" * 12)
+    given = Credentials(rules=[Credential(servers=["crm"], argument="token", secret=secret)])
+    for hostile in ("x" * 10_000_000, nested("x"), nested({"x": [1, None, 1.5, True]})):
+        answer = Result.of(
+            {
+                "content": [{"type": "text", "text": "x"}],
+                "structuredContent": {
+                    "deep": nested(secret.reveal()),
+                    "key": nested({secret.reveal(): 1}),
+                    "x": hostile,
+                },
+            }
+        )
+        params = {"name": "t", "arguments": {"q": hostile, "token": "the agent's"}}
+        result, wire = await passed(given, "tools/call", answer, params=params)
+        assert wire.params[0]["arguments"] == {"q": hostile, "token": secret.reveal()}
+        assert result.value is not None
+        assert result.value["structuredContent"] == {
+            "deep": nested("[credential]"),
+            "key": nested({"[credential]": 1}),
+            "x": hostile,
+        }
+
+
+def nested(value: Any) -> Any:
+    """A value 50 levels down."""
+    for _ in range(25):
+        value = {"a": [value]}
+    return value
+
+
 @pytest.mark.parametrize("seam", LEGACY_SEAMS)
 async def test_an_argument_is_injected_and_in_no_schema(seam: str) -> None:
     """The agent holds none, the model sees none; what it makes up is overwritten."""

@@ -163,10 +163,10 @@ async def reply(send: Any, status: int, body: bytes, headers: Any = ()) -> None:
 
 
 @contextmanager
-def served(port: int = 0) -> Iterator[Site]:
-    """Serve on a port, a free one for 0, in a thread of its own."""
-    site = Site()
-    listening = socket.create_server(("127.0.0.1", port))
+def served(after: Site | None = None) -> Iterator[Site]:
+    """Serve in a thread of its own: on a free port, or where one was served before, with the same tokens."""
+    site = Site() if after is None else Site(tokens=after.tokens)
+    listening = socket.create_server(("127.0.0.1", 0 if after is None else after.port))
     site.port = listening.getsockname()[1]
     config = uvicorn.Config(_App(site), log_level="critical", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
