@@ -15,7 +15,10 @@ from mcpguard.detectors.uris import expansions, loose_spellings, spelled, spelli
 
 __all__ = ["MAX_KNOWN", "MAX_REMEMBERED", "Names", "PromptView", "ResourceView", "ToolView"]
 
-_PATTERNS: Final = frozenset({"pattern", "patternProperties", "$ref", "$dynamicRef", "$recursiveRef"})
+_SLOW: Final = frozenset(
+    {"pattern", "patternProperties", "uniqueItems", "$ref", "$dynamicRef", "$recursiveRef"}
+)
+"""Keywords that take long on hostile values, or would have to be followed."""
 
 
 MAX_NAME: Final = 8192
@@ -41,11 +44,11 @@ class ToolView:
         hide: Arguments that are not shown and cannot be given.
         default: Arguments that have this value where a call gives none; they are shown as optional.
         narrow: By argument: a JSON Schema its value must satisfy beside the server's, and is shown to. It
-            may hold a `description`. Patterns and references are not taken.
+            may hold a `description`. Patterns, references and `uniqueItems` are not taken.
 
     Raises:
         ValueError: If a name is empty, an argument is pinned or hidden and something else as well, or a
-            schema has a pattern or reference.
+            schema has a keyword that is not taken.
     """
 
     tool: str
@@ -256,7 +259,7 @@ def _check_schema(argument: str, schema: JSON) -> None:
     """Refuse what takes long on hostile values, or would have to be fetched."""
     if isinstance(schema, Mapping):
         for keyword, member in schema.items():
-            if keyword in _PATTERNS:
+            if keyword in _SLOW:
                 raise ValueError(f"narrow[{argument!r}] takes no {keyword}")
             _check_schema(argument, member)
     elif isinstance(schema, list | tuple):
