@@ -10,7 +10,8 @@ from typing import Any, Final, cast
 
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.detectors.argument_schema import with_arguments, without_arguments
-from mcpguard.detectors.curation import MAX_KNOWN, MAX_REMEMBERED, PromptView, ResourceView, ToolView
+from mcpguard.detectors.curation import PromptView, ResourceView, ToolView
+from mcpguard.detectors.names import MAX_KNOWN, MAX_REMEMBERED
 from mcpguard.detectors.spelling import folded
 
 __all__ = ["NO_SUCH_ARGUMENT", "Edit", "Refused"]
