@@ -10,7 +10,8 @@ from typing import Any, Final, cast
 
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.detectors.argument_schema import with_arguments, without_arguments
-from mcpguard.detectors.curation import MAX_KNOWN, MAX_REMEMBERED, PromptView, ResourceView, ToolView
+from mcpguard.detectors.curation import PromptView, ResourceView, ToolView
+from mcpguard.detectors.names import MAX_KNOWN, MAX_REMEMBERED
 from mcpguard.detectors.spelling import folded
 
 __all__ = ["NO_SUCH_ARGUMENT", "Edit", "Refused"]
@@ -52,6 +53,7 @@ class Edit:
         self._pin: dict[str, JSON] = {}
         self._default: dict[str, JSON] = {}
         self._gone: frozenset[str] = frozenset()
+        self._guarded: frozenset[str] = frozenset()
         self._hidden: dict[str, bool] = {}
         self._checks: dict[str, Callable[[JSON], bool]] = {}
         self._changes: dict[str, dict[str, JSON]] = {}
@@ -62,21 +64,21 @@ class Edit:
         self._pin = cast("dict[str, JSON]", dict(rule.pin))
         self._default = cast("dict[str, JSON]", dict(rule.default))
         self._gone = frozenset(self._pin) | frozenset(rule.hide)
-        self._folded = frozenset(map(folded, self._gone))
         if isinstance(rule, ToolView):
             narrow = cast("Mapping[str, JSONObject]", rule.narrow)
             self._checks = {name: _validator(name, schema) for name, schema in narrow.items()}
             self._changes = {name: dict(schema) for name, schema in narrow.items()}
+        self._guarded = frozenset(map(folded, (*self._gone, *self._checks)))
         for name, value in self._default.items():
             self._changes.setdefault(name, {})["default"] = value
 
     def hides(self, argument: str) -> bool:
-        """Whether an argument is not shown, however it is spelled."""
-        if not self._gone:
+        """Whether an argument is not shown, however it is spelled; or is a narrowed one spelled anew."""
+        if not self._guarded or argument in self._checks:
             return False
         known = self._hidden.get(argument)
         if known is None:
-            known = folded(argument) in self._folded
+            known = folded(argument) in self._guarded
             if len(argument) <= MAX_REMEMBERED:
                 if len(self._hidden) >= MAX_KNOWN:
                     self._hidden = {}
@@ -91,7 +93,7 @@ class Edit:
             known = given
         else:
             return NO_SUCH_ARGUMENT
-        if self._gone:
+        if self._guarded:
             hidden = self._hidden
             for name in known:
                 if hidden.get(name, True) and self.hides(name):

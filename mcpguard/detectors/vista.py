@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 from mcpguard.core.wire import JSON, LISTINGS, JSONObject
-from mcpguard.detectors.curation import Names, PromptView, ResourceView, ToolView
+from mcpguard.detectors.curation import PromptView, ResourceView, ToolView
 from mcpguard.detectors.edit import NO_SUCH_ARGUMENT, Edit, Refused
+from mcpguard.detectors.names import Names
 
 __all__ = ["Vista"]
 

@@ -1,18 +1,27 @@
-"""Answers without the credentials that went out with the call: servers repeat what they are sent."""
+"""What a server says, without the credentials that it was sent: servers repeat what they get."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mcpguard.core.result import Result, WireError
-from mcpguard.core.wire import JSON
+from mcpguard.core.wire import JSON, JSONObject
 
-__all__ = ["withheld"]
+__all__ = ["withheld", "without"]
 
 MARK: Final = "[credential]"
 """What stands in its place."""
 
 MIN_LENGTH: Final = 6
 """Characters of a secret that is looked for; a shorter one would be found where it is not meant."""
+
+
+def without(params: JSONObject, secrets: Sequence[str]) -> JSONObject:
+    """`params` with `secrets` replaced wherever they stand; the same object if they are nowhere."""
+    sought = [secret for secret in secrets if len(secret) >= MIN_LENGTH]
+    if not sought or not _holds(params, sought):
+        return params
+    cleaned = _cleaned(params, sought)
+    return cleaned if isinstance(cleaned, Mapping) else {}
 
 
 def withheld(result: Result, secrets: Sequence[str]) -> Result:

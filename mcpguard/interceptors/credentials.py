@@ -19,15 +19,19 @@ from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.scope import Match
+from mcpguard.core.verdict import ALLOW, Rewrite, Verdict
 from mcpguard.core.wire import JSON, LIFECYCLE, JSONObject, canonical, is_notification
 from mcpguard.detectors.argument_schema import without_arguments
-from mcpguard.detectors.withheld import withheld
+from mcpguard.detectors.withheld import withheld, without
 from mcpguard.tokens.credential import Credential
 from mcpguard.tokens.purse import Purse
-from mcpguard.tokens.secret import Token, TokenError
+from mcpguard.tokens.secret import Secret, Token, TokenError
 from mcpguard.tokens.voucher import VOUCHER_KEY, Carried, Voucher
 
 __all__ = ["Credential", "Credentials"]
+
+MAX_SENT: Final = 32
+"""Credentials per server that are looked for in all it says: those it was sent last."""
 
 FETCH_TIMEOUT: Final = 15.0
 """Seconds that a call waits for a credential."""
@@ -39,8 +43,8 @@ class Credentials(Interceptor):
     """Inject what a server wants to see, for whoever calls.
 
     For each place, a header or an argument, the first rule that is about the call decides. A call that rules
-    are about, but none for whoever makes it, is refused. What comes back is cleaned of the credential that
-    went out.
+    are about, but none for whoever makes it, is refused. What comes from a server, then or later, is cleaned
+    of the credentials it was sent.
 
     Args:
         rules: Which credential goes where, for which servers and callers.
@@ -66,16 +70,11 @@ class Credentials(Interceptor):
         self._vouchers: dict[str, Voucher] = {}
         self._header_servers: dict[str, bool] = {}
         self._purse = Purse(ALONE.clock)
+        self._sent: dict[str, dict[Secret, None]] = {}
         opening = {method for method in LIFECYCLE if not is_notification(method)}
-        methods: set[str] = set()
-        for rule in rules:
-            if rule.header is not None:
-                methods |= {"*", *opening}
-            elif rule.meta is not None:
-                methods.add("*")
-            elif rule.argument is not None:
-                methods.add("tools/call")
-        self.layers = frozenset((method, "outbound") for method in methods or {"tools/call"})
+        has_headers = any(rule.header is not None for rule in rules)
+        self.layers = frozenset((method, "outbound") for method in {"*", *(opening if has_headers else ())})
+        self.checks = frozenset({("*", "inbound"), ("notifications/*", "inbound")})
         hides = any(rule.argument is not None for rule in rules)
         self.filters = frozenset({("tools/list", "outbound")} if hides else ())
 
@@ -100,7 +99,8 @@ class Credentials(Interceptor):
             )
         has_headers = self.has_headers(call.server)
         if not carried and not has_headers:
-            return await call_next(call)
+            return withheld(await call_next(call), self._known_to(call.server))
+        self._note(call.server, carried)
         number = secrets.token_hex(16)
         voucher = Voucher(call.method, call.server, call.principal, carried)
         if has_headers:
@@ -118,7 +118,13 @@ class Credentials(Interceptor):
                 code="credential_unused",
                 reason="no HTTP request carried the credential: is guard.http_auth() its client's auth?",
             )
-        return withheld(result, [one.token.secret.reveal() for one in voucher.carried]) if carried else result
+        self._note(call.server, voucher.carried)
+        return withheld(result, self._known_to(call.server))
+
+    def check(self, call: Call) -> Verdict:
+        """Take the credentials that a server was sent out of what it asks and tells by itself."""
+        params = without(call.params, self._known_to(call.server))
+        return ALLOW if params is call.params else Rewrite(params, reason="it repeats a credential")
 
     def filter(self, call: Call, result: Result) -> Result:
         """Take arguments out of schemas that are credentials."""
@@ -159,7 +165,9 @@ class Credentials(Interceptor):
         for rule in self._rules:
             if rule.header is not None and rule.use != "calls" and rule.is_of(server, principal):
                 found.setdefault(rule.header.lower(), rule)
-        return [Carried(rule, await self._token(rule, principal)) for rule in found.values()]
+        carried = [Carried(rule, await self._token(rule, principal)) for rule in found.values()]
+        self._note(server, carried)
+        return carried
 
     async def renewed(self, carried: Sequence[Carried], principal: Principal | None) -> Sequence[Carried]:
         """The same credentials after the server has not accepted them.
@@ -183,7 +191,9 @@ class Credentials(Interceptor):
         variables: dict[str, str] = {}
         for rule in rules:
             if rule.env is not None and rule.env not in variables and rule.is_of(server, principal):
-                variables[rule.env] = (await self._token(rule, principal)).secret.reveal()
+                token = await self._token(rule, principal)
+                self._note(server, [Carried(rule, token)])
+                variables[rule.env] = token.secret.reveal()
         missing = {rule.env for rule in rules} - variables.keys()
         if missing:
             raise TokenError(
@@ -208,6 +218,18 @@ class Credentials(Interceptor):
             known = any(rule.header is not None and rule.scope.has_server(server) for rule in self._rules)
             self._header_servers[server] = known
         return known
+
+    def _note(self, server: str, carried: Iterable[Carried]) -> None:
+        """Remember what a server is sent."""
+        sent = self._sent.setdefault(server, {})
+        for one in carried:
+            sent.pop(one.token.secret, None)
+            sent[one.token.secret] = None
+        for secret in list(sent)[:-MAX_SENT]:
+            sent.pop(secret, None)
+
+    def _known_to(self, server: str) -> Sequence[str]:
+        return [secret.reveal() for secret in list(self._sent.get(server, ()))]
 
     async def _carried(self, call: Call) -> Sequence[Carried] | None:
         """What goes with a call; None if rules are about it, and none for whoever makes it."""

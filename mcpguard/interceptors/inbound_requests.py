@@ -17,7 +17,7 @@ from mcpguard.core.result import Result
 from mcpguard.core.run import Run
 from mcpguard.core.scope import Match, matcher
 from mcpguard.core.verdict import ALLOW, Deny, Rewrite, Verdict
-from mcpguard.core.wire import INPUT_METHODS, INTERRUPTIBLE, JSON
+from mcpguard.core.wire import INPUT_METHODS, JSON
 from mcpguard.detectors.capabilities import Path, told
 from mcpguard.detectors.inbound_rule import ElicitationRule, RootsRule, SamplingRule
 from mcpguard.detectors.url_rule import UrlRule
@@ -101,7 +101,7 @@ class InboundRequests(Interceptor):
                 ("notifications/roots/list_changed", "outbound"),
             }
         )
-        self.filters = frozenset({(ROOTS, "inbound"), *((method, "outbound") for method in INTERRUPTIBLE)})
+        self.filters = frozenset({(ROOTS, "inbound"), ("*", "outbound")})
         self.layers = frozenset({(SAMPLING, "inbound")}) if sampling else frozenset()
 
     def join(self, host: Host) -> None:

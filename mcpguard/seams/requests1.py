@@ -23,8 +23,9 @@ from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, JSONObject, mutable_copy
 from mcpguard.seams.connection import Connection
 from mcpguard.seams.render import denial_error, inbound_answer
+from mcpguard.seams.shapes1 import wire_shaped
 
-__all__ = ["ServerRequests", "wire_shaped"]
+__all__ = ["ServerRequests"]
 
 _log = logging.getLogger("mcpguard")
 
@@ -197,12 +198,6 @@ class _Kept:
         del request_id
         self._answer = response
         self._answered.set()
-
-
-def wire_shaped(message: Any) -> dict[str, Any]:
-    """A message as the SDK puts it on the wire."""
-    shaped: dict[str, Any] = message.model_dump(by_alias=True, mode="json", exclude_none=True)
-    return shaped
 
 
 def _nothing(_responder: object) -> None:

@@ -31,7 +31,8 @@ from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import CANCEL_TIMEOUT, Connection
 from mcpguard.seams.render import denial_error, tool_refusal
 from mcpguard.seams.reports import reported
-from mcpguard.seams.requests1 import ServerRequests, wire_shaped
+from mcpguard.seams.requests1 import ServerRequests
+from mcpguard.seams.shapes1 import has_depth, method_of, rebuilt, wire_shaped
 from mcpguard.seams.unasked import fetching_for_itself, is_fetching_for_itself
 
 __all__ = ["Session1", "guard_in_place"]
@@ -54,8 +55,6 @@ _CODES: Final[Mapping[Outcome, int]] = {
     Outcome.TRANSPORT_ERROR: types.CONNECTION_CLOSED,
 }
 """The SDK's codes for outcomes that a layer can end a call with, though no exception stands behind them."""
-
-_AnyRequest: Final = types.Request[dict[str, Any], str]
 
 
 def guard_in_place(session: ClientSession, binding: Binding, seam: str) -> "Session1":
@@ -96,7 +95,7 @@ class Session1:
 
     async def list_page(self, params: JSONObject | None) -> JSONObject:
         """List tools past the chain."""
-        request = _rebuilt(types.ClientRequest, "tools/list", params)
+        request = rebuilt(types.ClientRequest, "tools/list", params)
         kept = _Kept(types.EmptyResult)
         kept.take(await self._send(request, kept))
         return kept.sent
@@ -111,7 +110,7 @@ class Session1:
     ) -> Any:
         """Send one request; what the chain makes of it is returned or raised as the SDK would."""
         connection = self.connection
-        method = _method_of(request)
+        method = method_of(request)
         chain = connection.chain(method)
         options: dict[str, Any] = {
             "request_read_timeout_seconds": request_read_timeout_seconds,
@@ -121,7 +120,7 @@ class Session1:
         if chain is None:
             return await self._send(request, result_type, **options)
         given: JSONObject = wire_shaped(request).get("params", EMPTY)
-        is_shared = _has_depth(given)
+        is_shared = has_depth(given)
         kept = _Kept(result_type)
         if chain.is_timed:
             options["request_read_timeout_seconds"] = _UNTIMED
@@ -132,7 +131,7 @@ class Session1:
             request_id = self.session._request_id
             try:
                 is_as_given = call.params is given and not call.carried and not is_shared
-                sent = request if is_as_given else _rebuilt(type(request), method, call.sent(call.params))
+                sent = request if is_as_given else rebuilt(type(request), method, call.sent(call.params))
                 kept.take(await self._send(sent, kept, **options))
             except anyio.get_cancelled_exc_class():
                 if chain.suspends and method not in UNCANCELLED:
@@ -164,7 +163,7 @@ class Session1:
         if isinstance(admitted, Denial):
             return
         if admitted is not params:
-            notification = _rebuilt(type(notification), message["method"], admitted)
+            notification = rebuilt(type(notification), message["method"], admitted)
         await self._notify(notification, related_request_id)
 
     async def validate_tool_result(self, name: str, result: types.CallToolResult) -> None:
@@ -266,36 +265,6 @@ class _Kept:
         if answer is not self._given:
             self.answer = answer
             self.sent = wire_shaped(answer)
-
-
-def _method_of(request: Any) -> str:
-    """The method of whatever a host sends: all the SDK asks of a request is that it can be dumped."""
-    try:
-        method: str = request.root.method
-    except AttributeError:
-        method = wire_shaped(request)["method"]
-    return method
-
-
-def _has_depth(params: JSONObject) -> bool:
-    """Whether a caller may still change parts of its request: the SDK copies the outermost alone."""
-    for value in params.values():
-        if isinstance(value, dict | list):
-            members = value.values() if isinstance(value, dict) else value
-            if any(isinstance(one, dict | list) for one in members):
-                return True
-    return False
-
-
-def _rebuilt(kind: Any, method: str, params: JSONObject | None) -> Any:
-    """A message of the caller's kind with other parameters; a plain one where the kind does not take them."""
-    message: dict[str, Any] = {"method": method}
-    if params is not None:
-        message["params"] = mutable_copy(params)
-    try:
-        return kind.model_validate(message)
-    except (AttributeError, ValidationError):
-        return _AnyRequest.model_validate(message)
 
 
 def _mcp_error(error: WireError) -> McpError:

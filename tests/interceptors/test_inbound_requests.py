@@ -332,14 +332,15 @@ async def test_a_person_is_sent_only_where_the_rule_allows(
     assert (None if denial is None else denial.code) == expected
 
 
-async def test_an_error_that_sends_a_person_to_a_url_is_held_to_the_same_rule() -> None:
+@pytest.mark.parametrize("method", ["tools/call", "tools/list", "completion/complete", "tasks/result"])
+async def test_an_error_that_sends_a_person_to_a_url_is_held_to_the_same_rule(method: str) -> None:
     """MCP 2025-11-25 has it as the code -32042 of any answer."""
 
     async def code(one: InboundRequests, data: Any) -> str | None:
         error = WireError(-32042, "visit", data)
         answer = Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=error)
-        call = Call(id="1", method="tools/call", params={"name": "read"}, server="files")
-        result = await linked(one).chain("tools/call", "outbound")(call, Wire(answer))
+        call = Call(id="1", method=method, params={"name": "read"}, server="files")
+        result = await linked(one).chain(method, "outbound")(call, Wire(answer))
         assert result.fate is Fate.ANSWERED
         return None if result.denial is None else result.denial.code
 

@@ -596,6 +596,19 @@ async def test_a_pinned_argument_is_in_no_corner_of_the_schema(schema: Any) -> N
     assert "repo" not in str(result.value).replace("[['repo', 1]]", "").replace("'required': 'repo'", "")
 
 
+@pytest.mark.parametrize("name", ["Path", "PATH", "path ", "\uff50ath", "p\u200bath", "%70ath"])
+async def test_a_narrowed_argument_is_not_given_under_another_spelling(name: str) -> None:
+    """A lenient server would take it for the one that was not judged."""
+    view = View(tools=[ToolView("t", narrow={"path": {"enum": ["/a"]}})])
+    for arguments in ({name: "/etc"}, {"path": "/a", name: "/etc"}):
+        result, wire = await passed(view, "tools/call", {"name": "t", "arguments": arguments})
+        assert result.denial is not None
+        assert result.denial.code == "argument_not_available"
+        assert wire.calls == []
+    result, _ = await passed(view, "tools/call", {"name": "t", "arguments": {"path": "/a", "other": 1}})
+    assert result.denial is None
+
+
 async def test_arguments_nested_deep_or_large_are_narrowed_or_refused() -> None:
     """50 levels and 10 MB."""
     view = View(tools=[ToolView("t", narrow={"a": {"maxLength": 10, "type": "string"}}, default={"b": 1})])
@@ -636,6 +649,7 @@ def test_what_cannot_be_meant_is_refused_when_it_is_built() -> None:
         lambda: ToolView("a", pin={"x": 1}, narrow={"x": {"type": "string"}}),
         lambda: ToolView("a", narrow={"x": {"items": [{"pattern": "(a+)+"}]}}),
         lambda: ToolView("a", narrow={"x": {"$ref": "https://evil.example"}}),
+        lambda: ToolView("a", narrow={"x": {"items": {"uniqueItems": True}}}),
         lambda: View(tools=[ToolView("a", narrow={"x": {"type": "strin"}})]),
         lambda: ResourceView("file:///{path}", uri="view://x"),
     ):
