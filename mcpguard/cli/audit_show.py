@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -54,6 +55,7 @@ def _endless(path: str) -> "Iterator[Record]":
             if isinstance(seq, int) and seq > seen:
                 seen = seq
                 yield record
+        sys.stdout.flush()
         time.sleep(PAUSE)
 
 

@@ -6,7 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -114,6 +117,28 @@ def test_show_can_be_narrowed(audit: Command, options: list[str], number: int) -
     assert len(shown) == number
 
 
+def test_what_is_recorded_while_show_follows_is_shown_at_once(tmp_path: Path) -> None:
+    """Also where another program reads it; Ctrl-C ends it."""
+    path = tmp_path / "events.jsonl"
+    anyio.run(lambda: write(path, [event(1, kind="completed", call_id="a", target="first", server="s")]))
+    command = [sys.executable, "-m", "mcpguard", "audit", "show", str(path), "--follow", "--json"]
+    around = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=around) as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        rescue = threading.Timer(60, following.kill)
+        rescue.start()
+        assert json.loads(following.stdout.readline())["target"] == "first"
+        anyio.run(lambda: write(path, [event(2, kind="completed", call_id="b", target="later", server="s")]))
+        assert json.loads(following.stdout.readline())["target"] == "later"
+        following.send_signal(signal.SIGINT)
+        following.wait(30)
+        rescue.cancel()
+        _, errors = following.communicate(timeout=30)
+    assert "Traceback" not in errors
+
+
 def test_no_shape_has_a_value_of_an_argument(audit: Command) -> None:
     """Digests only, wherever it goes."""
     for shape in ("ocsf", "cloudevents", "jsonl", "csv"):
@@ -217,13 +242,19 @@ def test_the_report_is_one_page_that_loads_nothing_and_runs_only_its_own(
     assert "canary" not in out.read_text("utf-8")
 
 
-def test_a_report_of_very_many_calls_lists_the_newest() -> None:
-    """Figures are of all."""
+def many(calls: int) -> Report:
+    """A report of that many calls."""
     report = Report()
-    for number in range(250_000):
+    for number in range(calls):
         report.add(
             CallView(seq=number, call_id=str(number), time_us=number, outcome="ok", server="s", target="t")
         )
+    return report
+
+
+def test_a_report_of_very_many_calls_lists_the_newest() -> None:
+    """Figures are of all."""
+    report = many(250_000)
     rows = json.loads(re.search(r'id="calls">(.*?)</script>', page(report, title="x"))[1])["rows"]  # type: ignore[index]
     assert (report.stats.calls, len(rows)) == (250_000, 100_000)
 
@@ -231,13 +262,38 @@ def test_a_report_of_very_many_calls_lists_the_newest() -> None:
 BROWSER = shutil.which("chromium") or shutil.which("chromium-headless-shell") or shutil.which("google-chrome")
 
 
-@pytest.mark.skipif(
+NEEDS_BROWSER = pytest.mark.skipif(
     BROWSER is None and os.environ.get("MCPGUARD_REQUIRE_BROWSER") != "1", reason="needs chromium"
 )
+
+
+@NEEDS_BROWSER
 def test_the_report_opens_in_a_real_browser(audit: Command, tmp_path: Path) -> None:
     """The list is drawn, and the hostile name is text in it."""
     out = tmp_path / "report.html"
     audit("report", "--out", str(out))
+    shown = drawn_by_browser(out, tmp_path)
+    drawn = shown.partition('<tbody id="rows">')[2]
+    number = audit("show", "--json").count("\n")
+    assert drawn.count("<tr>") == number
+    assert f"{number} calls, page 1 of 1" in shown
+    assert "<title>Audit report</title>" in shown
+    assert "&lt;/script&gt;&lt;script&gt;" in drawn
+
+
+@NEEDS_BROWSER
+def test_a_report_of_very_many_calls_is_drawn_a_page_at_a_time(tmp_path: Path) -> None:
+    """So that a browser does not freeze over it."""
+    report = many(100_000)
+    out = tmp_path / "report.html"
+    out.write_text(page(report, title="x"), "utf-8")
+    shown = drawn_by_browser(out, tmp_path)
+    assert re.search(r"100000 calls, page 1 of \d{3}", shown)
+    assert 50 <= shown.partition('<tbody id="rows">')[2].count("<tr>") <= 1000
+
+
+def drawn_by_browser(out: Path, folder: Path) -> str:
+    """The document as it is once its script has run."""
     done = subprocess.run(
         [
             str(BROWSER),
@@ -245,7 +301,7 @@ def test_the_report_opens_in_a_real_browser(audit: Command, tmp_path: Path) -> N
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
-            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--user-data-dir={folder / 'profile'}",
             "--virtual-time-budget=5000",
             "--dump-dom",
             out.as_uri(),
@@ -254,12 +310,8 @@ def test_the_report_opens_in_a_real_browser(audit: Command, tmp_path: Path) -> N
         text=True,
         timeout=120,
     )
-    drawn = done.stdout.partition('<tbody id="rows">')[2]
-    number = audit("show", "--json").count("\n")
-    assert drawn.count("<tr>") == number, done.stderr
-    assert f"{number} calls, page 1 of 1" in done.stdout
-    assert "<title>Audit report</title>" in done.stdout
-    assert "&lt;/script&gt;&lt;script&gt;" in drawn
+    assert '<tbody id="rows">' in done.stdout, done.stderr
+    return done.stdout
 
 
 def test_an_intent_without_outcome_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
