@@ -58,7 +58,7 @@ FRAMEWORKS = {
     "agno": ("agno[mcp]", "3.1.10", ["openai"]),
     "llama_index": ("llama-index-tools-mcp", "0.6.0", []),
     "anthropic": ("anthropic[mcp]", "2.11.0", []),
-    "autogen": ("autogen-ext[mcp]", "0.7.5", ["mcp<2"]),
+    "autogen": ("autogen-ext[mcp]", "0.7.5", ["autogen-agentchat", "mcp<2"]),
     "haystack": ("mcp-haystack", "2.1.1", []),
     "dspy": ("dspy", "3.4.1", []),
     "presidio": ("presidio-analyzer", "2.2.360", ["mcp"]),

@@ -78,11 +78,11 @@ def process_tool_call(
             return shaped
 
         result = await handed.call(tool, arguments, send)
-        answer = next((answer for shaped, answer in answers if shaped is result), None)
-        if isinstance(answer, retry):
-            raise answer
-        if any(shaped is result for shaped, _ in answers):
-            return answer
+        for shaped, answer in answers:
+            if shaped is result and shaped.get("isError"):
+                raise answer
+            if shaped is result:
+                return answer
         if result.get("isError"):
             raise retry(_text(result))
         data = result.get("structuredContent")

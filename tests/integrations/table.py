@@ -48,7 +48,7 @@ FOOT = """
 - **control**: without the guard the refused call reaches the server.
 - **tests**: how many passed, with those that only this framework has: other ways to its server, options that would open one.
 
-How the words of the interceptor proposal SEP-2624 map to a guard's: [sep_2624.md](sep_2624.md).
+How the words of the interceptor proposal SEP-2624 map to a guard's: [sep-2624.md](../sep-2624.md).
 """
 
 

@@ -36,4 +36,4 @@ def _read(path: Path) -> Page:
     return Page(name=path.stem, title=title, distribution=distribution, seam=seam)
 
 
-PAGES = [_read(path) for path in sorted(DOCS.glob("*.md")) if path.stem not in ("index", "sep_2624")]
+PAGES = [_read(path) for path in sorted(DOCS.glob("*.md")) if path.stem != "index"]

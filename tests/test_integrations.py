@@ -1,0 +1,82 @@
+"""Every integration has all that belongs to one, and the table is made of what the tests' results say."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from packaging.requirements import Requirement
+from pages import PAGES, Page
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "tests" / "integrations" / "table.py"
+NOT_ONE = {"__init__", "framework", "opened"}
+
+
+def table(results: Path) -> list[list[str]]:
+    """The rows that a folder of results makes."""
+    command = [sys.executable, str(TABLE), str(results)]
+    printed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def write(results: Path, name: str, cases: dict[str, str | None], **versions: str) -> None:
+    """A file of results: tests by name, with what became of those that did not pass."""
+    suite = ElementTree.Element("testsuite")
+    properties = ElementTree.SubElement(suite, "properties")
+    for distribution, version in versions.items():
+        ElementTree.SubElement(properties, "property", name=distribution, value=version)
+    for case, outcome in cases.items():
+        made = ElementTree.SubElement(suite, "testcase", name=case)
+        if outcome is not None:
+            ElementTree.SubElement(made, outcome)
+    ElementTree.ElementTree(suite).write(results / f"{name}.xml")
+
+
+def test_every_module_has_a_page() -> None:
+    """And no page is of a module that is gone."""
+    modules = {path.stem for path in (ROOT / "mcpguard" / "integrations").glob("*.py")} - NOT_ONE
+    assert modules == {page.name for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_page_has_tests_an_agent_an_extra_and_a_session(page: Page) -> None:
+    """What the table is made of, and what people copy."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extra = project["optional-dependencies"][page.name.replace("_", "-")]
+    assert page.distribution in {Requirement(one).name for one in extra}
+    assert page.seam
+    assert (ROOT / "tests" / "integrations" / f"test_{page.name}.py").exists()
+    assert (ROOT / "examples" / "frameworks" / f"{page.name}_agent.py").exists()
+    assert f'    "{page.name}": (' in (ROOT / "noxfile.py").read_text("utf-8")
+
+
+def test_the_table_says_what_passed_and_what_did_not(tmp_path: Path) -> None:
+    """A variant that fails is not hidden by those that pass, and one that was skipped is no result."""
+    cases = {
+        "test_an_allowed_call_is_carried_out[stdio]": None,
+        "test_an_allowed_call_is_carried_out[http]": "failure",
+        "test_calls_at_the_same_time_are_all_guarded[stdio]": None,
+        "test_what_reaches_the_server_is_in_the_record[stdio]": "error",
+        "test_a_run_on_a_background_thread_is_guarded[stdio]": "skipped",
+    }
+    write(tmp_path, "dspy-newest", cases, dspy="9.9", mcp="2.9")
+    heads, _, row = table(tmp_path)
+    told = dict(zip(heads, row, strict=True))
+    assert told["framework"] == "[dspy](dspy.md)"
+    assert (told["release"], told["SDK"]) == ("9.9", "2.9")
+    assert (told["call"], told["at once"], told["no bypass"]) == ("**no**", "yes", "**no**")
+    assert (told["thread"], told["list"]) == ("-", "-")
+    assert told["tests"] == "2 of 4"
+
+
+def test_releases_that_are_the_same_make_one_row(tmp_path: Path) -> None:
+    """Where the lowest supported release is the newest."""
+    for release, version in (("lowest", "1"), ("newest", "1")):
+        write(tmp_path, f"dspy-{release}", {}, dspy=version)
+    for release, version in (("lowest", "1"), ("newest", "2")):
+        write(tmp_path, f"agno-{release}", {}, agno=version)
+    assert [row[1] for row in table(tmp_path)[2:]] == ["1", "2", "1"]
