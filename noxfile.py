@@ -43,6 +43,14 @@ MEASURED = ("--cov=mcpguard", "--cov-branch", "--cov-report=")
 HOSTILE = ["tests/hostile", "-k", "asyncio and not messages and not pings and not sampling and not changes"]
 """Servers that misbehave, without the floods: what reaches stdio, HTTP and what brings connections back."""
 
+NODE = [
+    "@modelcontextprotocol/inspector",
+    "@modelcontextprotocol/server-everything",
+    "@modelcontextprotocol/server-filesystem",
+    "@modelcontextprotocol/server-memory",
+]
+"""Packages of npm that `served` installs: a client, and servers."""
+
 FRAMEWORKS = {
     "langchain_mcp_adapters": ("langchain-mcp-adapters", "0.3.0", ["langgraph", "mcp<2"]),
     "openai_agents": ("openai-agents", "0.20.0", []),
@@ -93,7 +101,7 @@ def tests(session: nox.Session, sdk: str) -> None:
     demo = "" if sdk == "2.1.*" else ",demo"  # no release of mcp-server-git runs on 2.1
     session.install(f"{wheel(session)}[{EXTRAS}{demo}]", f"mcp=={sdk}", *dependencies("test"))
     command = ["-m", "pytest", *PARALLEL]
-    command += ["--ignore=tests/hostile", "--ignore=tests/integrations"]
+    command += ["--ignore=tests/hostile", "--ignore=tests/integrations", "--ignore=tests/served"]
     if sdk in ("1.30.*", "2.*"):
         command += MEASURED
     if sdk == "1.30.*":
@@ -214,6 +222,23 @@ def soak(session: nox.Session) -> None:
     """Half an hour of random misbehaviour over five servers; `nox -s soak -- --seconds 60` for less."""
     session.install(wheel(session), "mcp==2.*")
     session.run("python", "tests/hostile/soak.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("sdk", ["1.30.*", "2.*"], ids=["1.30", "2.x"])
+def served(session: nox.Session, sdk: str) -> None:
+    """Real servers behind `mcpguard serve`, and the official inspector in front of it; needs Node."""
+    session.install(f"{wheel(session)}[serve]", f"mcp=={sdk}", *dependencies("test"))
+    folder = Path(session.create_tmp())
+    session.run("npm", "install", "--prefix", str(folder), *NODE, external=True, silent=True)
+    programs = [str(folder / "node_modules" / ".bin")]
+    for name in ("git", "time", "fetch"):  # each may want another SDK than the one that is tested
+        session.run("python", "-m", "venv", str(folder / name))
+        session.run(str(folder / name / "bin" / "pip"), "install", "-q", f"mcp-server-{name}", external=True)
+        programs.append(str(folder / name / "bin"))
+    env = {"MCPGUARD_SERVED": os.pathsep.join(programs), "MCPGUARD_REQUIRE_SERVED": "1"}
+    command = ("-m", "pytest", "tests/served", "--timeout=300")
+    session.run("python", *command, *session.posargs, env=installed(session) | env)
 
 
 @nox.session
