@@ -48,6 +48,14 @@ HOSTILE = [
 ]
 """Servers that misbehave, without the floods: what reaches stdio, HTTP and what brings connections back."""
 
+NODE = [
+    "@modelcontextprotocol/inspector",
+    "@modelcontextprotocol/server-everything",
+    "@modelcontextprotocol/server-filesystem",
+    "@modelcontextprotocol/server-memory",
+]
+"""Packages of npm that `served` installs: a client, and servers."""
+
 FRAMEWORKS = {
     "langchain_mcp_adapters": ("langchain-mcp-adapters", "0.3.0", ["langgraph", "mcp<2"]),
     "openai_agents": ("openai-agents", "0.20.0", []),
@@ -105,7 +113,7 @@ def tests(session: nox.Session, sdk: str) -> None:
     if sdk not in ("1.30.*", "2.*"):
         session.run("python", *command, *SEAMS, *session.posargs, env=installed(session))
         return
-    elsewhere = ["tests/hostile", "tests/integrations", *SDK_FREE]
+    elsewhere = ["tests/hostile", "tests/integrations", "tests/served", *SDK_FREE]
     seen = [*MEASURED, *(f"--ignore={path}" for path in elsewhere)]
     session.run("python", *command, *seen, *session.posargs, env=installed(session))
     if sdk == "2.*":
@@ -233,6 +241,23 @@ def soak(session: nox.Session, sdk: str) -> None:
     """Half an hour of random misbehaviour over a hub of five; `nox -s soak -- --seconds 60` for less."""
     session.install(wheel(session), f"mcp=={sdk}", "trio")
     session.run("python", "tests/hostile/soak.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("sdk", ["1.30.*", "2.*"], ids=["1.30", "2.x"])
+def served(session: nox.Session, sdk: str) -> None:
+    """Real servers behind `mcpguard serve`, and the official inspector in front of it; needs Node."""
+    session.install(f"{wheel(session)}[serve]", f"mcp=={sdk}", *dependencies("test"))
+    folder = Path(session.create_tmp())
+    session.run("npm", "install", "--prefix", str(folder), *NODE, external=True, silent=True)
+    programs = [str(folder / "node_modules" / ".bin")]
+    for name in ("git", "time", "fetch"):  # each may want another SDK than the one that is tested
+        session.run("python", "-m", "venv", str(folder / name))
+        session.run(str(folder / name / "bin" / "pip"), "install", "-q", f"mcp-server-{name}", external=True)
+        programs.append(str(folder / name / "bin"))
+    env = {"MCPGUARD_SERVED": os.pathsep.join(programs), "MCPGUARD_REQUIRE_SERVED": "1"}
+    command = ("-m", "pytest", "tests/served", "--timeout=300")
+    session.run("python", *command, *session.posargs, env=installed(session) | env)
 
 
 @nox.session

@@ -157,8 +157,12 @@ def _checked(
 
 @contextmanager
 def _bound(address: Address) -> Generator[socket.socket]:
+    """A socket that listens, and says that it is TCP's: asyncio then sends answers without delay."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.create_server((address.host, address.port), family=family, backlog=BACKLOG) as listener:
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
         yield listener
 
 

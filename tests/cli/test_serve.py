@@ -2,17 +2,22 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from hosts import SCRIPT, Server
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from served import Served
 from trails import kept
 
 from mcpguard.cli import main
@@ -23,6 +28,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+IS_SERVED = "max_sessions" in signature(StreamableHTTPSessionManager).parameters
 
 POLICY = """
 version: 1
@@ -143,6 +150,94 @@ def test_what_cannot_be_served_is_one_line(policy: Path, arguments: list[str], s
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.anyio
+async def test_several_servers_are_one_on_stdio(server: Server, tmp_path: Path) -> None:
+    """Those of the policy, each under its name; what one of them does not, the others do."""
+    policy = tmp_path / "several.yaml"
+    reached = json.dumps({"command": server.command, "args": server.args})
+    policy.write_text(
+        f"version: 1\nservers:\n  wire: {reached}\n  gone: {{command: /no/such}}\n"
+        "interceptors: {access: {default: allow, deny: [{tools: [delete]}]}}\n"
+    )
+    async with client(sys.executable, ["-m", "mcpguard", "serve", str(policy)]) as session:
+        names = [tool.name for tool in (await session.list_tools()).tools]
+        assert names == ["wire__echo", "wire__count", "wire__wipe"]
+        said = await session.call_tool("wire__echo", {"text": "hello"})
+        assert said.content[0].text == "echo: hello"
+        assert "access_denied" in (await session.call_tool("wire__delete", {"text": "x"})).content[0].text
+    assert server.called() == ["echo"]
+
+
+@contextmanager
+def listening(*arguments: str) -> Iterator[tuple[Served, subprocess.Popen[str]]]:
+    """A process that serves over HTTP."""
+    given = [sys.executable, "-m", "mcpguard", "serve", *arguments, "--http", "127.0.0.1:0"]
+    with subprocess.Popen(given, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stderr is not None
+        try:
+            address = process.stderr.readline()
+            assert "http://127.0.0.1:" in address, address
+            yield Served(address.split()[-1].removesuffix("/mcp")), process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(not IS_SERVED, reason="this release of the SDK does not bound sessions")
+async def test_a_process_serves_a_clients_file_over_http_and_ends_when_told(
+    policy: Path, server: Server, tmp_path: Path
+) -> None:
+    """Named for everybody who calls; SIGTERM ends it with 0."""
+    file = configuration(tmp_path, {"wire": {"command": server.command, "args": server.args}})
+    with listening(str(policy), "--servers", str(file), "--user", "ana", "--role", "clerk") as (
+        served,
+        process,
+    ):
+        async with served.client() as session:
+            assert [tool.name for tool in (await session.list_tools()).tools] == ["wire__echo", "wire__count"]
+            assert "echo: hi" in str(await session.call_tool("wire__echo", {"text": "hi"}))
+            changed = anyio.Path(policy)
+            await changed.write_text((await changed.read_text()).replace("[echo, count]", "[count]"))
+            process.send_signal(signal.SIGHUP)
+            with anyio.fail_after(30):
+                while "access_denied" not in str(await session.call_tool("wire__echo", {"text": "hi"})):
+                    pass
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--http", "0.0.0.0:0"], "anybody who reaches 0.0.0.0 could call"),
+        (["--http", "nowhere"], "an address is HOST:PORT"),
+        (["--http", "127.0.0.1:99999"], "an address is HOST:PORT"),
+        ([], "no server to serve"),
+        (["--http", "127.0.0.1:0", "--server", "wire", "--", "x"], "a COMMAND starts the one --server"),
+        (["--", "x"], "a COMMAND starts the one --server"),
+    ],
+)
+def test_what_cannot_be_listened_on_is_one_line(
+    policy: Path, server: Server, arguments: list[str], said: str
+) -> None:
+    """And nothing is started."""
+    if arguments[:1] == ["--http"]:
+        reached = json.dumps({"command": server.command, "args": server.args})
+        policy.write_text(policy.read_text().replace("wire: {}", f"wire: {reached}"))
+    done = subprocess.run(
+        [sys.executable, "-m", "mcpguard", "serve", str(policy), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert server.got() == []
 
 
 def configuration(tmp_path: Path, servers: dict[str, Any], **more: Any) -> Path:
