@@ -16,11 +16,11 @@ __all__ = ["Brake"]
 TURN: Final = 64
 """Messages in a row that are dropped before others get their turn."""
 
-PATIENCE: Final = 1024
-"""Messages in a row that are dropped before reading pauses."""
+PATIENCE: Final = 2**14
+"""Messages in a row that are dropped before reading pauses: the answer may stand behind a storm."""
 
 PAUSE: Final = 0.01
-"""Seconds of a pause, one for each turn: some 5,000 messages a second are dropped at most."""
+"""Seconds of a pause, one for each turn: some 6,000 messages a second are dropped at most."""
 
 
 class Brake:

@@ -20,6 +20,7 @@ import anyio
 from mcpguard.core.result import Fate
 from mcpguard.core.wire import LIFECYCLE
 from mcpguard.detectors.shapes import shape_fault
+from mcpguard.seams.aside import OURS, bound_aside
 from mcpguard.seams.events import Events, Resumptions, answer_fault
 from mcpguard.seams.frames import sentence
 from mcpguard.seams.http_wire import (
@@ -70,15 +71,16 @@ class _Sender:
     """What stands in the place of one client's `send`."""
 
     def __init__(self, client: Any, watch: Watch, *, answers_elsewhere: bool) -> None:
-        self._client = client
+        self._http: Any = import_module("httpx" if sdk_major() < 2 else "httpx2")
+        self._client = copy.copy(client)
+        bound_aside(self._client, self._http)
         self._watch = watch
         self._answers_elsewhere = answers_elsewhere
-        self._http: Any = import_module("httpx" if sdk_major() < 2 else "httpx2")
         self._resumptions = Resumptions(watch.limits.resumptions)
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request; what is returned is bounded, and for a call always an answer to it."""
-        request.headers["accept-encoding"] = "gzip, deflate"
+        request.extensions[OURS] = True
         await request.aread()  # one that follows a redirect has a stream for a body
         if request.method == "POST":
             method, asked = asked_in(request.content)

@@ -1,6 +1,6 @@
 """A raw HTTP server with one behaviour: `python -S http_server.py RUNS BEHAVIOUR`; it prints its port.
 
-It appends a line to the file RUNS for each time the tool `go` has run. The tool `honest` is honest.
+It appends a line to the file RUNS for each time the tool `go` has run, with the `number` of its arguments. The tool `honest` is honest.
 """
 
 import json
@@ -88,7 +88,7 @@ class Exchange(socketserver.StreamRequestHandler):
             if self.behaviour in REDIRECTS:
                 return self.raw(exchanges.EXCHANGES[self.behaviour][1](id))
             with RUNS.open("a") as file:
-                file.write("ran\n")
+                file.write(f"{(params.get('arguments') or {}).get('number')}\n")
             return self.go(id)
         if method == "tools/call":
             return self.json(wire.good(id))

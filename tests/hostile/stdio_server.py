@@ -1,6 +1,6 @@
 """A raw stdio server with one behaviour: `python -S stdio_server.py RUNS BEHAVIOUR`.
 
-It appends a line to the file RUNS for each time the tool `go` has run. The tool `honest` is honest.
+It appends a line to the file RUNS for each time the tool `go` has run, with the `number` of its arguments. The tool `honest` is honest.
 """
 
 import json
@@ -32,10 +32,10 @@ def say(text: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def go(id: Any, behaviour: str) -> None:
+def go(id: Any, behaviour: str, number: object) -> None:
     """Misbehave."""
     with RUNS.open("a") as file:
-        file.write("ran\n")
+        file.write(f"{number}\n")
     if behaviour == "silence":
         return
     if behaviour == "exits":
@@ -102,7 +102,7 @@ def main() -> None:
         elif method == "tools/list":
             say(wire.answer(id, result=listings.listed(behaviour, params)))
         elif method == "tools/call" and params.get("name") == "go":
-            go(id, behaviour)
+            go(id, behaviour, (params.get("arguments") or {}).get("number"))
         elif method == "tools/call":
             say(wire.good(id))
         else:

@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from importlib import import_module
 from inspect import isawaitable
 from typing import Any
@@ -14,6 +14,7 @@ from harness import V1
 
 from mcpguard import ConnectionLimits, Fate, Outcome
 from mcpguard.core.result import WireError
+from mcpguard.seams.aside import ASIDE_BYTES
 from mcpguard.seams.events import MAX_TOKENS, Resumptions
 from mcpguard.seams.http import limited_client
 from mcpguard.seams.http_wire import (
@@ -47,7 +48,7 @@ Answer = Callable[[Any], Any] | Callable[[Any], Awaitable[Any]]
 class Site:
     """A server that is a function, behind a client within limits."""
 
-    def __init__(self, answer: Answer, *, elsewhere: bool = False, **limits: Any) -> None:
+    def __init__(self, answer: Answer, *, elsewhere: bool = False, auth: Any = None, **limits: Any) -> None:
         self.told: list[str] = []
         self.watch = Watch(
             ConnectionLimits(**limits),
@@ -56,7 +57,7 @@ class Site:
             is_parsed_here=True,
         )
         self._answer = answer
-        bare = http.AsyncClient(transport=http.MockTransport(self._handle))
+        bare = http.AsyncClient(transport=http.MockTransport(self._handle), auth=auth)
         self.client = limited_client(bare, self.watch, answers_elsewhere=elsewhere)
 
     async def _handle(self, request: Any) -> Any:
@@ -194,6 +195,67 @@ async def test_a_redirect_that_is_not_followed_is_an_error_of_its_call(location:
     assert sent == (MAX_REDIRECTS + 1 if location == "/mcp" else 1)
     await response.aread()
     assert message(response)["error"]["data"]["status"] == 307
+
+
+class Fetching(http.Auth):  # type: ignore[misc]  # the library is known at run time only
+    """Authentication that fetches something on its way, as OAuth does, and reads all it is answered."""
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        """The request, something else, and the request again."""
+        for one in (request, http.Request("GET", "http://login.example/metadata")):
+            response = yield one
+            await response.aread()
+            self.read.append(len(response.content))
+        yield request
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "br"])
+async def test_what_authentication_reads_is_bounded(encoding: str) -> None:
+    """A megabyte from a login server would be a gigabyte in memory, and the process gone."""
+    bomb = zlib.compress(bytes(2**24))
+    auth = Fetching()
+
+    def answer(asked: Any) -> Any:
+        if len(auth.read) == 2:
+            return http.Response(200, headers=JSON, content=result())
+        status = 401 if asked.method == "POST" else 200
+        return http.Response(status, headers={"content-encoding": encoding}, stream=_Pieces(bomb, 1))
+
+    site = Site(answer, auth=auth)
+    assert await site.asks() == json.loads(result())
+    most = ASIDE_BYTES if encoding == "deflate" else 0
+    assert auth.read == [most, most]
+
+
+async def test_what_a_redirect_says_besides_is_bounded() -> None:
+    """An HTTP client that follows it reads it first."""
+    endless = _Pieces(bytes(2**16), 1000)
+
+    def answer(asked: Any) -> Any:
+        if asked.url.path == "/there":
+            return http.Response(200, headers=JSON, content=result())
+        return http.Response(307, headers={"location": "/there"}, stream=endless)
+
+    site = Site(answer)
+    asked = site.client.build_request("POST", URL, json={"jsonrpc": "2.0", "id": 1, "method": "tools/call"})
+    response = await site.client.send(asked, follow_redirects=True)
+    assert message(response) == json.loads(result())
+    assert endless.taken == ASIDE_BYTES / 2**16
+
+
+class _Pieces(http.AsyncByteStream):  # type: ignore[misc]  # the library is known at run time only
+    def __init__(self, piece: bytes, times: int) -> None:
+        self._piece = piece
+        self._times = times
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self._times):
+            self.taken += 1
+            yield self._piece
 
 
 async def test_a_notification_that_is_not_taken_costs_nothing() -> None:
