@@ -217,10 +217,12 @@ def sdk_suite(session: nox.Session, sdk: str) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Print the overhead of a guard beside a bare control, in one process."""
-    session.install(f"{wheel(session)}[audit]", "mcp==2.*", "opentelemetry-sdk>=1.37")
+    session.install(f"{wheel(session)}[audit,rules]", "mcp==2.*", "opentelemetry-sdk>=1.37")
     session.run("python", "benchmarks/overhead.py", *session.posargs)
     session.run("python", "benchmarks/connection.py", *session.posargs)
     session.run("python", "benchmarks/detectors.py", *session.posargs)
+    session.run("python", "benchmarks/admission.py", *session.posargs)
+    session.run("python", "benchmarks/hub.py", *session.posargs)
     session.run("python", "benchmarks/audit.py")
     session.run("python", "benchmarks/telemetry.py")
 

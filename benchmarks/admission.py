@@ -67,14 +67,19 @@ class Idle(Interceptor):
         return await call_next(call)
 
 
-def rules() -> list[ArgumentRule]:
-    """Twenty, of which the last is about the call: most of a policy is about other tools."""
+def rules(*, with_condition: bool) -> list[ArgumentRule]:
+    """Twenty, of which the last is about the call: most of a policy is about other tools.
+
+    Args:
+        with_condition: Whether one of the others is about the call but for a condition in CEL.
+    """
+    when = 'call.arguments.limit > 100 && principal.tenant == "other"' if with_condition else None
     others = [
         ArgumentRule(servers=["git"], tools=[f"git_{number}_*"], arguments={"path": Accepted(max_length=100)})
         for number in range(16)
     ]
     conditions = [
-        ArgumentRule(servers=["git"], when='call.arguments.limit > 100 && principal.tenant == "other"'),
+        ArgumentRule(servers=["git"], tenants=["other"] if when is None else [], when=when),
         ArgumentRule(servers=["git"], tools=["git_log"], tenants=["other"], effect="deny"),
         ArgumentRule(servers=["git"], tools=["git_log"], roles=["guest"], effect="deny"),
     ]
@@ -104,15 +109,18 @@ async def compare(rounds: int) -> None:
     credentials = Credentials(
         rules=[Credential(servers=["git"], header="Authorization", secret=Secret("k" * 32), tenants=["acme"])]
     )
-    checks = ArgumentRules(rules=rules())
+    plain = ArgumentRules(rules=rules(with_condition=False))
+    conditional = ArgumentRules(rules=rules(with_condition=True))
     made: dict[str, tuple[str, list[Interceptor]]] = {
         "control: a layer that does nothing": ("git_log", [Idle()]),
         "control again": ("git_log", [Idle()]),
         "View": ("history", [view]),
         "Access": ("git_log", [access]),
-        "ArgumentRules, 20 of them": ("git_log", [checks]),
+        "ArgumentRules, 20 of them": ("git_log", [plain]),
+        "... with one condition in CEL": ("git_log", [conditional]),
         "Credentials, a header from cache": ("git_log", [credentials]),
-        "all of them": ("history", [view, access, checks, credentials]),
+        "all of them": ("history", [view, access, plain, credentials]),
+        "... with one condition in CEL, too": ("history", [view, access, conditional, credentials]),
     }
 
     async def wire(call: Call) -> Result:
@@ -159,9 +167,9 @@ def report(times: Mapping[str, list[float]]) -> None:
     """One line a case, beside the first."""
     medians = {name: statistics.median(spent) / 1000 for name, spent in times.items()}
     base = next(iter(medians.values()))
-    print(f"{'a call in a chain':44}{'median':>10}{'over control':>14}")
+    print(f"{'a call in a chain':44}{'median':>10}{'over control':>14}{'ratio':>8}")
     for name, median in medians.items():
-        print(f"{name:44}{median:8.2f}us{median - base:+12.2f}us")
+        print(f"{name:44}{median:8.2f}us{median - base:+12.2f}us{median / base:8.1f}")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What a hub adds to a guarded call and a list, and what `View` and `Credentials` add to a chain.
+"""What a hub adds to a guarded call and a list, and how long its servers take to start.
 
 Ten servers of fifty tools each, in memory, behind one guard; calls of one of them through the hub and on its
 own session, in shuffled blocks of one process. The direct call stands there twice: how far they lie apart is
@@ -18,28 +18,7 @@ from typing import Any
 
 import anyio
 
-from mcpguard import (
-    Access,
-    AccessRule,
-    Call,
-    CallNext,
-    Credential,
-    Credentials,
-    Guard,
-    Hub,
-    Interceptor,
-    Principal,
-    Result,
-    Run,
-    Secret,
-    ToolView,
-    View,
-)
-from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
-from mcpguard.core.linked import Linked
-from mcpguard.core.order import arrange
-from mcpguard.core.wire import JSONObject
+from mcpguard import Access, AccessRule, Guard, Hub
 from mcpguard.testing import FakeServer
 
 SERVERS = 10
@@ -49,17 +28,6 @@ SLOWEST = 1.0
 """Seconds that the slowest of the servers takes to start."""
 
 ARGUMENTS: dict[str, Any] = {"path": "x" * 1000, "limit": 20}
-ANSWER = Result.of({"content": [{"type": "text", "text": "x" * 1000}]})
-
-
-class Idle(Interceptor):
-    """A layer that does nothing: what any layer costs."""
-
-    handles = frozenset({("tools/call", "outbound")})
-
-    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
-        """Go on."""
-        return await call_next(call)
 
 
 class Bare:
@@ -94,7 +62,7 @@ async def grab(caller: Any, own: str) -> tuple[Any, str]:
     return caller, own
 
 
-async def compare_hub(rounds: int) -> None:
+async def compare(rounds: int) -> None:
     """Print calls and lists, direct and through the hub."""
     guard = Guard([Access(default="allow", deny=[AccessRule(tools=["rm"])])])
     servers = {f"s{number}": FakeServer() for number in range(SERVERS)}
@@ -133,37 +101,6 @@ async def compare_hub(rounds: int) -> None:
         report("the hub alone", await measured(alone, rounds))
 
 
-async def compare_chains(rounds: int) -> None:
-    """Print what interceptors cost in a chain, credentials from cache."""
-    run = Run(principal=Principal(tenant="acme", user="ana"))
-    params: JSONObject = {"name": "history", "arguments": ARGUMENTS}
-    view = View(
-        expose_tools=["git_*"],
-        tools=[ToolView("git_log", name="history", pin={"repo": "/srv"}, narrow={"limit": {"maximum": 50}})],
-    )
-    credentials = Credentials(
-        rules=[Credential(servers=["s"], header="Authorization", secret=Secret("k" * 32), tenants=["acme"])]
-    )
-    access = Access(default="deny", allow=[AccessRule(tools=["git_log"], tenants=["acme"])])
-    made: dict[str, list[Interceptor]] = {
-        "control: a layer that does nothing": [Idle()],
-        "control again": [Idle()],
-        "View": [view],
-        "Credentials": [credentials],
-        "View, Access, Credentials": [view, access, credentials],
-    }
-
-    async def wire(_call: Call) -> Result:
-        return ANSWER
-
-    def step(interceptors: list[Interceptor]) -> Callable[[], Awaitable[Any]]:
-        linked = Linked(arrange(interceptors), Emitter((), clock=SYSTEM_CLOCK))
-        chain = linked.chain("tools/call", "outbound")
-        return lambda: chain(Call.outgoing("c", "tools/call", params, "s", run.principal, run, 0), wire)
-
-    report("in a chain", await measured({name: step(given) for name, given in made.items()}, rounds))
-
-
 async def measured(cases: Mapping[str, Callable[[], Awaitable[Any]]], rounds: int) -> dict[str, list[int]]:
     """Nanoseconds of each run of each case."""
     times: dict[str, list[int]] = {name: [] for name in cases}
@@ -193,9 +130,7 @@ def main() -> None:
     """Run it all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100, help="shuffled rounds of blocks (default 100)")
-    rounds = parser.parse_args().rounds
-    anyio.run(compare_hub, rounds)
-    anyio.run(compare_chains, rounds)
+    anyio.run(compare, parser.parse_args().rounds)
 
 
 if __name__ == "__main__":
