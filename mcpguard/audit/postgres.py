@@ -7,7 +7,7 @@ there. No message of the server is repeated: it may quote a record.
 
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -222,7 +222,7 @@ class Tables:
 
 
 @contextmanager
-def _cut_off(run: "Line", seconds: float) -> Iterator[None]:
+def _cut_off(run: "Line", seconds: float) -> Generator[None]:
     """Shut a connection down after `seconds`: a server that hangs must not hold the writer for ever."""
     lock = threading.Lock()
     is_over = False

@@ -1,6 +1,6 @@
 """The tables of trails in PostgreSQL: what is asked of them, and a trail read back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -105,7 +105,7 @@ def trail_at(url: str) -> Trail:
     address = Address.of(url)
 
     @contextmanager
-    def reading() -> "Iterator[Line]":
+    def reading() -> "Generator[Line]":
         try:
             with address.connect(10.0) as run:
                 run.read_only = True

@@ -35,6 +35,10 @@ Overflow: TypeAlias = Literal["wait", "drop"]
 LINGER: Final = 0.02
 """Seconds for which an async trail gathers events; what a killed process can lose."""
 
+LOOKS: Final = 50
+"""Times that the thread looks for events by itself, `LINGER` apart, before it sleeps until it is roused:
+waking a thread costs a caller more than queueing an event."""
+
 SYNC_SECONDS: Final = 1.0
 """Seconds after which what was written is synced, where nobody waits for that: what a power cut can lose."""
 
@@ -127,7 +131,7 @@ class Writer:
         self._queue: deque[Event | Waiter] = deque()
         self._wake = threading.Event()
         self._hurry = threading.Event()
-        self._is_idle = True
+        self._is_idle = False
         self._is_announced = False
         self._lock = threading.RLock()
         """Its owner may take it again: a call that nobody awaits any more ends while garbage is collected."""
@@ -168,7 +172,7 @@ class Writer:
         ):
             event = replace(event, payload=OMITTED)
         queue.append(event)
-        if self._is_idle:
+        if self._is_idle or self._thread is None:
             self._rouse()
 
     async def settle(self) -> None:
@@ -184,7 +188,7 @@ class Writer:
         waiter = Waiter()
         self._queue.append(waiter)
         self._hurry.set()
-        if self._is_idle:
+        if self._is_idle or self._thread is None:
             self._rouse()
         await waiter.wait()
 
@@ -210,19 +214,26 @@ class Writer:
         self._wake.set()
 
     def _run(self) -> None:
+        looks = 0
         while not self._is_closing:
-            self._wake.clear()
-            self._is_idle = True
-            if not self._queue and not self._is_closing:
-                self._wake.wait(SYNC_SECONDS if self._is_dirty or self._signer is not None else None)
-            self._is_idle = False
-            if self._queue:
+            if looks >= LOOKS:
+                self._sleep()
+            if self._queue or looks < LOOKS:
                 self._hurry.wait(LINGER)
                 self._hurry.clear()
+            looks = 0 if self._queue else looks + 1
             try:
                 self._drain()
             except Exception as error:  # noqa: BLE001 - whoever waits must not wait for ever
                 self._release(error)
+
+    def _sleep(self) -> None:
+        """Wait to be roused, or for the next sync or checkpoint."""
+        self._wake.clear()
+        self._is_idle = True
+        if not self._queue and not self._is_closing:
+            self._wake.wait(SYNC_SECONDS if self._is_dirty or self._signer is not None else None)
+        self._is_idle = False
 
     def _drain(self) -> None:
         queue = self._queue

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,7 +16,7 @@ _log: Final = logging.getLogger("mcpguard")
 
 
 @contextmanager
-def closing_if_refused(opened: Sequence[Sink]) -> Iterator[None]:
+def closing_if_refused(opened: Sequence[Sink]) -> Generator[None]:
     """Close `opened`, as it is by then, if what is inside fails. Nothing has been written to any of them."""
     try:
         yield

@@ -46,6 +46,9 @@ class JsonLines(Kept):
             can write the trail cannot.
         clock: Time of the trail's own records.
 
+    Attributes:
+        path: The file that is written.
+
     Raises:
         OSError: If a file cannot be opened, or somebody else writes this trail.
         ValueError: If an option is out of range, or `key` holds no key.
@@ -69,6 +72,7 @@ class JsonLines(Kept):
         file = trail_file(path)
         signs = signer(key)
         medium = FileMedium(file, max_bytes=max_bytes)
+        self.path = file
         super().__init__(
             str(file),
             medium,

@@ -6,6 +6,7 @@ What is published is the record of an event, as a trail has it, without chain: t
 import asyncio
 import weakref
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -68,7 +69,7 @@ class JetStream:
         timeout: float = 10.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        import nats  # noqa: PLC0415, F401 - an extra, which is missed at once
+        import_module("nats")  # an extra, which is missed at once
 
         parts = urlsplit(url)
         local = parts.hostname in ("localhost", "127.0.0.1", "::1")
@@ -145,8 +146,9 @@ class _Publisher:
 
     async def _published(self, batch: Batch) -> None:
         from nats.errors import MaxPayloadError  # noqa: PLC0415 - an extra
+        from nats.js import JetStreamContext  # noqa: PLC0415
 
-        stream = (await self._connected()).jetstream(timeout=self._timeout)
+        stream = JetStreamContext(await self._connected(), timeout=self._timeout)
 
         async def publish(number: int) -> None:
             headers = {"Nats-Msg-Id": f"{batch.id}-{number}"}

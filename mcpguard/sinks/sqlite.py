@@ -38,6 +38,9 @@ class SQLite(Kept):
         anchor: A file in another place that gets every checkpoint too.
         clock: Time of the trail's own records.
 
+    Attributes:
+        path: The file that is written.
+
     Raises:
         OSError: If the file cannot be opened, or somebody else writes this trail.
         ValueError: If an option is out of range, or `key` holds no key.
@@ -60,6 +63,7 @@ class SQLite(Kept):
         file = Path(path).absolute()
         signs = signer(key)
         medium = Database(file, is_synced=mode == "strict")
+        self.path = file
         super().__init__(
             str(file),
             medium,
