@@ -3,12 +3,16 @@
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from packaging.requirements import Requirement
 from pages import PAGES, Page
+
+from mcpguard import SeamError
+from mcpguard.integrations.framework import framework
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "tests" / "integrations" / "table.py"
@@ -27,8 +31,8 @@ def write(results: Path, name: str, cases: dict[str, str | None], **versions: st
     """A file of results: tests by name, with what became of those that did not pass."""
     suite = ElementTree.Element("testsuite")
     properties = ElementTree.SubElement(suite, "properties")
-    for distribution, version in versions.items():
-        ElementTree.SubElement(properties, "property", name=distribution, value=version)
+    for distribution, number in versions.items():
+        ElementTree.SubElement(properties, "property", name=distribution, value=number)
     for case, outcome in cases.items():
         made = ElementTree.SubElement(suite, "testcase", name=case)
         if outcome is not None:
@@ -54,6 +58,24 @@ def test_every_page_has_tests_an_agent_an_extra_and_a_session(page: Page) -> Non
     assert f'    "{page.name}": (' in (ROOT / "noxfile.py").read_text("utf-8")
 
 
+@pytest.mark.parametrize(("module", "name"), [("no_framework", None), ("json", "moved")])
+def test_what_a_release_has_not_is_an_error_that_says_which_has(module: str, name: str | None) -> None:
+    """At import or when something is wrapped: before a guard stands where nothing passes."""
+    with pytest.raises(SeamError, match=r"pip install 'mcpguard-inline\[agno\]'") as told:
+        getattr(framework(module, extra="agno"), name or "anything")
+    assert (name or module) in str(told.value)
+    if is_installed():
+        assert "agno[mcp]>=3.1" in str(told.value)
+
+
+def is_installed() -> bool:
+    """Whether the distribution is, and not only its checkout found."""
+    try:
+        return bool(version("mcpguard-inline"))
+    except PackageNotFoundError:
+        return False
+
+
 def test_the_table_says_what_passed_and_what_did_not(tmp_path: Path) -> None:
     """A variant that fails is not hidden by those that pass, and one that was skipped is no result."""
     cases = {
@@ -75,8 +97,8 @@ def test_the_table_says_what_passed_and_what_did_not(tmp_path: Path) -> None:
 
 def test_releases_that_are_the_same_make_one_row(tmp_path: Path) -> None:
     """Where the lowest supported release is the newest."""
-    for release, version in (("lowest", "1"), ("newest", "1")):
-        write(tmp_path, f"dspy-{release}", {}, dspy=version)
-    for release, version in (("lowest", "1"), ("newest", "2")):
-        write(tmp_path, f"agno-{release}", {}, agno=version)
+    for release, number in (("lowest", "1"), ("newest", "1")):
+        write(tmp_path, f"dspy-{release}", {}, dspy=number)
+    for release, number in (("lowest", "1"), ("newest", "2")):
+        write(tmp_path, f"agno-{release}", {}, agno=number)
     assert [row[1] for row in table(tmp_path)[2:]] == ["1", "2", "1"]

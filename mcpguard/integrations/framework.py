@@ -1,16 +1,19 @@
 """Finding a framework, and saying what is missing where it is not there or has changed."""
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any, Final
 
 from mcpguard.core.errors import SeamError
 
 __all__ = ["framework", "seam"]
 
+DISTRIBUTION: Final = "mcpguard-inline"
+"""This distribution, whose extras say which releases of a framework work."""
+
 
 def framework(module: str, *, extra: str) -> Any:
-    """A module of a framework.
+    """A module of a framework; what it does not have is a `SeamError` too, with the releases that have it.
 
     Args:
         module: Its name.
@@ -20,10 +23,37 @@ def framework(module: str, *, extra: str) -> Any:
         SeamError: If it cannot be imported.
     """
     try:
-        return import_module(module)
+        return _Module(import_module(module), extra)
     except ImportError as error:
-        what = f"{module} cannot be imported ({error}): pip install 'mcpguard-inline[{extra}]'"
+        what = f"{module} cannot be imported ({error}): {_works(extra)}"
         raise SeamError(what) from error
+
+
+class _Module:
+    """A module that was found."""
+
+    def __init__(self, module: Any, extra: str) -> None:
+        self._module = module
+        self._extra = extra
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(self._module, name)
+        except AttributeError as error:
+            what = f"{self._module.__name__} has no {name}: {_works(self._extra)}"
+            raise SeamError(what) from error
+
+
+def _works(extra: str) -> str:
+    """What to install, and which releases that is."""
+    try:
+        named = requires(DISTRIBUTION) or ()
+    except PackageNotFoundError:
+        named = ()
+    mark = f"extra == '{extra}'"
+    releases = [one.partition(";")[0].strip() for one in named if mark in one.replace('"', "'")]
+    known = f" ({', '.join(releases)})" if releases else ""
+    return f"pip install '{DISTRIBUTION}[{extra}]'{known}"
 
 
 def seam(owner: object, name: str, *, distribution: str, known: str) -> Any:

@@ -44,7 +44,7 @@ FOOT = """
 - **no bypass**: every request that reached the server is in the guard's record, counted at the server.
 - **agent**: the complete agent of `examples/frameworks/`, with a script in place of its model and a real server, goes on after a
   refusal.
-- **progress**: what a server says meanwhile reaches who asked for it. A dash: the framework hands none on.
+- **progress**: what a server says meanwhile reaches who asked for it. A dash: there is no such test; most of these frameworks hand none on.
 - **control**: without the guard the refused call reaches the server.
 - **tests**: how many passed, with those that only this framework has: other ways to its server, options that would open one.
 

@@ -14,7 +14,7 @@ from google.adk.sessions import InMemorySessionService
 from google.adk.tools import ToolContext
 from google.adk.tools.mcp_tool import McpToolset, StdioConnectionParams, StreamableHTTPConnectionParams
 from hosts import *
-from hosts import Face, Host, Server, parameters
+from hosts import ANA, Face, Host, Server, parameters
 
 from mcpguard import Guard, SeamError
 from mcpguard.integrations.google_adk import guarded_toolset
@@ -70,6 +70,21 @@ def host() -> Host:
             await toolset.close()
 
     return opened
+
+
+async def test_progress_reaches_who_asked_for_it(guard: Guard, server: Server) -> None:
+    """By the toolset's own callback."""
+    told: list[float] = []
+
+    async def progress(value: float, total: float | None, message: str | None) -> None:
+        told.append(value)
+
+    toolset = guarded_toolset(guard, params(server), name="wire", progress_callback=progress)
+    async with guard.run(principal=ANA):
+        await Tools(toolset).call("count", {})
+        await toolset.close()
+    assert set(told) <= {1, 2, 3}
+    assert told
 
 
 @pytest.mark.parametrize("moved", ["_mcp_session_manager", "_create_client"])

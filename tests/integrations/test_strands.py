@@ -74,6 +74,21 @@ async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) ->
     assert server.called() == ["echo"]
 
 
+async def test_progress_reaches_who_asked_for_it(guard: Guard, server: Server) -> None:
+    """On the thread that runs the session."""
+    told: list[float] = []
+
+    async def progress(value: float, total: float | None, message: str | None) -> None:
+        told.append(value)
+
+    client = guarded_client(guard, transport(server), name="wire", progress_callback=progress)
+    async with guard.run(principal=ANA):
+        with client:
+            await client.call_tool_async("1", "count", {})
+    assert set(told) <= {1, 2, 3}
+    assert told
+
+
 class Scripted(Model):
     """A model that calls tools in a given order and then stops."""
 
