@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 import anyio
@@ -23,7 +24,7 @@ from mcpguard.core.wire import JSON, canonical
 from mcpguard.detectors.approval import Answer, ApprovalRequest, Approved, Declined
 from mcpguard.stores.store import Store
 
-__all__ = ["Question", "StoredApprover", "answer_question", "open_questions"]
+__all__ = ["Pending", "Question", "StoredApprover", "answer_question", "open_questions"]
 
 INDEX: Final = "approvals"
 """Key of the list of open questions."""
@@ -93,6 +94,10 @@ class Question:
             raise StoreError("what is stored is no question") from None
 
 
+class Pending(Exception):  # noqa: N818 - it is an answer
+    """A question has been left, and nobody has answered it yet."""
+
+
 class StoredApprover:
     """Leave a question in a store, and wait for its answer.
 
@@ -101,6 +106,7 @@ class StoredApprover:
         keys: Who may answer.
         clock: Tells when a question has expired.
         poll: Seconds between two looks.
+        wait: Seconds after which the one who asks is told that nobody has answered yet. None: never.
         sleep: Waits a number of seconds.
     """
 
@@ -111,17 +117,24 @@ class StoredApprover:
         keys: Keys,
         clock: Clock,
         poll: float = 1.0,
+        wait: float | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._store = store
         self._keys = keys
         self._clock = clock
         self._poll = poll
+        self._wait = inf if wait is None else wait
         self._sleep = sleep
         self._used: dict[str, None] = {}
 
     async def __call__(self, request: ApprovalRequest, /) -> Answer:
-        """Wait for the answer. One that is forged refuses the call."""
+        """Wait for the answer. One that is forged refuses the call.
+
+        Raises:
+            Pending: If there is none after a while; the question stays.
+        """
+        waited = 0.0
         lines = tuple(request.lines())
         key = _key(request.digest)
         while True:
@@ -136,7 +149,10 @@ class StoredApprover:
                     await _listed(self._store, request.digest, keep)
                 continue
             if question.answer is None:
+                if waited >= self._wait:
+                    raise Pending
                 await self._sleep(self._poll)
+                waited += self._poll
                 continue
             if not await self._store.swap(key, version=record.version, value=None, keep=0.0):
                 continue

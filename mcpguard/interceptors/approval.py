@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias, Unpack
 import anyio
 
 from mcpguard.approvers.signing import Keys
-from mcpguard.approvers.stored import StoredApprover
+from mcpguard.approvers.stored import Pending, StoredApprover
 from mcpguard.approvers.terminal import TerminalApprover
 from mcpguard.core.call import Call
 from mcpguard.core.errors import GuardBuildError
@@ -55,6 +55,8 @@ class Approval(Interceptor):
         keys: Public keys of those who may answer by way of the store.
         store: Where questions are left for `store`. None: the guard's store.
         poll: Seconds between two looks into the store.
+        wait: Seconds a call waits for an answer by way of the store, before it is refused as pending; the
+            same call goes on once a person has said yes. 0: not at all. None: until the question expires.
         expires: Seconds after which silence is a refusal.
         remember: Seconds for which an answer that is to be remembered is, at the most.
         max_waiting: Calls that may wait at a time; more are refused.
@@ -78,6 +80,7 @@ class Approval(Interceptor):
         keys: Collection[str] = (),
         store: Store | None = None,
         poll: float = 1.0,
+        wait: float | None = None,
         expires: float = 600.0,
         remember: float = 3600.0,
         max_waiting: int = 100,
@@ -92,8 +95,10 @@ class Approval(Interceptor):
                 raise ValueError(f"{name} is seconds, above 0, not {seconds}")
         if not max_waiting >= 1:
             raise ValueError(f"max_waiting is at least 1, not {max_waiting}")
-        if approver != "store" and (keys or store is not None):
-            raise ValueError("keys and store are for approver='store'")
+        if approver != "store" and (keys or store is not None or wait is not None):
+            raise ValueError("keys, store and wait are for approver='store'")
+        if wait is not None and not 0 <= wait < 1e9:
+            raise ValueError(f"wait is seconds, 0 or more, not {wait}")
         self._keys = Keys(keys) if approver == "store" else None
         chosen = (
             _nobody if approver == "store" else TerminalApprover() if approver == "terminal" else approver
@@ -102,6 +107,7 @@ class Approval(Interceptor):
             raise TypeError(f"approver is 'terminal', 'store' or a function of a request, not {approver!r}")
         self._own = store
         self._poll = poll
+        self._wait = wait
         self.rules = tuple(rules)
         self.can_ask = bool(rules)
         self._approver: Approver = chosen
@@ -126,7 +132,9 @@ class Approval(Interceptor):
                 f"{self.label} asks by way of a store: give the guard one, or Approval(store=)"
             )
         store = lent(host, self._own)
-        self._approver = StoredApprover(store, keys=self._keys, clock=host.clock, poll=self._poll)
+        self._approver = StoredApprover(
+            store, keys=self._keys, clock=host.clock, poll=self._poll, wait=self._wait
+        )
 
     def check(self, call: Call) -> Verdict:
         """Ask about a call that a rule selects."""
@@ -214,6 +222,8 @@ class Approval(Interceptor):
         try:
             with scope:
                 answer = await self._approver(request)
+        except Pending:
+            return _pending(call, self._poll)
         except Exception as raised:  # noqa: BLE001 - an approver that fails has approved nothing
             error = raised
         finally:
@@ -254,6 +264,15 @@ def _answered(call: Call) -> Call:
 def _without_arguments(call: Call) -> Call:
     key = TARGETS[call.method]
     return call.replace(params={key: call.params.get(key)}, asks=())
+
+
+def _pending(call: Call, seconds: float) -> Result:
+    return call.denied(
+        code="approval_pending",
+        reason="nobody has answered yet",
+        message="A person was asked about this call. Make the very same call again once it is answered.",
+        retry_after=seconds,
+    )
 
 
 def _declined(call: Call, answer: Declined) -> Result:

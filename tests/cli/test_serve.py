@@ -1,12 +1,11 @@
 """`mcpguard serve`, `wrap` and `init`: a server behind a policy, for whoever starts servers."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from hosts import SCRIPT, Server
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from served import Served
+from replicas import environment, listening
 from trails import kept
 
 from mcpguard.cli import main
@@ -59,11 +58,6 @@ def server(tmp_path: Path) -> Server:
     """How to start the server, and what it got."""
     log = tmp_path / "wire.jsonl"
     return Server(log, args=[SCRIPT, str(log), "stdio"])
-
-
-def environment() -> dict[str, str]:
-    """Processes find the package as this one does."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
 
 
 @asynccontextmanager
@@ -168,21 +162,6 @@ async def test_several_servers_are_one_on_stdio(server: Server, tmp_path: Path) 
         assert said.content[0].text == "echo: hello"
         assert "access_denied" in (await session.call_tool("wire__delete", {"text": "x"})).content[0].text
     assert server.called() == ["echo"]
-
-
-@contextmanager
-def listening(*arguments: str) -> Iterator[tuple[Served, subprocess.Popen[str]]]:
-    """A process that serves over HTTP."""
-    given = [sys.executable, "-m", "mcpguard", "serve", *arguments, "--http", "127.0.0.1:0"]
-    with subprocess.Popen(given, stderr=subprocess.PIPE, text=True, env=environment()) as process:
-        assert process.stderr is not None
-        try:
-            address = process.stderr.readline()
-            assert "http://127.0.0.1:" in address, address
-            yield Served(address.split()[-1].removesuffix("/mcp")), process
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 @pytest.mark.anyio

@@ -28,13 +28,14 @@ STRANGER = load_key(make_key(PASSPHRASE)[0], PASSPHRASE)
 class Desk:
     """An agent whose calls wait in a store, and the person who looks into it."""
 
-    def __init__(self, store: Any = None, clock: FakeClock | None = None) -> None:
+    def __init__(self, store: Any = None, clock: FakeClock | None = None, **options: Any) -> None:
         self.clock = clock or FakeClock()
         self.store = MemoryStore(clock=self.clock) if store is None else store
         self.wire = Wire(OK)
         self.codes: list[str | None] = []
+        options = {"poll": 0.001, "expires": 60, **options}
         approval = Approval(
-            rules=[ApprovalRule()], approver="store", keys=[PUBLIC], store=self.store, poll=0.001, expires=60
+            rules=[ApprovalRule()], approver="store", keys=[PUBLIC], store=self.store, **options
         )
         self.chain = linked(approval, clock=self.clock).chain("tools/call", "outbound")
 
@@ -86,6 +87,31 @@ async def test_a_signed_yes_lets_the_call_go_and_a_signed_no_does_not() -> None:
     assert desk.codes == [None, "approval_denied"]
     assert len(desk.wire.calls) == 1
     assert await open_questions(desk.store, now=desk.clock.time()) == []
+
+
+async def test_a_call_that_does_not_wait_is_pending_and_goes_on_anywhere_once_it_is_approved() -> None:
+    """At once, under one question; another call, and the same one a second time, are asked about anew."""
+    desk = Desk(wait=0)
+    other = Desk(desk.store, desk.clock, wait=0.01)
+    await desk.call()
+    await other.call()
+    question = await desk.question()
+    assert len(await open_questions(desk.store, now=desk.clock.time())) == 1
+    await answer_question(desk.store, desk.signed(question), now=desk.clock.time())
+    await other.call(tool_call(path="b"))
+    await other.call()
+    await desk.call()
+    assert desk.codes == ["approval_pending"] * 2
+    assert other.codes == ["approval_pending", "approval_pending", None]
+    assert other.wire.params == [{"name": "read", "arguments": {"path": "a"}}]
+    assert desk.wire.params == []
+
+
+@pytest.mark.parametrize("options", [{"wait": -1}, {"wait": 1, "approver": "terminal", "keys": ()}])
+def test_waiting_is_seconds_and_the_stores(options: dict[str, Any]) -> None:
+    """A terminal cannot be left."""
+    with pytest.raises(ValueError, match="wait"):
+        Approval(**{"rules": [ApprovalRule()], "approver": "store", "keys": [PUBLIC], **options})
 
 
 async def test_arguments_may_be_edited_where_the_answer_is_signed() -> None:
