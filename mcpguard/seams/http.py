@@ -20,7 +20,7 @@ import anyio
 from mcpguard.core.result import Fate
 from mcpguard.core.wire import LIFECYCLE
 from mcpguard.detectors.shapes import shape_fault
-from mcpguard.seams.aside import OURS, bound_aside
+from mcpguard.seams.aside import ASIDE_BYTES, OURS, bound_aside
 from mcpguard.seams.events import Events, Resumptions, answer_fault
 from mcpguard.seams.frames import sentence
 from mcpguard.seams.http_wire import (
@@ -42,9 +42,6 @@ from mcpguard.seams.watch import LISTENING, Watch
 __all__ = ["limited_client"]
 
 _log = logging.getLogger("mcpguard")
-
-ERROR_BYTES: Final = 2**20
-"""Size of a body that comes with a status of 400 or more, of which only an error is read."""
 
 _NOT_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError"}
@@ -147,7 +144,7 @@ class _Sender:
         """The answer in a status: the error in its body, if there is one, with what the headers say."""
         status: int = response.status_code
         try:
-            body = await self._body(response, min(ERROR_BYTES, self._watch.limits.message_bytes))
+            body = await self._body(response, min(ASIDE_BYTES, self._watch.limits.message_bytes))
         except (TooLarge, self._http.HTTPError):
             body = b""
         if method in LIFECYCLE:  # the client negotiates by it

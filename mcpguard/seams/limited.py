@@ -19,9 +19,9 @@ from anyio.lowlevel import checkpoint
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.seams import messages
 from mcpguard.seams.brake import Brake
-from mcpguard.seams.messages import CANCELLED, Key, Notification, Request
+from mcpguard.seams.messages import CANCELLED, Key, Notification, Request, given_up_by
 from mcpguard.seams.supervised import SupervisedTransport
-from mcpguard.seams.watch import Tell, Watch, given_up_by
+from mcpguard.seams.watch import Tell, Watch
 
 __all__ = ["LimitedRead", "LimitedTransport", "LimitedWrite", "limit_streams"]
 

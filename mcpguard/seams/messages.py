@@ -27,6 +27,7 @@ __all__ = [
     "answer_of",
     "body_of",
     "error",
+    "given_up_by",
     "has_param_headers",
     "id_key",
     "is_stamped",
@@ -108,6 +109,11 @@ def error(id: Key, told: WireError) -> Any:
     if isinstance(told.data, Report):
         data.data = told.data  # its class is what tells it from a server's
     return _item(Error(jsonrpc="2.0", id=id, error=data), None)
+
+
+def given_up_by(body: Any) -> object:
+    """The id of the request that a client's notification of cancelling gives up; None if it names none."""
+    return (body.params or {}).get("requestId")
 
 
 def result_of(body: Any) -> Result:

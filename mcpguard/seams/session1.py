@@ -178,7 +178,8 @@ class Session1:
             if name not in session._tool_output_schemas:
                 _sdk_log.warning("Tool %s not listed by server, cannot validate any structured content", name)
                 return
-        await self._validate(name, result)
+        with fetching_for_itself():  # the run of a call that has completed may have been closed
+            await self._validate(name, result)
 
     def _seconds(self, timeout: timedelta | None) -> float | None:
         """The time the SDK will allow for the answer: the request's, else the session's."""

@@ -151,9 +151,15 @@ class Session2:
         """
         if self._is_limited and self.session._tool_output_schemas.get(name, True) is not None:
             return self._validate_safely(name, result)
-        if name in self.session._tool_output_schemas or self.connection.is_transparent:
+        if name in self.session._tool_output_schemas:
             return self._validate(name, result)
+        if self.connection.is_transparent:
+            return self._validate_as_it_is(name, result)
         return self._list_and_validate(name, result)
+
+    async def _validate_as_it_is(self, name: str, result: types.CallToolResult) -> None:
+        with fetching_for_itself():  # the run of a call that has completed may have been closed
+            await self._validate(name, result)
 
     async def _validate_safely(self, name: str, result: types.CallToolResult) -> None:
         """Validate where the server is not trusted to have a schema that is cheap, or right.

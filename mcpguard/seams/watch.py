@@ -28,7 +28,7 @@ from mcpguard.seams.reports import Report, Said
 from mcpguard.seams.results import asked_version, is_definition, is_result
 from mcpguard.seams.structured import Structured
 
-__all__ = ["Tell", "Watch", "given_up_by"]
+__all__ = ["Tell", "Watch"]
 
 _log = logging.getLogger("mcpguard")
 
@@ -297,8 +297,3 @@ class Watch:
                 self.refusals.append(messages.error(body.id, WireError(-32602, "Over a limit of the client")))
             return None
         return item
-
-
-def given_up_by(body: Any) -> object:
-    """The id of the request that a client's notification of cancelling gives up; None if it names none."""
-    return (body.params or {}).get("requestId")

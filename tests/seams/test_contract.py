@@ -560,6 +560,27 @@ async def test_the_sdks_own_listing_costs_nothing_and_cannot_fail_a_completed_ca
     assert [event.method for event in sink.events if event.method == "tools/list"] == []
 
 
+async def test_a_run_that_is_closed_meanwhile_cannot_fail_a_completed_call(
+    seam: str, server: FakeServer
+) -> None:
+    """The listing that validates its result comes after; the tool has run, and would be run again."""
+    if seam == "transport":
+        pytest.skip(
+            "what is listed after the end of a run may be the agent's, as far as a transport can tell"
+        )
+    guard = Guard()
+    async with opened(guard, server, seam) as peer, guard.run() as run:
+
+        def count(_arguments: Any) -> Any:
+            run.close()
+            return structured({"n": 1})
+
+        schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}}
+        server.tool("count", output_schema=schema).answers(count)
+        result = await peer.call("count")
+    assert result["structuredContent"] == {"n": 1}
+
+
 async def test_a_server_that_answers_twice_or_sends_garbage_loses_nothing(
     seam: str, server: FakeServer
 ) -> None:
