@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
+from mcpguard.core.hosts import canonical_host, shared_place
 from mcpguard.core.wire import digest
 
 __all__ = ["Said"]
@@ -22,9 +23,27 @@ MAX_TEXT: Final = 1_000_000
 """Characters of one text that are read; what a person types is shorter."""
 
 _ADDRESS: Final = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-_URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s<>\"'`]{1,2000}", re.IGNORECASE)
-_HOST: Final = re.compile(r"\b(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}\b", re.IGNORECASE)
+_URL: Final = re.compile(
+    r"\b[a-z][a-z0-9+.-]{1,20}://([^\s<>\"'`/\\?#]{1,320})([^\s<>\"'`]{0,1700})", re.IGNORECASE
+)
+_HOST: Final = re.compile(
+    r"(?<![\w@./\\-])((?:[\w-]{1,63}\.){1,8}(?:xn--[a-z0-9-]{1,59}|[^\W\d_]{2,24}))(?![\w@-])(?::\d{1,5})?([/\\?#][^\s<>\"'`]{0,1700})?",
+    re.IGNORECASE,
+)
+_NUMBERED: Final = re.compile(
+    r"(?<![\w.:@])(?:\d{1,3}(?:\.\d{1,3}){3}|\[?[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}\]?)(?![\w.]*\w)",
+    re.IGNORECASE,
+)
 _ACCOUNT: Final = re.compile(r"\b[A-Z]{0,4}[0-9](?:[ -]?[0-9A-Z]){5,33}\b")
+
+_FILES: Final = (
+    ".cc", ".md", ".ml", ".mm", ".mov", ".pl", ".ps", ".py", ".rs", ".sh", ".so", ".tf", ".zip",
+)  # fmt: skip
+"""Ends of files that are ends of hosts, too: who says `README.md` names no host."""
+
+
+_AFTER: Final = ".,;:!?)]}"
+"""What stands behind a destination in a sentence."""
 
 
 class Said:
@@ -54,11 +73,27 @@ class Said:
 
 
 def _destinations(text: str) -> Iterator[str]:
-    for pattern in (_ADDRESS, _URL, _HOST):
-        for match in pattern.finditer(text):
-            yield _folded(match.group().rstrip(".,;:!?)]}"))
+    for match in _ADDRESS.finditer(text):
+        name, _, host = match.group().rstrip(_AFTER).rpartition("@")
+        yield _folded(match.group().rstrip(_AFTER))
+        yield f"{name.casefold().partition('+')[0]}@{canonical_host(host)}"
+    for match in _URL.finditer(text):
+        yield _folded(match.group().rstrip(_AFTER))
+        yield from _places(match[1], match[2])
+    for match in _HOST.finditer(text):
+        if not match[1].casefold().endswith(_FILES):
+            yield _folded(match[1])
+            yield from _places(match[1], match[2] or "")
+    for match in _NUMBERED.finditer(text):
+        yield canonical_host(match.group())
     for match in _ACCOUNT.finditer(text):
         yield _folded(match.group())
+
+
+def _places(authority: str, path: str) -> Iterator[str]:
+    """The host; where many share it, only the part of it that was named."""
+    host = canonical_host(authority)
+    yield shared_place(host, path.rstrip(_AFTER)) or host
 
 
 def _folded(value: str) -> str:

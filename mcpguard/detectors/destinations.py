@@ -4,17 +4,18 @@ This is provenance and not detection: a destination that was read somewhere is n
 kept as salted hashes of this process. What is asked, and of whom, is decided elsewhere.
 """
 
+import html
+import ipaddress
 import re
-import string
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Literal
-from urllib.parse import unquote
 
 from mcpguard.core.call import Call
 from mcpguard.core.content import texts
+from mcpguard.core.hosts import STOPS, UNSEEN, canonical_host, in_letters, shared_place
 from mcpguard.core.scope import Matcher, matcher
 from mcpguard.core.wire import JSON
 from mcpguard.detectors.labelling import DESTINATION, Labels
@@ -24,38 +25,62 @@ __all__ = ["Allowed", "Destination", "ReadDestinations", "destinations", "sent_b
 MAX_READ: Final = 16_384
 """Destinations kept of one run; once there are more, every destination counts as read."""
 
-MAX_LENGTH: Final = 320
-"""Characters of an address (RFC 3696), and more than a host has (RFC 1035)."""
+MAX_ONE: Final = 2048
+"""Characters of a text of which all may be one destination."""
 
-_ADDRESS: Final = re.compile(r"[\w.+%-]{1,64}@([\w-]{1,63}(?:\.[\w-]{1,63}){0,8})")
-_BESIDE: Final = re.compile(r"[\w.+%-]@[\w-]")
-LOCAL: Final = 64
-DOMAIN: Final = 640
-"""Characters of an address before its sign, and from it on, at most."""
+_TLD: Final = re.compile(r"xn--[a-zA-Z0-9-]{1,59}|[^\W\d_]{2,24}")
+_IPV4: Final = re.compile(r"(?:0x[0-9A-Fa-f]{1,8}|\d{1,11})(?:\.(?:0x[0-9A-Fa-f]{1,8}|\d{1,11})){3}")
+_IPV6: Final = re.compile(r"\[?([0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:\.\d{1,3}){0,3})\]?")
+_RUNS: Final = re.compile(r"[\w.-]+", re.ASCII), re.compile(r"[\w.-]+")
+"""What a host may be part of. The first for ASCII alone, beside which other scripts write without a blank."""
 
-_AUTHORITY: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}:[/\\]{2,}([^\s/\\?#<>\"'`|]{1,320})")
-_NAME: Final = re.compile(r"(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}[a-zA-Z]{2,24}(?![\w-])")
+_BOXES: Final = re.compile(r"[\w.+%!-]{1,64}", re.ASCII), re.compile(r"[\w.+%!-]{1,64}")
+_AT: Final = r"(\s{0,3})(?:\([^()]{0,64}\))?([\w-]{1,63}(?:\.[\w-]{1,63}){0,8}|\[[^\[\]\s]{2,60}\])"
+_HOSTS: Final = re.compile(_AT, re.ASCII), re.compile(_AT)
+"""What stands before and behind the sign of an address."""
+
+_BEFORE: Final = 160
+_BEHIND: Final = 700
+"""Characters on either side of the sign that can belong to an address."""
+
+_PLACE: Final = r"([^\s/\\?#<>\"'`|]{1,320})(?=([^\s<>\"'`|]{0,320}))"
+_URL: Final = re.compile(rf"[a-zA-Z][a-zA-Z0-9+.-]{{0,20}}:[/\\]{{2,}}{_PLACE}")
+_LOOSE_URL: Final = re.compile(rf"\b(?:https?|wss?|ftp):[/\\]?(?![/\\]){_PLACE}", re.IGNORECASE)
+"""What URL parsers take for one without two slashes (WHATWG URL, special schemes)."""
+
+_ALONE: Final = re.compile(
+    r"([\w.-]+|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f:.]{2,45})(?::\d{0,5})?([/\\?#].*)?", re.DOTALL
+)
+"""A host without a scheme: with a port, a path or a query."""
+
 _ACCOUNT: Final = re.compile(
-    r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"  # IBAN, ISO 13616
+    r"\b[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b"  # IBAN, ISO 13616
     r"|\b0x[0-9a-fA-F]{40}\b|\bbc1[0-9a-z]{25,59}\b"
 )
-_DOTTED: Final = re.compile(r"\.[a-zA-Z]{2}")
-"""What hosts do not go without: most text has none, and it is cheap to see that."""
+_IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{8,30}")
+_IBAN_HEAD: Final = re.compile(r"[A-Z][A-Z][0-9][0-9]")
+_DOTTED: Final = re.compile(r"\.\w"), re.compile("[.\u2024\u3002\ufe52\uff0e\uff61]\\w")
+_COLONS: Final = re.compile(r":[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:|::")
+"""What accounts and hosts do not go without: most text has none, and it is cheap to see that."""
 
-_SHAPE: Final = bytes(
-    0x41 if chr(byte) in string.ascii_uppercase else 0x30 if chr(byte) in string.digits else 0x20
-    for byte in range(256)
+_ODD: Final = re.compile(
+    f"{UNSEEN.pattern[:-1]}\u2024\u2100-\u214f\u2460-\u24ff\ufe50-\ufe6f\uff01-\uff65\U0001d400-\U0001d7ff]"
 )
-"""Capital letters as A and digits as 0: an IBAN begins with AA00."""
+"""What is not seen, or read as a plainer character where a host or an address stands (UTS 46)."""
 
-_OF_NAMES: Final = string.ascii_letters + string.digits + "_-.@"
-"""What a host may begin behind none of."""
+MAX_ODD: Final = 32
+"""Odd characters of a text that are replaced one by one."""
 
-SHORTEST: Final = 12
-"""Characters of an account."""
+_DEFANGED: Final = re.compile(r"[\[({]\s?(\.|dot|@|at|:)\s?[\])}]", re.IGNORECASE)
+_DEFANGERS: Final = ("[.", "(.", "{.", "[d", "(d", "{d", "[D", "(D", "[@", "[a", "[:")
+_UNFANGED: Final = {"dot": ".", "at": "@"}
+_ENTITY: Final = re.compile(r"&(?:#|period;|commat;|colon;|sol;)")
 
-_STOPS: Final = str.maketrans({"\u3002": ".", "\uff61": ".", "\uff0e": "."})
-"""Characters that stand for a dot in a host (UTS 46)."""
+_DISPLAYED: Final = re.compile(r"(?:\A|[,;])\s{0,3}(?:\"[^\"]{0,200}\"\s{0,3}|[^<>,;\"@]{0,200})(?=<)")
+"""The name of whose address follows in angle brackets (RFC 5322)."""
+
+_WHOLE: Final = re.compile("[<(\\['\"]*(?:mailto:|tel:)?(?:\0|\1.*)[>)\\]'\".]*")
+_BETWEEN: Final = re.compile(r"[\s,;]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,46 +89,76 @@ class Destination:
 
     Args:
         kind: What it is; `other` for the value of an argument that was declared to be one.
-        value: Folded, for comparing: an address, a host, an account, or the value itself.
+        value: In one spelling, for comparing: an address, a host, an account, or the value itself.
         text: As it was written.
+        place: What must have been named where many share the host: with the start of the path. Else empty.
     """
 
     kind: Literal["address", "url", "host", "account", "other"]
     value: str
     text: str
+    place: str = ""
+
+    def is_named(self, said: Callable[[str], bool]) -> bool:
+        """Whether somebody said it, by a look-up of what was said."""
+        return said(self.place) if self.place else said(self.text) or said(self.value)
 
 
 def destinations(text: str) -> Iterator[Destination]:
     """Every address, URL and account in a text, and the text itself where all of it is a host."""
-    for address in _addresses(text):
-        yield Destination("address", _address(address), address)
-    if ("/" in text and ":/" in text) or ("\\" in text and ":\\" in text):
-        for match in _AUTHORITY.finditer(text):
-            yield Destination("url", _host(match[1]), match.group())
-    if len(text) >= SHORTEST and _may_hold_account(text):
+    text = _folded(text)
+    if "%40" in text:
+        text = text.replace("%40", "@")
+    yield from _found(text)
+    if ":" in text:
+        for match in _LOOSE_URL.finditer(text):
+            yield _url(match)
+    if len(text) <= MAX_ONE:
+        yield from _alone(text.strip())
+
+
+def _found(text: str) -> Iterator[Destination]:
+    """What shows as a destination wherever it stands."""
+    if "@" in text:
+        yield from _addresses(text)
+    if ":/" in text or ":\\" in text:
+        for match in _URL.finditer(text):
+            yield _url(match)
+    if "0x" in text or "bc1" in text or _IBAN_HEAD.search(text) is not None:
         for match in _ACCOUNT.finditer(text):
-            yield Destination("account", match.group().replace(" ", "").casefold(), match.group())
-    if len(text) <= MAX_LENGTH and ("." in text or not text.isascii()):
-        alone = text.strip().translate(_STOPS).partition("/")[0]
-        if _NAME.fullmatch(alone):
-            yield Destination("host", _host(alone), text.strip())
+            value = match.group().replace(" ", "").replace("-", "")
+            yield Destination("account", value.casefold(), match.group())
 
 
-def _addresses(text: str) -> Iterator[str]:
-    """Every address, looked for on either side of its sign alone."""
-    at, end = text.find("@"), 0
-    while at >= 0:
-        if _BESIDE.match(text, max(0, at - 1)):
-            found = _ADDRESS.search(text, max(end, at - LOCAL), at + DOMAIN)
-            if found is not None:
-                yield found.group()
-                end = found.end()
-        at = text.find("@", max(at + 1, end))
+def _alone(text: str) -> Iterator[Destination]:
+    """A text of which all is one destination, without a scheme, with line ends in it, or in small letters."""
+    if " " not in text and text.count(":") < 3 and any(blank in text for blank in "\t\r\n"):
+        text = "".join(text.split())
+        yield from _found(text)
+    if text[:2] in ("//", "\\\\", "/\\", "\\/"):
+        match = _URL.match(f"http:{text}")
+        if match is not None:
+            yield _url(match)
+    stopped = text if text.isascii() else text.translate(STOPS)
+    match = _ALONE.fullmatch(stopped)
+    host = None if match is None else _host(match[1])
+    if match is not None and host is not None:
+        yield Destination("host", host, text, shared_place(host, match[2] or "") or "")
+    value = text.replace(" ", "").replace("-", "").upper()
+    if _IBAN.fullmatch(value) and _is_iban(value):
+        yield Destination("account", value.casefold(), text)
 
 
-def _whole(text: str) -> list[Destination]:
+def _whole(text: str) -> Iterator[Destination]:
     """What an argument names that was declared to be a destination: something, whatever it is."""
-    return list(destinations(text)) or [Destination("other", text.strip().casefold(), text.strip())]
+    rest = _DISPLAYED.sub(" ", _folded(text))
+    for one in destinations(text):
+        yield one
+        rest = rest.replace(one.text, "\1" if one.kind == "url" else "\0")
+    words = [word for word in _BETWEEN.split(rest) if word and not _WHOLE.fullmatch(word)]
+    if words:
+        left = " ".join(words)
+        yield Destination("other", left.casefold(), left)
 
 
 def sent_by(call: Call, labels: Labels) -> Iterator[tuple[str, Iterable[Destination]]]:
@@ -113,7 +168,7 @@ def sent_by(call: Call, labels: Labels) -> Iterator[tuple[str, Iterable[Destinat
         arguments = call.arguments
         for name in declared:
             if name in arguments:
-                for text in texts(arguments[name]):
+                for text in [*texts(arguments[name]), *_numbers(arguments[name])]:
                     yield name, _whole(text)
         return
     given: JSON = call.arguments or {key: value for key, value in call.params.items() if key != "_meta"}
@@ -131,11 +186,11 @@ class ReadDestinations:
         self.is_full = False
         """Whether there was more than is kept, so that nothing is known not to have been read."""
 
-    def read(self, texts: Sequence[str]) -> None:
+    def read(self, texts: Iterable[str]) -> None:
         """Remember every destination in some texts."""
         if self.is_full:
             return
-        for value in chain.from_iterable(map(_named, _together(texts))):
+        for value in chain.from_iterable(map(_named, texts)):
             self._hashes.add(hash(value))
             if len(self._hashes) > MAX_READ:
                 self.is_full = True
@@ -165,66 +220,136 @@ class Allowed:
     __slots__ = ("_matches",)
 
     def __init__(self, patterns: Collection[str]) -> None:
-        self._matches: Matcher = matcher([pattern.casefold() for pattern in patterns])
+        self._matches: Matcher = matcher([_allowed(pattern) for pattern in patterns])
 
     def __contains__(self, one: Destination) -> bool:
-        return self._matches(one.value)
+        return self._matches(one.value) or (one.place != "" and self._matches(one.place))
 
 
 def _named(text: str) -> Iterator[str]:
-    for one in destinations(text):
+    """Every destination that a text names, as a person or a model reads it."""
+    text = _folded(text)
+    if "&" in text and _ENTITY.search(text) is not None:
+        text = html.unescape(text)
+    if ("[" in text or "(" in text or "{" in text) and any(one in text for one in _DEFANGERS):
+        text = _DEFANGED.sub(_unfanged, text)
+    for one in _found(text):
         yield one.value
         if one.kind == "address":
             yield one.value.rpartition("@")[2]
-    yield from _hosts(text)
-
-
-def _together(texts: Sequence[str]) -> Iterable[str]:
-    """Texts as one, where no destination could begin in one and end in another, or be one as a whole."""
-    joined = "\n".join(texts)
-    return (joined,) if joined.isascii() else texts
-
-
-def _may_hold_account(text: str) -> bool:
-    if ("0" in text and "0x" in text) or ("1" in text and "bc1" in text):
-        return True
-    return b"AA00" in text.encode("ascii", "replace").translate(_SHAPE)
+    if _DOTTED[not text.isascii()].search(text) is not None:
+        yield from _hosts(text)
+    if _COLONS.search(text) is not None:
+        for word in text.split():
+            for match in _IPV6.finditer(word) if word.count(":") > 1 else ():
+                yield canonical_host(match[1])
 
 
 def _hosts(text: str) -> Iterator[str]:
-    """What looks like a host in a text, found by its dots."""
-    if not text.isascii() and _DOTTED.search(text) is not None:
-        for word in {word for word in text.split() if "." in word}:
-            for match in _NAME.finditer(word):
-                yield _host(match.group())
-    if not text.isascii():
-        return
-    end = 0
-    for dot in _DOTTED.finditer(text):
-        at = dot.start()
-        if at < end:
-            continue
-        before, behind = text[max(end, at - MAX_LENGTH) : at], text[at : at + MAX_LENGTH]
-        start = at - len(before) + len(before.rstrip(_OF_NAMES))
-        end = at + len(behind) - len(behind.lstrip(_OF_NAMES))
-        for match in _NAME.finditer(text, start, end):
-            yield _host(match.group())
+    """What may be a host in a text."""
+    for word in {word for word in text.split() if "." in word or "\u3002" in word}:
+        if word.isascii():
+            runs = _RUNS[0].findall(word)
+        else:
+            stopped = word.translate(STOPS)
+            runs = [run for pattern in _RUNS for run in pattern.findall(stopped)]
+        for run in runs:
+            host = _host(run) if "." in run else None
+            if host is not None:
+                yield host
 
 
-def _address(text: str) -> str:
-    """Without the tag that mail to the same box may have (RFC 5233)."""
-    name, _, host = text.casefold().rpartition("@")
-    return f"{name.partition('+')[0]}@{host}"
+def _host(text: str) -> str | None:
+    """A text as a host, if it can be one by its form."""
+    if ":" in text:
+        host = canonical_host(text)
+        return host if _IPV6.fullmatch(text) and _is_address(host) else None
+    name = text.strip("._-")
+    last = name.rpartition(".")
+    if not last[0] or (_TLD.fullmatch(last[2]) is None and _IPV4.fullmatch(name) is None):
+        return None
+    return canonical_host(name)
 
 
-def _host(authority: str) -> str:
-    """The host of a URL's authority, or what cannot be one where that is unclear."""
-    host = authority.rpartition("@")[2]
-    if "%" in host:
-        host = unquote(host)
-    if not host.isascii():
-        host = unicodedata.normalize("NFKC", host).translate(_STOPS)
-    host = host.casefold()
-    if not host.startswith("["):
-        host = host.partition(":")[0]
-    return host.removeprefix("www.").strip(".,;:!?)]}*_")
+def _folded(text: str) -> str:
+    """Without what is not seen, and with plain letters for wide and ornamental ones."""
+    if text.isascii():
+        return text
+    odd = _ODD.findall("".join(set(text)))
+    if len(odd) > MAX_ODD:
+        return unicodedata.normalize("NFKC", UNSEEN.sub("", text))
+    for char in odd:
+        text = text.replace(char, UNSEEN.sub("", unicodedata.normalize("NFKC", char)))
+    return text
+
+
+def _unfanged(found: re.Match[str]) -> str:
+    return _UNFANGED.get(found[1].lower(), found[1])
+
+
+def _addresses(text: str) -> Iterator[Destination]:
+    """Addresses, with what RFC 5322 lets stand in one: quotes, comments, blanks."""
+    at = text.find("@")
+    while at >= 0:
+        before = text[max(0, at - _BEFORE) : at]
+        bare = before.rstrip()
+        if bare.endswith(")"):
+            bare = bare.rpartition("(")[0].rstrip()
+        bare = bare.removesuffix('"')[::-1]
+        for box, behind in zip(_BOXES[text.isascii() :], _HOSTS[text.isascii() :], strict=True):
+            name, host = box.match(bare), behind.match(text, at + 1, at + _BEHIND)
+            is_apart = before[-1:].isspace() or (host is not None and host[1] != "")
+            if name is not None and host is not None and ("." in host[2] or not is_apart):
+                yield from _address(name[0][::-1], host[2])
+        at = text.find("@", at + 1)
+
+
+def _address(name: str, host: str) -> Iterator[Destination]:
+    """An address without the tag that mail to the same box may have (RFC 5233), and where it is passed on."""
+    text = f"{name}@{host}"
+    name = name.casefold()
+    yield Destination("address", f"{name.partition('+')[0]}@{canonical_host(host)}", text)
+    if "!" in name:
+        first, _, user = name.partition("!")
+        yield Destination("address", f"{user}@{canonical_host(first)}", text)
+    if "%" in name:
+        user, _, last = name.rpartition("%")
+        yield Destination("address", f"{user}@{canonical_host(last)}", text)
+
+
+def _url(match: re.Match[str]) -> Destination:
+    host = canonical_host(match[1])
+    return Destination("url", host, match.group(), shared_place(host, match[2]) or "")
+
+
+def _allowed(pattern: str) -> str:
+    """A pattern in the spelling that values have."""
+    pattern = pattern.casefold() if pattern.isascii() else unicodedata.normalize("NFKC", pattern).lower()
+    name, at, host = pattern.rpartition("@")
+    return f"{name}{at}{in_letters(host)}"
+
+
+def _numbers(value: JSON) -> Iterator[str]:
+    """Every number of a value, as it is written."""
+    ahead: list[JSON] = [value]
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, Mapping):
+            ahead += one.values()
+        elif isinstance(one, Sequence) and not isinstance(one, str):
+            ahead += one
+        elif isinstance(one, int | float):
+            yield str(one)
+
+
+def _is_iban(value: str) -> bool:
+    """Whether the check digits are right (ISO 13616: modulo 97)."""
+    return int("".join(str(int(char, 36)) for char in value[4:] + value[:4])) % 97 == 1
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -6,6 +6,7 @@ pattern in a text: it takes the names of all servers to see it. What is done abo
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -14,8 +15,8 @@ from mcpguard.detectors.confusables import skeleton
 
 __all__ = ["MAX_NAMES", "Namespace"]
 
-MAX_NAMES: Final = 20_000
-"""Names that are kept; more are not compared."""
+MAX_NAMES: Final = 4096
+"""Names of one server that are kept: the more it lists, the less there is to know of it, and of no other."""
 
 MAX_SCANNED: Final = 200_000
 """Characters of one definition that are searched for names."""
@@ -37,13 +38,13 @@ class Namespace:
         self._skeletons: dict[str, dict[str, str]] = {}
         self._compound: dict[str, str] = {}
         self._plain: dict[str, str] = {}
-        self._count = 0
+        self._count = Counter[str]()
 
     def add(self, server: str, name: str) -> None:
         """Take note of a tool of `server`; the first server that has a name keeps it."""
-        if self._count >= MAX_NAMES or server in self._skeletons.get(skeleton(name), {}):
+        if self._count[server] >= MAX_NAMES or server in self._skeletons.get(skeleton(name), {}):
             return
-        self._count += 1
+        self._count[server] += 1
         self._skeletons.setdefault(skeleton(name), {})[server] = name
         names = self._compound if _COMPOUND.search(name) else self._plain
         names.setdefault(name, server)

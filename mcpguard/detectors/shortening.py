@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from mcpguard.core.wire import JSON, JSONObject
-from mcpguard.detectors.size import ASCII_WEIGHT, Size, size, text_size
+from mcpguard.detectors.size import ASCII_WEIGHT, Size, shown_size, size, text_size
 
 __all__ = ["HEAD", "shortened", "shortened_text", "shortened_units", "unit_text"]
 
@@ -46,7 +46,7 @@ def shortened_units(
         mark: The text where something was cut.
         marker: Makes a unit of that text, where it has no other to stand in.
     """
-    sizes = [size(unit) + _COMMA for unit in units]
+    sizes = [shown_size(unit) + _COMMA for unit in units]
     whole = sum((one.bytes for one in sizes), 0)
     room = _left(room, size(marker(mark(whole))) + size([[]]))
     head, end = room.times(HEAD), len(units)

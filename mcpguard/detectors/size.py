@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
+from mcpguard.core.carried import carrier
 from mcpguard.core.wire import JSON
 
-__all__ = ["NOTHING", "Size", "size", "text_size"]
+__all__ = ["NOTHING", "Size", "asked_size", "shown_size", "size", "text_size"]
 
 ASCII_WEIGHT: Final = 3
 """Twelfths of a token that an ASCII character is."""
@@ -24,8 +25,6 @@ _SEEN_OTHERWISE: Final = frozenset({"image", "audio"})
 
 _FIVE: Final = frozenset({bool, type(None)})
 """What is written in five characters at most."""
-
-_TEXTUAL: Final = ("text/", "application/json", "application/xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,8 @@ def text_size(text: str) -> Size:
 
 
 def size(value: JSON) -> Size:
-    """The size of a JSON value, found without recursion; escapes are not counted.
-
-    The base64 of an image, of audio, or of bytes that are no text counts in bytes only.
-    """
-    total = unseen = 0
+    """The size of a JSON value, found without recursion; escapes are not counted."""
+    total = 0
     others: list[str] = []
     ahead: list[JSON] = [value]
     while ahead:
@@ -94,8 +90,6 @@ def size(value: JSON) -> Size:
             total += 2 + 2 * len(one)
             ahead += one
             ahead += one.values()
-            if "data" in one or "blob" in one:
-                unseen += _unseen(one)
         elif isinstance(one, list):
             total += 2 + len(one)
             ahead += one
@@ -108,7 +102,7 @@ def size(value: JSON) -> Size:
             ahead += one
         else:
             total += 24
-    whole = Size(total, (total - unseen) * ASCII_WEIGHT)
+    whole = Size(total, total * ASCII_WEIGHT)
     if not others:
         return whole
     for text in others:
@@ -117,12 +111,40 @@ def size(value: JSON) -> Size:
     return whole
 
 
+def shown_size(part: JSON) -> Size:
+    """The size of content blocks, resource contents or messages, or of one of them, for a model.
+
+    The base64 of an image, of audio, or of bytes that are no text counts in bytes only.
+    """
+    whole, unseen = size(part), 0
+    ahead: list[JSON] = [part]
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, list | tuple):
+            ahead += one
+        elif isinstance(one, Mapping):
+            unseen += _unseen(one)
+            if one.get("type") == "resource":
+                ahead.append(one.get("resource"))
+            elif "role" in one:
+                ahead.append(one.get("content"))
+    return Size(whole.bytes, whole.weight - unseen * ASCII_WEIGHT)
+
+
+def asked_size(requests: JSON) -> Size:
+    """The size of what a server asks for inside an answer, whose messages are content like others."""
+    found = size(requests)
+    for request in requests.values() if isinstance(requests, Mapping) else ():
+        params = request.get("params") if isinstance(request, Mapping) else None
+        messages = params.get("messages") if isinstance(params, Mapping) else None
+        found -= size(messages) - shown_size(messages)
+    return found
+
+
 def _unseen(members: Mapping[str, JSON]) -> int:
-    """Characters of a block or resource that no model is given as text."""
-    data, blob = members.get("data"), members.get("blob")
-    if isinstance(data, str) and members.get("type") in _SEEN_OTHERWISE:
-        return len(data)
-    kind = members.get("mimeType")
-    if isinstance(blob, str) and isinstance(kind, str) and not kind.lower().startswith(_TEXTUAL):
-        return len(blob)
-    return 0
+    """Characters of a block or resource that no model is given as text: base64 of other bytes."""
+    raw = members.get("data" if members.get("type") in _SEEN_OTHERWISE else "blob")
+    if not isinstance(raw, str):
+        return 0
+    held = carrier(raw, members.get("mimeType"), is_base64=True)
+    return len(raw) if held is not None and held.text is None else 0

@@ -209,7 +209,7 @@ class FlowControl(Interceptor):
         read = self._read.get(run.lineage[-1])
         for name, found in sent_by(call, labels):
             for one in found:
-                if one in self._allowed or run.said(one.text) or run.said(one.value):
+                if one in self._allowed or one.is_named(run.said):
                     continue
                 is_read = read is not None and one in read
                 if is_read or one.kind == "other" or rule.origin == "unnamed":

@@ -19,7 +19,7 @@ from mcpguard.core.wire import JSON, LISTINGS, JSONObject, mutable_copy
 from mcpguard.detectors.output_schemas import OutputSchemas
 from mcpguard.detectors.pages import Kept, Pages
 from mcpguard.detectors.shortening import shortened, shortened_text, shortened_units, unit_text
-from mcpguard.detectors.size import Size, size, text_size
+from mcpguard.detectors.size import NOTHING, Size, asked_size, shown_size, size, text_size
 
 __all__ = ["ResultCap", "ResultLimit"]
 
@@ -39,8 +39,14 @@ RUN: Final = "mcpguard/run"
 """Member of the `_meta` of an answer that is of use to its run alone, and is kept for no other."""
 
 _STRUCTURED: Final = "structuredContent"
-_CUTTABLE: Final = frozenset({"content", "contents", "messages", _STRUCTURED})
-_UNSEEN: Final = frozenset({"_meta", "inputRequests", "requestState"})
+_UNITS: Final = ("content", "contents", "messages")
+"""Members that are lists of what a model is shown; an answer has one of them."""
+
+_INSTRUCTIONS: Final = "instructions"
+"""What a server tells the model when it is connected to."""
+
+_CUTTABLE: Final = frozenset({*_UNITS, _STRUCTURED, _INSTRUCTIONS})
+_UNSEEN: Final = frozenset({"_meta", "requestState"})
 """Members for the program: the model reads nothing of them, so they are held to the bytes only."""
 
 _GONE: Final = "This page is not kept any more, or never was. Call the tool again if you need it."
@@ -74,7 +80,8 @@ class ResultCap:
 class ResultLimit(Interceptor):
     """Cut answers that are too long for the model, or refuse them.
 
-    Content and structured content are each held to the cap, as they say the same twice. An answer that cannot
+    Content and structured content are each held to the cap, as they say the same twice; what else there is,
+    together. A server's instructions are cut whatever the action. An answer that cannot
     be cut so that it fits the cap and the tool's output schema is refused. With `spill` the text of all of it
     is kept in memory until the run is gone, and read page by page as a resource of any guarded server; a page
     is as long as the cap allows, and is there for the run, those inside it, and no other tenant.
@@ -98,7 +105,7 @@ class ResultLimit(Interceptor):
         ValueError: If a number is out of range, or `action` is none of its words.
     """
 
-    filters = frozenset({("*", "outbound")})
+    filters = frozenset({("*", "outbound"), ("initialize", "outbound"), ("server/discover", "outbound")})
     place = Place.RESULT_LIMIT
 
     def __init__(
@@ -140,18 +147,18 @@ class ResultLimit(Interceptor):
             result = _shorter_error(result, room)
         if result.value is None or call.method in LISTINGS:
             return result
-        large = [name for name, part in result.value.items() if not _fits(name, part, room)]
+        large = _large(result.value, room)
         if not large:
             return result
         before = size(result.value).bytes
-        if self._refuses or not _CUTTABLE.issuperset(large):
+        if (self._refuses and large != [_INSTRUCTIONS]) or not _CUTTABLE.issuperset(large):
             return _withheld(call, before, "it is over the cap")
         try:
             kept = self._kept(call, result.value, large, room)
             cut = _shorter(result, large, room, before, call.target, kept)
         except RecursionError:
             return _withheld(call, before, "it is nested too deeply to be cut")
-        if cut.value is None or any(not size(cut.value.get(name)) <= room for name in large):
+        if cut.value is None or not set(large).isdisjoint(_large(cut.value, room)):
             return _withheld(call, before, "it cannot be cut to the cap", kept)
         if not self._schemas.fits(call, result, cut):
             return _withheld(call, before, "cut to the cap it does not fit the tool's output schema", kept)
@@ -208,9 +215,24 @@ def _room(cap: ResultCap) -> Size:
     return Size.of(cap.bytes, cap.tokens)
 
 
-def _fits(name: str, part: JSON, room: Size) -> bool:
-    found = size(part)
-    return found.bytes <= room.bytes if name in _UNSEEN else found <= room
+def _large(value: JSONObject, room: Size) -> list[str]:
+    """The members of an answer that are over the cap, or are so together."""
+    units = next((name for name in _UNITS if value.get(name)), "")
+    large: list[str] = []
+    rest = NOTHING
+    for name, part in value.items():
+        if name in _UNSEEN:
+            is_large = size(part).bytes > room.bytes
+        elif name == units:
+            is_large = not shown_size(part) <= room
+        elif name in (_STRUCTURED, _INSTRUCTIONS):
+            is_large = not size(part) <= room
+        else:
+            rest += asked_size(part) if name == "inputRequests" else size(part)
+            is_large = not rest <= room
+        if is_large:
+            large.append(name)
+    return large
 
 
 def _shorter(
@@ -221,7 +243,9 @@ def _shorter(
     mark = partial(_mark, _ASK if kept is None else kept.said)
     for name in large:
         part = value[name]
-        if name == _STRUCTURED or not isinstance(part, list | tuple):
+        if name == _INSTRUCTIONS and isinstance(part, str):
+            value[name] = shortened_text(part, room - size(""), mark)
+        elif name == _STRUCTURED or not isinstance(part, list | tuple):
             value[name] = shortened(part, room, _short_mark)
         else:
             value[name] = shortened_units(part, room, mark, partial(_unit, name, target))

@@ -25,6 +25,7 @@ __all__ = [
     "PROMPT",
     "REVISION",
     "SERVER",
+    "STATUS_CODE",
     "TOOL",
     "Attributes",
     "Names",
@@ -67,6 +68,12 @@ _NAMED: Final[Mapping[str, str]] = {"tools/call": TOOL, "prompts/get": PROMPT}
 
 _DETAILS: Final = ("interceptor", "verdict", "code", "mode", "state", "server", "retry_after")
 """Members of an event that are told. Its reason is not: it may say on whose behalf a call was made."""
+
+_CODES: Final = frozenset({-32700, *range(-32603, -32599), *range(-32099, -31999)})
+"""The codes that JSON-RPC 2.0 defines or reserves, MCP's own among them. A server can send any other."""
+
+_OTHER: Final = "_OTHER"
+"""What stands for the rest (OpenTelemetry, attribute `error.type`)."""
 
 
 class Names:
@@ -134,18 +141,18 @@ def error_type(result: Result | None) -> str | None:
     if result.outcome in (Outcome.OK, Outcome.INPUT_REQUIRED):
         return None
     if result.outcome is Outcome.PROTOCOL_ERROR and result.error is not None:
-        return str(result.error.code)
+        return _code(result.error.code)
     return result.outcome.value
 
 
 def of_answer(result: Result | None) -> Attributes:
-    """What came of it."""
+    """What came of it: of few values, whatever the server makes up."""
     attributes: Attributes = {}
     error = error_type(result)
     if error is not None:
         attributes[ERROR] = error
     if result is not None and result.error is not None:
-        attributes[STATUS_CODE] = str(result.error.code)
+        attributes[STATUS_CODE] = _code(result.error.code)
     return attributes
 
 
@@ -159,6 +166,10 @@ def of_details(details: Mapping[str, object]) -> Attributes:
         elif isinstance(value, int | float):
             told[f"mcpguard.{member}"] = value
     return told
+
+
+def _code(code: int) -> str:
+    return str(code) if code in _CODES else _OTHER
 
 
 def _name(call: Call) -> str | None:

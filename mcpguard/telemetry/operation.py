@@ -19,7 +19,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.clock import Clock
 from mcpguard.core.result import Result
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
-from mcpguard.telemetry.conventions import REVISION, Attributes, error_type, of_answer
+from mcpguard.telemetry.conventions import REVISION, STATUS_CODE, Attributes, error_type, of_answer
 from mcpguard.telemetry.instruments import Instruments
 from mcpguard.telemetry.revisions import Revisions
 
@@ -139,6 +139,8 @@ class Operation:
             found[REVISION] = revision
         if result is not None:
             found["mcpguard.outcome"] = result.outcome.value
+            if result.error is not None:
+                found[STATUS_CODE] = str(result.error.code)
             if result.denial is not None:
                 found["mcpguard.code"] = result.denial.code
         return found

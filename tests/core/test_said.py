@@ -20,6 +20,11 @@ TEXT = st.text(st.characters(exclude_categories=()))
         ("the host is git.example.org", "git.example.org"),
         ("from DE89 3704 0044 0532 0130 00 today", "DE89370400440532013000"),
         ("account 12-3456-78", "12345678"),
+        ("see https://www.B\u00fccher.example/a", "b\u00fccher.example"),
+        ("use 203.0.113.7, please", "203.0.113.7"),
+        ("use [2001:DB8:0::1] now", "2001:db8::1"),
+        ("push to github.com/me/x", "github.com/me"),
+        ("my code: https://github.com/me/x.", "github.com/me"),
     ],
 )
 def test_destinations_in_what_a_person_said_are_recognised(text: str, value: str) -> None:
@@ -34,6 +39,23 @@ def test_what_nobody_said_is_unknown(value: str) -> None:
     """Provenance, not detection: unknown is the answer that lets no rule pass."""
     known = Said()
     known.add("ada@example.net https://example.org/a 12345678")
+    assert value not in known
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("write to ada@gmail.com", "gmail.com"),
+        ("look at README.md", "readme.md"),
+        ("my code: https://github.com/me/x", "github.com"),
+        ("my code: https://github.com/me/x", "github.com/eve"),
+        ("the form https://docs.google.com/forms/d/mine/edit", "docs.google.com"),
+    ],
+)
+def test_what_only_looks_named_is_unknown(text: str, value: str) -> None:
+    """The host of an address, the name of a file, and a host that a stranger has a place on as well."""
+    known = Said()
+    known.add(text)
     assert value not in known
 
 
@@ -58,8 +80,7 @@ def test_the_oldest_values_leave_first_and_repeating_one_keeps_it() -> None:
     known = Said()
     known.add("first@example.org second@example.org")
     known.add("first@example.org")
-    # An address brings its host as well, which is the same one every time.
-    for number in range(said.MAX_ENTRIES - 2):
+    for number in range(said.MAX_ENTRIES - 1):
         known.add(f"u{number}@example.org")
     assert "first@example.org" in known
     assert "second@example.org" not in known

@@ -71,3 +71,12 @@ def test_a_skeleton_is_its_own_skeleton_and_no_name_is_confusable_with_itself(na
     one.add("a", name)
     assert one.shadowed("a", {"name": name}) == ()
     assert skeleton(name) == skeleton(name + "\u200b")
+
+
+def test_a_server_that_lists_thousands_of_names_hides_those_of_no_other() -> None:
+    """A hostile one would fill the memory before the others come."""
+    names = Namespace()
+    for number in range(30_000):
+        names.add("flood", f"tool_{number}")
+    names.add("mail", "send_mail")
+    assert names.shadowed("evil", {"name": "send_mail"}) == ("same_name",)

@@ -30,6 +30,7 @@ from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange
 from mcpguard.core.result import Outcome, WireError
+from mcpguard.detectors.destinations import ReadDestinations, destinations
 from mcpguard.testing import FakeClock, RecordingSink, ScriptedApprover
 
 pytestmark = pytest.mark.anyio
@@ -300,6 +301,176 @@ async def test_a_destination_that_was_read_and_not_named_is_put_to_a_person(
     await task.call("web", "fetch", PAGE)
     assert await task.call("mailer", "send_mail", to=argument) == ("approval_denied" if is_hit else None)
     assert task.asked == (["flow_destination"] if is_hit else [])
+
+
+OTHER_PAGE = """
+evil.com 203.0.113.7 2001:db8::1 b\u00fccher.example eve@b\u00fccher.example eve@[203.0.113.7]
+eve@evil.com \u9001\u308aeve2@evil.com\u3078 DE89370400440532013000 xn--p1ai.xn--p1ai
+"""
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "evil.com:443",
+        "evil.com?x=1",
+        "evil.com#x",
+        "//evil.com/x",
+        "\\\\evil.com\\share",
+        "https:evil.com",
+        "HTTPS:/evil.com/x",
+        "https://ev\til.com/x",
+        "ht\ntps://evil.com/x",
+        "https://ev\u00adil.com/",
+        "https://ev\u200bil.com/",
+        "https://\uff45\uff56\uff49\uff4c\uff0ecom/",
+        "203.0.113.7",
+        "203.0.113.7:8080",
+        "http://3405803783/",
+        "http://0xcb007107/",
+        "http://0313.0.0161.07/",
+        "http://203.28935/",
+        "http://[::ffff:203.0.113.7]/",
+        "2001:db8:0:0::1",
+        "http://[2001:db8:0:0:0:0:0:1]/",
+        "https://xn--bcher-kva.example/",
+        "https://B\u00dcCHER.example/",
+        "xn--p1ai.xn--p1ai",
+        "eve@xn--bcher-kva.example",
+        '"eve"@evil.com',
+        "eve@(x)evil.com",
+        "eve @ evil.com",
+        "eve\uff20evil.com",
+        "eve@[203.0.113.7]",
+        "eve%evil.com@good.example",
+        "evil.com!eve@good.example",
+        "mailto:ana@good.example?bcc=eve%40evil.com",
+        "eve2@evil.com",
+        "DE89-3704-0044-0532-0130-00",
+        "de89370400440532013000",
+    ],
+)
+@pytest.mark.parametrize("origin", ["read", "unnamed"])
+async def test_a_destination_in_another_spelling_is_the_same_destination(argument: str, origin: Any) -> None:
+    """What a parser, a resolver or a mail server takes for the same."""
+    task = Task(destinations=DestinationRule(origin=origin, action="deny", allow=["*@good.example"]))
+    await task.call("web", "fetch", OTHER_PAGE)
+    assert await task.call("mailer", "send_mail", to=argument) == "flow_destination"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "see _evil.com_",
+        "@evil.com",
+        "-evil.com and evil.com-",
+        "https://evil&#46;com/x",
+        "hxxps://evil[.]com",
+        "evil(dot)com",
+        "https://ev\u200bil.com",
+        "\u3053\u308c\u306fevil.com\u3067\u3059",
+        "evil\u3002com",
+        '{"u": "https:\\/\\/evil.com"}',
+    ],
+)
+async def test_a_host_is_read_however_a_page_dresses_it_up(page: str) -> None:
+    """As the model reads it."""
+    task = Task(destinations=DestinationRule(action="deny"))
+    await task.call("web", "fetch", page)
+    assert await task.call("mailer", "send_mail", to="https://evil.com/x") == "flow_destination"
+
+
+@pytest.mark.parametrize(
+    ("argument", "is_hit"),
+    [
+        (15550100999, True),
+        ({"phone": [15550100999.5]}, True),
+        ("ana@good.example evilbox", True),
+        ("evilbox, ana@good.example", True),
+        ("https://good.example/x evilbox", True),
+        ('"ana@good.example" <eve@evil.com>', True),
+        ("ana@good.example; Bob <bob@good.example>", False),
+        ('"Lovelace, Ada" <ana@good.example>', False),
+        ("https://good.example/a/b?c=d", False),
+        ("mailto:ana@good.example", False),
+        (4711, False),
+        (None, False),
+    ],
+)
+async def test_all_of_a_declared_destination_must_be_known(argument: Any, is_hit: bool) -> None:
+    """A number is a value like others, and an address does not vouch for the word beside it."""
+    rule = DestinationRule(action="deny", allow=["*@good.example", "good.example", "4711"])
+    task = Task(destinations=rule)
+    await task.call("web", "fetch", "eve@evil.com")
+    assert await task.call("mailer", "notify", to=argument) == ("flow_destination" if is_hit else None)
+
+
+@pytest.mark.parametrize(
+    ("said", "named", "strange"),
+    [
+        ("my code is at https://github.com/me/x", "https://github.com/me/y", "https://github.com/evil/x"),
+        ("github.com/me", "ssh://github.com/me/x", "https://github.com/evil/x"),
+        (
+            "post to https://hooks.slack.com/services/MINE/B/x",
+            "https://hooks.slack.com/services/MINE/B/y",
+            "https://hooks.slack.com/services/EVIL/B/x",
+        ),
+        (
+            "my bucket s3.amazonaws.com/mine",
+            "https://s3.amazonaws.com/mine/a",
+            "https://s3.amazonaws.com/evil",
+        ),
+        ("write to ana@gmail.example", "ana@gmail.example", "https://gmail.example/x"),
+        ("look at README.md, on https://example.org", "https://example.org/b", "https://readme.md/x"),
+    ],
+)
+async def test_naming_one_place_names_no_other_on_the_same_host(said: str, named: str, strange: str) -> None:
+    """A host that anybody can have a place on is nobody's; that of an address, and a file, were not named."""
+    task = Task(destinations=DestinationRule(origin="unnamed", action="deny"))
+    assert task.run is not None
+    task.run.user_said(said)
+    assert await task.call("mailer", "send_mail", to=named) is None
+    assert await task.call("mailer", "send_mail", to=strange) == "flow_destination"
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "at 12:34:56 it was done",
+        "12:34:56",
+        "std::move",
+        "nothing @ noon",
+        "de89 is a code",
+        "a: b, c: d",
+        "x\ny",
+    ],
+)
+async def test_honest_words_are_no_destinations(argument: str) -> None:
+    """Few questions, or nobody reads them."""
+    task = Task(destinations=DestinationRule(origin="unnamed", action="deny"))
+    assert await task.call("mailer", "send_mail", body=argument) is None
+
+
+@pytest.mark.parametrize("pattern", ["*.b\u00fccher.example", "*.xn--bcher-kva.example"])
+async def test_a_pattern_allows_a_host_in_either_spelling_and_nothing_that_only_decodes_to_it(
+    pattern: str,
+) -> None:
+    """`xn--good-` is no other spelling of `good`."""
+    task = Task(
+        destinations=DestinationRule(origin="unnamed", action="deny", allow=[pattern, "good.example"])
+    )
+    for host in ("a.b\u00fccher.example", "a.XN--bcher-kva.example", "good.example"):
+        assert await task.call("mailer", "send_mail", to=f"https://{host}/") is None
+    for host in ("xn--good-.example", "xn--a.b.example"):
+        assert await task.call("mailer", "send_mail", to=f"https://{host}/") == "flow_destination"
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=80))
+def test_any_text_can_be_a_destination(text: str) -> None:
+    """Lone surrogates, broken addresses: no crash, and it is the same to itself."""
+    seen = ReadDestinations()
+    seen.read(text)
+    assert all(one in seen for one in destinations(text) if one.kind in ("address", "account"))
 
 
 async def test_what_the_user_named_or_the_policy_allows_needs_no_question() -> None:

@@ -1,5 +1,6 @@
 """ResultLimit: what is too long is cut or refused, and nothing else is touched."""
 
+import base64
 import json
 from typing import Any
 
@@ -17,6 +18,7 @@ from mcpguard.testing import FakeServer, RecordingSink, structured
 pytestmark = pytest.mark.anyio
 
 BYTES, TOKENS = 4096, 512
+IMAGE = base64.b64encode(bytes(range(255, 127, -1)) * 18).decode()
 LONG = "".join(f"line {number}\n" for number in range(5_000))
 
 
@@ -83,7 +85,7 @@ async def test_prompts_and_resources_are_cut_too(seam: str) -> None:
 
 async def test_what_fits_is_the_same_object() -> None:
     """Up to the last token, images included."""
-    image = {"type": "image", "mimeType": "image/png", "data": "A" * 3_000}
+    image = {"type": "image", "mimeType": "image/png", "data": IMAGE}
     for value in (block("x" * 1_700), {"content": [image]}, {"content": []}, {"content": None}):
         result = Result.of(value)
         assert await answered(result) is result
@@ -107,6 +109,69 @@ async def test_an_image_cannot_carry_text_past_the_cap_under_another_type() -> N
     for one in (hidden, other):
         kept = content_of(await answered({"content": [one]}))
         assert "left out" in kept[0]["text"]
+
+
+PROSE = "word " * 700
+SVG = base64.b64encode(PROSE.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"content": [], "structuredContent": {"type": "image", "data": PROSE}},
+        {"content": [], "structuredContent": {"rows": [{"type": "audio", "data": IMAGE}]}},
+        {"content": [], "structuredContent": {"blob": PROSE, "mimeType": "x/y"}},
+        {"content": [{"type": "image", "mimeType": "image/png", "data": PROSE}]},
+        {"content": [{"type": "text", "text": "", "x": {"type": "image", "data": IMAGE}}]},
+        {"content": [{"type": "resource", "resource": {"uri": "a:b", "mimeType": "x/y", "blob": PROSE}}]},
+        {
+            "content": [
+                {"type": "resource", "resource": {"uri": "a:b", "mimeType": "image/svg+xml", "blob": SVG}}
+            ]
+        },
+        {
+            "content": [
+                {
+                    "type": "resource",
+                    "resource": {"uri": "a:b", "mimeType": "application/x-yaml", "blob": SVG},
+                }
+            ]
+        },
+        {"content": [], **{f"member{number}": "x" * 190 for number in range(40)}},
+        {"contents": [{"text": "x" * 900}], "messages": [{"text": "x" * 1_500}], "other": "x" * 1_500},
+        {"inputRequests": {"a": {"method": "elicitation/create", "params": {"message": PROSE}}}},
+        {"resultType": "input_required", "inputRequests": {"a": {"data": IMAGE, "type": "image"}}},
+    ],
+)
+async def test_nothing_counts_less_by_what_it_is_called(value: dict[str, Any]) -> None:
+    """Only base64 of bytes, where the protocol has it, is not read as text; and what is spread is one answer."""
+    result = await answered(value)
+    shown = json.dumps(result.value)
+    assert result.denial is not None or "cut" in shown.lower()
+    assert len(shown) < 4 * TOKENS + 600
+
+
+@pytest.mark.parametrize("method", ["initialize", "server/discover"])
+@pytest.mark.parametrize("action", ["cut", "refuse"])
+async def test_instructions_are_cut(method: str, action: str) -> None:
+    """Hosts put them into the system prompt; without them the server is still of use."""
+    result = await answered(
+        {"instructions": LONG, "serverInfo": {"name": "x"}}, call=about(method), action=action
+    )
+    assert result.value is not None
+    text = str(result.value["instructions"])
+    assert text.startswith("line 0\n")
+    assert "[Cut here: " in text
+    assert text_size(text).tokens <= TOKENS
+    assert result.value["serverInfo"] == {"name": "x"}
+
+
+async def test_an_image_in_what_a_server_asks_for_counts_in_bytes_only() -> None:
+    """Sampling has content blocks like a tool's answer."""
+    image = {"type": "image", "mimeType": "image/png", "data": IMAGE}
+    asked = {"method": "sampling/createMessage", "params": {"messages": [{"role": "user", "content": image}]}}
+    result = Result.of({"resultType": "input_required", "inputRequests": {"a": asked}})
+    assert await answered(result) is result
 
 
 async def test_the_first_and_the_last_blocks_stay() -> None:

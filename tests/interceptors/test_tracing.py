@@ -32,7 +32,7 @@ from mcpguard import (
     View,
 )
 from mcpguard.core.chain import Chain
-from mcpguard.core.result import Fate, Outcome
+from mcpguard.core.result import Fate, Outcome, WireError
 from mcpguard.core.verdict import ALLOW, Verdict
 from mcpguard.core.watching import Watcher
 from mcpguard.testing import Elicit, FakeClock, FakeServer, RecordingSink, tool_error
@@ -74,6 +74,20 @@ async def test_a_tool_call_is_one_execute_tool_span() -> None:
         "mcpguard.attempts": 1,
         "mcpguard.outcome": "ok",
     }
+
+
+async def test_codes_that_a_server_makes_up_make_no_series_of_their_own() -> None:
+    """The span has the code; the histogram knows those that JSON-RPC reserves."""
+    told = Collected()
+    for code in range(50):
+        error = WireError(code, "no")
+        answer = Result(outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=error)
+        await traced(told)(tool_call(), Wire(answer))
+    ((attributes, point),) = told.points("mcp.client.operation.duration")
+    assert attributes["error.type"] == attributes["rpc.response.status_code"] == "_OTHER"
+    assert point.count == 50
+    codes = {(span.attributes or {})["rpc.response.status_code"] for span in told.spans}
+    assert codes == {str(code) for code in range(50)}
 
 
 @pytest.mark.parametrize(
