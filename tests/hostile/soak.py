@@ -52,7 +52,7 @@ LIBC = ctypes.CDLL(None)
 MARK = "MCPGUARD_SOAK"
 """The variable that every process of a soak inherits."""
 
-LIMITS = ConnectionLimits(answer_seconds=8, write_seconds=1, close_seconds=4, return_seconds=3)
+LIMITS = ConnectionLimits(answer_seconds=8, write_seconds=5, close_seconds=4, return_seconds=10)
 
 
 class Soak:
