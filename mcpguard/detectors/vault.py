@@ -7,7 +7,7 @@ the server it came from and those that the policy names. It says nothing of the 
 import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -19,6 +19,9 @@ __all__ = ["PLACEHOLDER", "Vault"]
 MAX_VALUES: Final = 1024
 """Values of one run; what is found after that is masked."""
 
+SHORTEST: Final = 4
+"""Characters of a value that is found again where nothing says what it is."""
+
 PLACEHOLDER: Final = re.compile(r"<[A-Z0-9_]{1,48}_[0-9a-f]{24}>")
 
 
@@ -29,10 +32,12 @@ class _Kept:
     Args:
         values: Value and origin by placeholder.
         names: Placeholder by value and origin.
+        given: Placeholder by value, of those that were put back into something that was sent.
     """
 
     values: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     names: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    given: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class Vault:
@@ -62,29 +67,48 @@ class Vault:
 
         Args:
             text: Any text.
-            run: Whose; a run has the placeholders of those it is part of.
+            run: Whose; a run has the placeholders of those it is part of, for the same tenant.
             may_have: Whether the receiver may have what came from a server.
         """
         if run is None or "<" not in text:
             return text
 
         def value(found: re.Match[str]) -> str:
-            for one in run.lineage:
-                kept = self._kept.get(one)
-                held = None if kept is None else kept.values.get(found[0])
+            for kept in self._of(run):
+                held = kept.values.get(found[0])
                 if held is not None and may_have(held[1]):
+                    kept.given[held[0]] = found[0]
                     return held[0]
             return found[0]
 
         with self._lock:
             return PLACEHOLDER.sub(value, text)
 
+    def hidden(self, text: str, run: Run | None) -> str:
+        """`text` with placeholders for values that were put back in this run: a server may repeat them."""
+        if run is None:
+            return text
+        with self._lock:
+            for kept in self._of(run):
+                for value in sorted(kept.given, key=len, reverse=True):
+                    if len(value) >= SHORTEST:
+                        text = text.replace(value, kept.given[value])
+        return text
+
     def knows(self, value: str, run: Run | None, may_have: Callable[[str], bool]) -> bool:
         """Whether `value` is one that a placeholder of this run stands for, and the receiver may have."""
         with self._lock:
             return run is not None and any(
-                held == value and may_have(origin)
-                for one in run.lineage
-                if (kept := self._kept.get(one)) is not None
-                for held, origin in kept.names
+                held == value and may_have(origin) for kept in self._of(run) for held, origin in kept.names
             )
+
+    def _of(self, run: Run) -> Iterator[_Kept]:
+        """What this run has, and what those that it is part of have for its tenant."""
+        for one in run.lineage:
+            kept = self._kept.get(one)
+            if kept is not None and _tenant(one) == _tenant(run):
+                yield kept
+
+
+def _tenant(run: Run) -> str | None:
+    return None if run.principal is None else run.principal.tenant

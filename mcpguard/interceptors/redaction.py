@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias, Unpack
 from anyio import to_thread
 
 from mcpguard.core.call import Call
-from mcpguard.core.content import ContentError, Passage, Use, rewritten
+from mcpguard.core.content import ContentError, Passage, Use, rewritten, rewritten_result
 from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import matcher
@@ -134,7 +134,25 @@ class Redaction(Interceptor):
             self._schemas.learn(call, result)
         cleaned, kinds = self._cleaned(call, result, self._redactor)
         self._tell(call, kinds)
-        return cleaned
+        if self._action != "placeholder" or call.direction == "inbound" or cleaned.denial is not None:
+            return cleaned
+        return self._hidden(call, cleaned)
+
+    def _hidden(self, call: Call, result: Result) -> Result:
+        """An answer without values that were put back into calls and that the server repeats."""
+
+        def treat(passage: Passage) -> str:
+            return passage.text if passage.use is Use.OPAQUE else self._vault.hidden(passage.text, call.run)
+
+        try:
+            hidden = rewritten_result(result, treat)
+        except ContentError:
+            return _withheld(call, "two keys become one when they are redacted")
+        if hidden is result:
+            return result
+        if not self._schemas.fits(call, result, hidden):
+            return _withheld(call, "without values that it repeats the answer does not fit the output schema")
+        return _for_run(hidden)
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Ask further detectors, in a thread, and put values back where the receiver may have them."""

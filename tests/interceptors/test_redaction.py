@@ -16,6 +16,7 @@ from mcpguard import (
     Fate,
     Guard,
     Outcome,
+    Principal,
     Redaction,
     Redactor,
     Result,
@@ -162,6 +163,34 @@ async def test_a_placeholder_gives_its_value_back_to_where_it_came_from_and_nobo
     assert await sent("files", None) == f"Bearer {name}"
     again = await chain(tool_call(run=run), Wire(Result.of(block(TOKEN))))
     assert again.value == shown.value
+
+
+async def test_a_value_that_was_put_back_and_is_repeated_by_the_server_does_not_reach_the_model() -> None:
+    """Known by its name in one answer, it stands in the next one with nothing that says what it is."""
+    chain, run = linked(Redaction(action="placeholder")).chain("tools/call", "outbound"), Run()
+    shown = await chain(tool_call(run=run), Wire(Result.of(block(f"password={PASSWORD}"))))
+    (told,) = [text for text in texts_of(shown) if text.startswith("password=")]
+    name = told.removeprefix("password=")
+    wire = Wire(Result.of({**block(f"unknown user {PASSWORD}"), "structuredContent": {"user": PASSWORD}}))
+    params = {"name": "login", "arguments": {"user": name}}
+    got = await chain(Call(id="2", method="tools/call", params=params, server="files", run=run), wire)
+    assert wire.params[0]["arguments"] == {"user": PASSWORD}
+    assert not leaks(got, PASSWORD)
+    assert any(name in text for text in texts_of(got))
+
+
+async def test_a_run_for_another_tenant_gets_no_value_of_the_run_that_it_is_part_of() -> None:
+    """What a placeholder stands for belongs to a tenant, and so does the connection that it is sent by."""
+    chain = linked(Redaction(action="placeholder")).chain("tools/call", "outbound")
+    ours = Run(principal=Principal(user="ana", tenant="ours"))
+    shown = await chain(tool_call(run=ours), Wire(Result.of(block(TOKEN))))
+    (name,) = [text for text in texts_of(shown) if text.startswith("<GITHUB_TOKEN_")]
+    for tenant, expected in (("ours", TOKEN), ("theirs", name)):
+        inner = Run(parent=ours, principal=Principal(user="bob", tenant=tenant))
+        wire = Wire(OK)
+        params = {"name": "use", "arguments": {"key": name}}
+        await chain(Call(id="2", method="tools/call", params=params, server="files", run=inner), wire)
+        assert wire.params[0]["arguments"] == {"key": expected}
 
 
 async def test_without_a_run_a_placeholder_is_a_mask() -> None:
