@@ -89,7 +89,7 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        given = list(args or ())
+        given, namespace = list(args or ()), namespace or argparse.Namespace()
         if self.get_default("command") is None or "--" not in given:
             return super().parse_known_args(args, namespace)
         at = given.index("--")
