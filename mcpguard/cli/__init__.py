@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final, NoReturn, Protocol, cast
+from typing import Final, NoReturn, Protocol, cast
 
 __all__ = ["main"]
 
@@ -86,8 +86,10 @@ class _Parser(argparse.ArgumentParser):
     argparse itself takes a list that may be empty to be empty wherever an option stands before it.
     """
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
-        given = list(args or ())
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        given, namespace = list(args or ()), namespace or argparse.Namespace()
         if self.get_default("command") is None or "--" not in given:
             return super().parse_known_args(args, namespace)
         at = given.index("--")

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -135,7 +135,7 @@ def _servers(guard: "Guard", arguments: argparse.Namespace) -> dict[str, Any]:
     from mcpguard.cli.servers_file import read_servers
     from mcpguard.core.servers import ServerOptions
 
-    declared = {} if guard.policy is None else guard.policy.servers
+    declared: Mapping[str, ServerOptions] = {} if guard.policy is None else guard.policy.servers
     found = {name: one for name, one in declared.items() if one.command or one.url}
     if arguments.servers is not None:
         found = {
@@ -171,7 +171,7 @@ async def _until_told(scope: Any) -> None:
             return
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+def _first(error: BaseException) -> BaseException:
     """The first of what went wrong."""
-    one = group.exceptions[0]
-    return _first(one) if isinstance(one, BaseExceptionGroup) else one
+    inner: Any = getattr(error, "exceptions", None)
+    return _first(inner[0]) if inner else error

@@ -88,7 +88,7 @@ class Runs:
             HubError: If the request has not been verified, its session is somebody else's, or too many
                 clients are known.
         """
-        scope = getattr(request, "scope", None) or {}
+        scope: Any = getattr(request, "scope", ())
         if PRINCIPAL not in scope:
             raise HubError("on whose behalf this request is made is not known")
         principal: Principal | None = scope[PRINCIPAL]
