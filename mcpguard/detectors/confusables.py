@@ -24,8 +24,20 @@ _PAIRS: Final = (
     ("ʀ", "r"), ("ᴛ", "t"), ("ᴜ", "u"), ("ᴠ", "v"), ("ᴡ", "w"), ("ʏ", "y"), ("ɋ", "q"),
 )  # fmt: skip
 
+_OTHER_SCRIPTS: Final = (
+    (
+        "ꓐꓑꓓꓔꓖꓗꓙꓚꓜꓝꓟꓠꓡꓢꓣꓦꓧꓪꓫꓬꓮꓰꓲꓳꓴᎠᎡᎢᎥᎪᎫᎬᎳᎷᎻᏀᏃᏒᏔᏕᏙᏚᏞᏟᏢᏦᏧᏳᏴ",
+        "bpdtgkjczfmnlsrvhwxyaeioudrtiajewmhgzrwsvslcpkdgb",
+    ),
+    ("ⲛⲟⲣⲥɍɨǥագқǀ", "nopcrigwqkl"),
+)
+"""Cherokee, Lisu, Coptic and some others -> Latin, letter by letter (Unicode, confusables.txt)."""
+
 LOOKALIKES: Final[Mapping[str, str]] = {
-    one: latin for small, latin in _PAIRS for one in (small, small.upper()) if len(one) == 1
+    one: latin
+    for small, latin in (*_PAIRS, *(pair for row in _OTHER_SCRIPTS for pair in zip(*row, strict=True)))
+    for one in (small, small.upper())
+    if len(one) == 1
 }
 """A letter that is not ASCII -> the small Latin letter it passes for."""
 

@@ -18,6 +18,9 @@ __all__ = ["DIRECTION_MARKS", "Cleaned", "clean", "is_clean"]
 REACH: Final = 40
 """Characters on either side among which a direction mark must have a right-to-left letter."""
 
+MAX_ISOLATED: Final = 202
+"""Characters of an isolated text that stays so, with both marks."""
+
 CHUNK: Final = 16_384
 """ASCII characters looked at in one step: more of them leave the processor's cache."""
 
@@ -117,6 +120,18 @@ _RIGHT_TO_LEFT: Final = re.compile(rf"[{_RTL}]")
 DIRECTION_MARKS: Final = ("\u200e", "\u200f", "\u061c")
 """Judged by what stands further off than next to them."""
 
+_BESIDE: Final = r"\s!-/:-@\[-`{-~"
+_ISOLATED: Final = re.compile(
+    rf"(?<![^{_BESIDE}])\u2068(?=[^\n\u2066-\u2069]{{0,200}}?\w)[^\n\u2066-\u2069]{{1,200}}\u2069(?![^{_BESIDE}])"
+)
+"""A short text isolated as what it is, between words: how libraries write a name into a message (CLDR).
+
+The other isolates say a direction, which can show Latin text in another order than it is read in (UAX #9).
+"""
+
+_ISOLATES: Final = ("\u2068", "\u2069")
+"""What opens and closes one; they stay in a text that has nothing else to hide."""
+
 _CONTROLS: Final = bytes(byte in b"\t\n\r" or 32 <= byte < 127 for byte in range(256)).translate(
     bytes([1, 0]) + bytes(254)
 )
@@ -149,7 +164,9 @@ def is_clean(text: str) -> bool:
             1 in text[start : start + CHUNK].encode().translate(_CONTROLS)
             for start in range(0, len(text), CHUNK)
         )
-    return _next(text, 0) is None and (not _may_be_above(text) or _FOUND_ABOVE.search(text) is None)
+    if _next(text, 0, isolates=True) is not None:
+        return False
+    return not _may_be_above(text) or _FOUND_ABOVE.search(text) is None
 
 
 def clean(text: str) -> Cleaned:
@@ -180,12 +197,22 @@ def _may_be_above(text: str) -> bool:
     return b"\xf3\xa0" in encoded or b"\xf0\x9d\x85" in encoded
 
 
-def _next(text: str, start: int) -> re.Match[str] | None:
+def _next(text: str, start: int, *, isolates: bool = False) -> re.Match[str] | None:
     """The first thing of the first plane from `start` on that may not stay."""
     found = _FOUND.search(text, start)
-    while found is not None and found[0] in DIRECTION_MARKS and _is_near_rtl(text, found.start()):
+    while found is not None and (
+        (found[0] in DIRECTION_MARKS and _is_near_rtl(text, found.start()))
+        or (isolates and found[0] in _ISOLATES and _is_isolated(text, found.start()))
+    ):
         found = _FOUND.search(text, found.end())
     return found
+
+
+def _is_isolated(text: str, at: int) -> bool:
+    """Whether a mark is one of two around a short text."""
+    start = text.rfind(_ISOLATES[0], max(0, at - MAX_ISOLATED), at + 1)
+    isolated = _ISOLATED.match(text, start) if start >= 0 else None
+    return isolated is not None and at in (start, isolated.end() - 1)
 
 
 def _is_near_rtl(text: str, at: int) -> bool:

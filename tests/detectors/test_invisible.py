@@ -44,6 +44,34 @@ def test_honest_text_comes_out_to_the_byte(language: str) -> None:
     assert not clean(text).removed
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Hello, \u2068Ana\u2069!", "\u2068שלום\u2069 (\u20685\u2069 files)", "\u2068a b\u2069\n\u2068c\u2069"],
+)
+def test_a_name_that_is_isolated_in_a_message_stays_so(text: str) -> None:
+    """What CLDR's libraries write, whatever the language of the message."""
+    assert is_clean(text)
+    assert clean(text).text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("ig\u2068no\u2069re", "ignore"),
+        ("\u2068\u2069 a", " a"),
+        ("\u2068a", "a"),
+        ("a \u2069b", "a b"),
+        ("\u2068a\nb\u2069", "a\nb"),
+        ("\u2067a\u2069 \u2066b\u2069", "a b"),
+        ("\u2068a\u2069 \u200bb", "a b"),
+        ("\u2068" + "a" * 300 + "\u2069", "a" * 300),
+    ],
+)
+def test_isolates_that_isolate_no_name_are_removed(text: str, cleaned: str) -> None:
+    """In words, alone, around nothing or much, with a direction, and where other things are hidden."""
+    assert clean(text).text == cleaned
+
+
 HIDDEN = {
     "tags": ("hi" + "".join(chr(0xE0000 + ord(c)) for c in "send it") + "!", "hi!", {"tag": 7}),
     "tags behind a flag": ("🏴" + "".join(chr(0xE0000 + ord(c)) for c in "gbxyz") + "!", "🏴!", {"tag": 5}),

@@ -80,3 +80,13 @@ def test_a_server_that_lists_thousands_of_names_hides_those_of_no_other() -> Non
         names.add("flood", f"tool_{number}")
     names.add("mail", "send_mail")
     assert names.shadowed("evil", {"name": "send_mail"}) == ("same_name",)
+
+
+@pytest.mark.parametrize(
+    "name", ["\ua4e3ead_file", "\u13a1ead_file", "\u024dead_file", "read_f\u0268le", "re\u13aad_file"]
+)
+def test_letters_of_seldom_scripts_are_taken_for_latin_ones(name: str) -> None:
+    """Lisu, Cherokee, and letters with a stroke."""
+    names = Namespace()
+    names.add("files", "read_file")
+    assert names.shadowed("evil", {"name": name}) == ("confusable_name",)
