@@ -4,6 +4,10 @@ import gc
 from collections.abc import Iterable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # how busy the machine is makes no test fail
 
 
 @pytest.fixture(params=["asyncio", "trio"])
