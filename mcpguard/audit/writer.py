@@ -129,7 +129,8 @@ class Writer:
         self._hurry = threading.Event()
         self._is_idle = True
         self._is_announced = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """Its owner may take it again: a call that nobody awaits any more ends while garbage is collected."""
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self._is_closing = False

@@ -9,7 +9,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, fields
 from itertools import count
 from typing import Final, Literal, Protocol, TypeAlias, TypedDict, Unpack, cast
@@ -250,7 +250,8 @@ class Emitter:
         self._key: bytes = (key or secrets.token_bytes(32)) if before is None else before._key
         self._policy = policy
         self._numbers: Iterator[int] = count(1) if before is None else before._numbers
-        self._lock: threading.Lock = threading.Lock() if before is None else before._lock
+        self._lock: AbstractContextManager[object] = threading.RLock() if before is None else before._lock
+        """Its owner may take it again: a call that nobody awaits any more ends while garbage is collected."""
         self._closed: threading.Event = threading.Event() if before is None else before._closed
         self._intents: dict[str, int] = {} if before is None else before._intents
         self._awaited: tuple[tuple[Sink, _Waiting], ...] = tuple(

@@ -41,7 +41,7 @@ Replace: TypeAlias = Callable[[str, str], str]
 DEFAULT_PII: Final[tuple[Kind, ...]] = ("email", "card", "iban", "ssn", "ip")
 
 SHORTEST: Final = 6
-"""Characters that a value has at least to be looked for elsewhere in its message."""
+"""Characters that a text has at least to hold anything of its own, and a value to be looked for elsewhere."""
 
 ROUNDS: Final = 4
 """Times that a text in which something was found is looked at again."""
@@ -115,10 +115,10 @@ class Redactor:
 
     def _found(self, text: str) -> list[Finding]:
         found: list[Finding] = []
-        if self._secrets:
+        if self._secrets and len(text) >= SHORTEST:
             found += tokens(text)
             found += assignments(text)
-        if self._pii:
+        if self._pii and len(text) >= SHORTEST:
             found += personal(text, self._pii)
         for detector in self._detectors:
             found += detector(text)
@@ -170,10 +170,18 @@ class Redactor:
         spans: dict[Path, list[Finding]] = {}
         values: dict[str, str] = {}
         parts = self._across(blocks)
+        known: dict[str, list[Finding]] = {}
+
+        def find(text: str) -> list[Finding]:
+            found = known.get(text)
+            if found is None:
+                found = known[text] = self.find(text)
+            return found
+
         for passage in seen:
             if passage.use is Use.OPAQUE and not opaque:
                 continue
-            found = self.find(passage.text)
+            found = find(passage.text)
             if not passage.is_key:
                 if self._is_member(passage):
                     found = [Finding(0, len(passage.text), "credential")]
@@ -190,7 +198,7 @@ class Redactor:
             if passage.use is Use.OPAQUE and not opaque:
                 return passage.text
             if passage.is_key:
-                return _replaced(passage.text, self.find(passage.text), values, replace)
+                return _replaced(passage.text, find(passage.text), values, replace)
             text = _replaced(passage.text, spans.get(passage.path, []), values, replace)
             if "\\" in text:
                 text = rewritten_json(text, lambda inner: _replaced(inner, self.find(inner), values, replace))

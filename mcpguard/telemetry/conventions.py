@@ -6,7 +6,7 @@ those names; what changes there is changed here. No argument, no result and no r
 """
 
 from collections.abc import Mapping, Sequence
-from threading import Lock
+from threading import RLock
 from typing import Final, TypeAlias
 
 from mcpguard.core.call import Call
@@ -79,7 +79,8 @@ class Names:
     def __init__(self, limit: int = MAX_NAMES) -> None:
         self._limit = limit
         self._known: set[str] = set()
-        self._lock = Lock()
+        self._lock = RLock()
+        """Its owner may take it again: a call that nobody awaits any more ends while garbage is collected."""
 
     def bounded(self, name: str) -> str:
         """`name`, or `_OTHER` where there are too many."""

@@ -14,6 +14,7 @@ from mcpguard.detectors.pii import KINDS, personal
 from mcpguard.detectors.redactor import Redactor
 from mcpguard.detectors.secrets.checksums import has_bech32, has_crc32, is_jwt
 from mcpguard.detectors.secrets.formats import Format
+from mcpguard.detectors.secrets.tokens import SPACED, _spaced
 
 REDACTOR = Redactor()
 
@@ -117,6 +118,14 @@ def test_honest_text_is_left_alone(text: str) -> None:
     """Prose and code about secrets, identifiers, digests."""
     assert found(text) == []
     assert REDACTOR.redact(text) == text
+
+
+@pytest.mark.parametrize("kind", sorted(SPACED))
+def test_a_token_with_other_characters_anywhere_is_found_by_each_of_its_words(kind: str) -> None:
+    """Whatever else stands in the text: no word is passed over for want of a mark."""
+    one = next(one for one in FORMATS if one.kind == kind)
+    for word in one.words:
+        assert set(_spaced(f"a {word} b")) >= {one}
 
 
 def test_a_private_key_goes_with_its_whole_block_even_where_that_does_not_end() -> None:

@@ -284,9 +284,8 @@ async def test_a_detector_of_ones_own_is_asked_about_what_the_scan_lets_pass() -
     model = Model(0.9)
     one = Tried(InjectionScan(detectors=[model]))
     assert "untrusted data" in texts(await one.call("Bonjour", "monde"))[0]
-    assert [seen.splitlines()[-2:] for seen in model.seen] == [
-        ["Bonjour", "monde"]
-    ] or "Bonjour" in model.seen[0]
+    assert len(model.seen) == 1
+    assert {"Bonjour", "monde"} <= set(model.seen[0].splitlines())
     await one.call(ORDER)
     assert len(model.seen) == 1
     assert one.warned == ["injection_found"] * 2

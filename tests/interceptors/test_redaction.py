@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seeds import FORMATS, password, token
 
-from mcpguard import Call, Fate, Guard, Outcome, Redaction, Redactor, Result, Run, WireError
+from mcpguard import (
+    Call,
+    Fate,
+    Guard,
+    Outcome,
+    Redaction,
+    Redactor,
+    Result,
+    ResultCache,
+    Rewrite,
+    Run,
+    WireError,
+)
 from mcpguard.core.content import texts_of
 from mcpguard.core.wire import canonical
 from mcpguard.testing import FakeServer, RecordingSink
@@ -156,6 +168,58 @@ async def test_without_a_run_a_placeholder_is_a_mask() -> None:
     """There is nobody it could belong to."""
     result = await answered(Result.of(block(TOKEN)), action="placeholder")
     assert result.value == block("[REDACTED:github_token]")
+
+
+async def test_an_answer_with_a_placeholder_is_cached_for_no_other_run() -> None:
+    """It stands for a value that other runs do not have."""
+    cached = linked(ResultCache(tools=["read"]), Redaction(action="placeholder"))
+    chain, wire = cached.chain("tools/call", "outbound"), Wire(Result.of(block(TOKEN)))
+    shown = [(await chain(tool_call(run=Run()), wire)).value for _ in range(2)]
+    assert len(wire.calls) == 2
+    assert shown[0] != shown[1]
+    masked = linked(ResultCache(tools=["read"]), Redaction()).chain("tools/call", "outbound")
+    wire = Wire(Result.of(block(TOKEN)))
+    assert len({repr((await masked(tool_call(run=Run()), wire)).value) for _ in range(2)}) == 1
+    assert len(wire.calls) == 1
+
+
+@pytest.mark.parametrize(("pattern", "passes"), [(r"^\S+$", True), ("^gh", False)])
+async def test_a_redacted_answer_fits_its_schema_or_is_withheld_and_says_why(
+    pattern: str, passes: bool
+) -> None:
+    """A program that validates is not given what it would fail on."""
+    chains, schema = linked(Redaction()), {"properties": {"key": {"type": "string", "pattern": pattern}}}
+    listed = Result.of({"tools": [{"name": "read", "inputSchema": {}, "outputSchema": schema}]})
+    asked = Call(id="1", method="tools/list", params={}, server="files", principal=tool_call().principal)
+    await chains.chain("tools/list", "outbound")(asked, Wire(listed))
+    answer = Result.of({"content": [], "structuredContent": {"key": TOKEN}})
+    result = await chains.chain("tools/call", "outbound")(tool_call(), Wire(answer))
+    if passes:
+        assert result.value == {"content": [], "structuredContent": {"key": "[REDACTED:github_token]"}}
+    else:
+        assert result.denial is not None
+        assert "does not fit the tool's output schema" in result.denial.reason
+    assert not leaks(result, TOKEN)
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "sampling/createMessage": {"messages": [{"role": "user", "content": {"type": "text", "text": TOKEN}}]},
+    "elicitation/create": {"message": f"Is it {TOKEN}?", "requestedSchema": {}},
+    "notifications/message": {"level": "info", "data": {"at": [f"see {TOKEN}"]}},
+    "notifications/progress": {"progressToken": 1, "progress": 1, "message": TOKEN},
+    "tools/list_changed": {"_meta": {"note": TOKEN}},
+}
+
+
+@pytest.mark.parametrize("method", ASKED)
+def test_what_servers_ask_and_tell_is_redacted(method: str) -> None:
+    """Requests and notifications; the protocol's own tokens stay."""
+    verdict = Redaction().check(Call(id="1", method=method, params=ASKED[method], direction="inbound"))
+    assert isinstance(verdict, Rewrite)
+    said = canonical(verdict.params).decode()
+    assert TOKEN not in said
+    assert "[REDACTED:github_token]" in said
+    assert verdict.params.get("progressToken") == ASKED[method].get("progressToken")
 
 
 async def test_what_sinks_get_has_passed_the_redactor() -> None:

@@ -71,11 +71,12 @@ def hidden_signals(text: str) -> Iterator[Signal]:
 
 def markup_signals(text: str) -> Iterator[Signal]:
     """Forged roles, and links that carry data, in lower case."""
-    for name, weight, marks, pattern in MARKUP:
+    is_plain = not ("<" in text or ">" in text or "[" in text or "]" in text)
+    for name, weight, marks, pattern in () if is_plain else MARKUP:
         if any(map(text.__contains__, marks)):
             for match in pattern.finditer(text):
                 yield Signal(name, weight, match.start(), match.end())
-    if "//" in text and ("](" in text or "]:" in text or "<img" in text):
+    if "/" in text and "//" in text and ("](" in text or "]:" in text or "<img" in text):
         for match in REMOTE.finditer(text):
             if CARRIES.search(match.group()):
                 yield Signal("exfiltrating_link", 0.55, match.start(), match.end())

@@ -123,7 +123,7 @@ PHRASES: Final = (
     phrase("concealment", 0.55, ["keep hide", "from"],
            r"\b(?:keep|hide) (?:this|it|that) (?:a )?(?:(?:secret|hidden|confidential)\s)?from (?:the |your )?"
            r"(?:user|human|person|operator|customer|owner)", "keep|hide ~ this|it|that"),
-    phrase("concealment", 0.55, ["without", "user human person operator owner"],
+    phrase("concealment", 0.55, ["without", "user human person operator owner", "knowledge knowing noticing consent approval being"],
            r"\bwithout (?:the |your )?(?:user|human|person|operator|owner)(?:'s)? (?:knowledge|knowing|noticing|consent|approval|being)", "user|human|person|operator|owner|user's|human's|person's|operator's|owner's ~ knowledge|knowing|noticing|consent|approval|being"),
     phrase("concealment", 0.55, ["ask wait", "for"],
            r"\b(?:do not|don't|never|no need to) (?:ask|wait) for (?:the |any |user )*(?:user|confirmation|permission|approval|consent)", "ask|wait ~ for"),

@@ -63,8 +63,11 @@ _NAME_CHARS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _PLACEHOLDER: Final = re.compile(r"_[0-9a-f]{24}\Z")
 _TAIL: Final = re.compile(r"[A-Za-z0-9_.-]*+")
 
-_HINTS: Final = (b"pass", b"pwd", b"secret", b"token", b"key", b"credential", b"connection", b"authori")
-_MORE_HINTS: Final = (b"cookie", b"sig=", b"signature", b"bearer ", b"sas=")
+_HINTS: Final = (
+    *b"pass pwd secret token key credential connection authori cookie signature".split(),
+    b"bearer ",
+)
+_WITH_EQUALS: Final = (b"sig=", b"sas=")
 _URL: Final = re.compile(r"[^\s/?#@:\"'<>\[\]]{0,128}+:(?P<password>[^\s/?#@\"'<>]{1,256}+)@[^\s]")
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,}+=*")
 _PEM_BODY: Final = re.compile(r"(?:[A-Za-z0-9+/=:,\s-]|\\[nr])*+")
@@ -95,7 +98,7 @@ def assignments(text: str) -> Iterator[Finding]:
         yield from _private_keys(text)
     if b"://" in low:
         yield from _in_urls(text, low)
-    for hint in (*_HINTS, *_MORE_HINTS):
+    for hint in (*_HINTS, *(_WITH_EQUALS if b"=" in low else ())):
         at = low.find(hint)
         while at >= 0:
             found = _bearer(text, at) if hint == b"bearer " else _assigned(text, at, len(hint))

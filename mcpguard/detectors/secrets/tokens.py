@@ -6,7 +6,7 @@ searched for what formats have in common, and only formats that may be there are
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from mcpguard.detectors.findings import Finding
@@ -40,6 +40,9 @@ _TIME: Final = "0123456789TZ_-./:~+=,"
 
 _WORDS_OF: Final = tuple((word, one) for one in FORMATS if one.kind not in SPACED for word in one.words)
 _WORDS_OF_SPACED: Final = tuple((word, one) for one in FORMATS if one.kind in SPACED for word in one.words)
+_HELD: Final[Mapping[str, str]] = {"~": "Q~", "/": "hooks", "-": "gl", "_": "_"}
+"""A character that some of these words have -> what all of them that have it hold; it is quickly found."""
+
 _LINE: Final = re.compile("\n")
 _REST: Final = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -68,7 +71,7 @@ def long_words(text: str) -> tuple[list[int], str]:
 
 def tokens(text: str) -> Iterator[Finding]:
     """Every token of a known format in `text`, one after another within a format."""
-    for one in {id(one): one for word, one in _WORDS_OF_SPACED if word in text}.values():
+    for one in {id(one): one for one in _spaced(text)}.values():
         for found in one.pattern.finditer(text):
             end = _end(text, text, found, 0, one)
             if end is not None:
@@ -86,6 +89,13 @@ def tokens(text: str) -> Iterator[Finding]:
             end = _end(text, words, found, offset, one)
             if end is not None:
                 yield Finding(found.start() + offset, end + offset, one.kind)
+
+
+def _spaced(text: str) -> Iterator[Format]:
+    """The formats with other characters anywhere in their tokens of which a word stands in `text`."""
+    for mark, held in _HELD.items():
+        if mark in text and held in text:
+            yield from (one for word, one in _WORDS_OF_SPACED if mark in word and word in text)
 
 
 def _end(text: str, words: str, found: re.Match[str], offset: int, one: Format) -> int | None:
