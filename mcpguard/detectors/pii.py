@@ -22,6 +22,21 @@ _DOMAIN: Final = re.compile(
 )
 _LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _CARD: Final = re.compile(r"\d(?<!\d\d)(?<![\d.]\d)(?:[ -]?\d){12,18}(?![\d]|\.\d)")
+_ISSUED: Final = re.compile(
+    r"3[47]\d{13}|(?:30[0-59]|3[689]\d)\d{11,16}|4(?:\d{12}|\d{15}|\d{18})|35\d{14,17}|"
+    r"(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720|220[0-4])\d{12}|"
+    r"(?:60|62|64[4-9]|65|81|82)\d{12,17}|(?:50|5[6-8]|6[1378])\d{11,17}"
+)
+"""First digits and lengths of the cards that networks give out."""
+
+_REMOTE: Final = re.compile(r":(?:[/~]|\d{1,5}/|[A-Za-z0-9_.-]{1,64}/)")
+_VERSIONED: Final = re.compile(
+    r"(?<![A-Za-z])(?:(?:versions?|release|build|sections?|sec|rev|revision|ver|clause|chapter)"
+    r"[ :=\"'#-]{0,3}|"
+    r"(?-i:[A-Z])[A-Za-z]{1,20}/)\Z",
+    re.IGNORECASE,
+)
+_TIMES: Final = re.compile(r"\d{1,2}(?::\d{2}){1,2}::")
 _IBAN: Final = re.compile(r"[A-Z]{2}(?<![A-Za-z0-9][A-Z]{2})\d{2}(?:[ ]?[A-Z0-9]){11,30}")
 _SSN: Final = re.compile(r"\d{3}(?<!\d{4})(?<!-\d{3})-\d{2}-\d{4}(?![\d-])")
 _IPV4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)")
@@ -102,9 +117,14 @@ def _emails(text: str) -> Iterator[Finding]:
         before = text[max(0, at - 64) : at]
         start = at - (len(before) - len(before.rstrip(_LOCAL)))
         domain = _DOMAIN.match(text, at + 1, at + 256) if start < at else None
-        if domain is not None:
+        if domain is not None and not _is_remote(text, start, domain.end()):
             yield Finding(start, domain.end(), "email")
         at = text.find("@", at + 1)
+
+
+def _is_remote(text: str, start: int, end: int) -> bool:
+    """Whether it is a user at a host: of a URL, or of a copy or a repository over SSH."""
+    return text[max(0, start - 3) : start] == "://" or _REMOTE.match(text, end) is not None
 
 
 def _cards(text: str) -> Iterator[Finding]:
@@ -112,7 +132,7 @@ def _cards(text: str) -> Iterator[Finding]:
     spans = (_CARD.finditer(text, start, end) for start, end in _around(_DIGITS, shape))
     for found in chain.from_iterable(spans):
         digits = found[0].replace(" ", "").replace("-", "")
-        if digits[0] not in "23456" or _is_in_a_word(text, *found.span()):
+        if _ISSUED.fullmatch(digits) is None or _is_in_a_word(text, *found.span()):
             continue
         if len(set(digits)) > 1 and _luhn(digits):
             yield Finding(*found.span(), "card")
@@ -166,8 +186,17 @@ def _ips(text: str) -> Iterator[Finding]:
                     address = ipaddress.ip_address(found[0])
                 except ValueError:
                     continue
-                if address.is_global:
+                if address.is_global and not _is_version(text, *found.span()):
                     yield Finding(*found.span(), "ip")
+
+
+def _is_version(text: str, start: int, end: int) -> bool:
+    """Whether what has the form of an address is a version, a section, a time of day or a slice."""
+    if ":" not in text[start:end]:
+        return _VERSIONED.search(text, max(0, start - 24), start) is not None
+    before, opens = text[max(0, start - 2) : start].partition("[")[:2]
+    is_slice = bool(opens) and before.isalnum() and text.startswith("::", start)
+    return is_slice or _TIMES.fullmatch(text, start, end) is not None
 
 
 def _around(mark: re.Pattern[bytes], shape: bytes) -> Iterator[tuple[int, int]]:

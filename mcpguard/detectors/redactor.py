@@ -27,7 +27,9 @@ from mcpguard.core.wire import JSON
 from mcpguard.detectors.findings import Finding, merged
 from mcpguard.detectors.json_text import rewritten_json
 from mcpguard.detectors.pii import KINDS, Kind, personal
-from mcpguard.detectors.secrets.assignments import assignments, is_secret_name, is_secret_value
+from mcpguard.detectors.secrets.assignments import assignments
+from mcpguard.detectors.secrets.encodings import decoded
+from mcpguard.detectors.secrets.members import has_secret_member, secret_members
 from mcpguard.detectors.secrets.tokens import tokens
 
 __all__ = ["DEFAULT_PII", "Detector", "Redactor", "Replace", "mask"]
@@ -48,10 +50,6 @@ ROUNDS: Final = 4
 
 MOST: Final = 64
 """Values of one message that are looked for elsewhere in it."""
-
-
-_PLAIN_KEYS: Final = frozenset({"text", "type", "content", "structuredContent", "_meta", "name", "uri"})
-"""Keys of the protocol that most messages have: they name no secret."""
 
 
 class _Pattern(Protocol):
@@ -103,9 +101,14 @@ class Redactor:
     def find(self, text: str) -> list[Finding]:
         """What there is in a text, in order, nothing overlapping.
 
-        What is found can hide what stands right beside it, so what is left is looked at again.
+        What is found can hide what stands right beside it, so what is left is looked at again. Letters that
+        are written as numbers are read as well.
         """
         found = self._found(text)
+        plain = decoded(text)
+        if plain is not None:
+            reads, places = plain
+            found = merged([*found, *(_at(places, one) for one in self._found(reads))])
         for _ in range(ROUNDS if found else 0):
             more = merged([*found, *self._found(_without(text, found))])
             if more == found:
@@ -156,7 +159,7 @@ class Redactor:
     def _may_hold(self, strings: list[str], value: JSON) -> bool:
         """Whether there may be anything: all strings in one go, and the names of members."""
         text = "\n".join(strings)
-        return ("\\" in text) or bool(self.find(text)) or (self._secrets and _has_secret_member(value))
+        return ("\\" in text) or bool(self.find(text)) or (self._secrets and has_secret_member(value))
 
     def _treatment(
         self,
@@ -170,6 +173,7 @@ class Redactor:
         spans: dict[Path, list[Finding]] = {}
         values: dict[str, str] = {}
         parts = self._across(blocks)
+        members = secret_members(seen) if self._secrets else {}
         known: dict[str, list[Finding]] = {}
 
         def find(text: str) -> list[Finding]:
@@ -183,8 +187,8 @@ class Redactor:
                 continue
             found = find(passage.text)
             if not passage.is_key:
-                if self._is_member(passage):
-                    found = [Finding(0, len(passage.text), "credential")]
+                if passage.path in members:
+                    found = [Finding(0, len(passage.text), members[passage.path])]
                 found = merged([*found, *parts.get(passage.path, ())])
                 if found:
                     spans[passage.path] = found
@@ -206,16 +210,6 @@ class Redactor:
 
         return treat
 
-    def _is_member(self, passage: Passage) -> bool:
-        """Whether it is what a structured member with a secret's name holds."""
-        name = next((part for part in reversed(passage.path) if isinstance(part, str)), "")
-        return (
-            self._secrets
-            and is_secret_name(name)
-            and passage.use is Use.TEXT
-            and is_secret_value(name, passage.text)
-        )
-
     def _across(self, blocks: Sequence[tuple[Path, str]]) -> dict[Path, list[Finding]]:
         """What begins in one text block and ends in another, by the parts in each."""
         parts: dict[Path, list[Finding]] = {}
@@ -235,6 +229,11 @@ class Redactor:
                     parts.setdefault(path, []).append(Finding(*span, one.kind))
             begin = end
         return parts
+
+
+def _at(places: Sequence[int], one: Finding) -> Finding:
+    """What was found in a text as it reads, in the text as it is written."""
+    return Finding(places[one.start], places[one.end], one.kind)
 
 
 def _without(text: str, found: Iterable[Finding]) -> str:
@@ -263,23 +262,6 @@ def _replaced(text: str, found: Iterable[Finding], values: Mapping[str, str], re
         pieces += text[end : one.start], replace(one.kind, text[one.start : one.end])
         end = one.end
     return "".join([*pieces, text[end:]])
-
-
-def _has_secret_member(value: JSON) -> bool:
-    """Whether a member with a secret's name holds a string, at any depth."""
-    ahead: list[object] = [value]
-    while ahead:
-        one = ahead.pop()
-        if isinstance(one, list | tuple):
-            ahead.extend(cast("Sequence[object]", one))
-        elif isinstance(one, dict) or isinstance(one, Mapping):  # noqa: SIM101 - a dict is told in no time
-            for key, member in cast("Mapping[str, object]", one).items():
-                kind = type(member)
-                if (kind is str or kind is list) and key not in _PLAIN_KEYS and is_secret_name(key):
-                    return True
-                if kind is not str:
-                    ahead.append(member)
-    return False
 
 
 def _text_blocks(result: Result) -> list[tuple[Path, str]]:

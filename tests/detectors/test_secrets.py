@@ -1,6 +1,8 @@
 """Secrets and personal data: found where they are, and nowhere else."""
 
+import base64
 import binascii
+import json
 import time
 from typing import Any
 
@@ -14,6 +16,7 @@ from mcpguard.detectors.pii import KINDS, personal
 from mcpguard.detectors.redactor import Redactor
 from mcpguard.detectors.secrets.checksums import has_bech32, has_crc32, is_jwt
 from mcpguard.detectors.secrets.formats import Format
+from mcpguard.detectors.secrets.stop_list import is_placeholder
 from mcpguard.detectors.secrets.tokens import SPACED, _spaced
 
 REDACTOR = Redactor()
@@ -110,6 +113,15 @@ HONEST = [
     "pat-a-cake, sk-learn, key-value store, scikit-learn-contrib-sk-ant-farm",
     "مرحبا بالعالم، שלום עולם، می\u200cخواهم، हिन्दी, ภาษาไทย, 日本語 ❤️",
     "1. Set password\n2. Click token: next",
+    "password = getpass.getpass('Password: ')\ntoken = random.randrange(sys.maxsize)",
+    "const token = req.headers.authorization.split(' ')[1];\nlet secret_key = SecretKey::random(&mut rng);",
+    "    password=args.password,\n    token=access_token,\n    password: SecretStr\n    secret=b'0'*32,",
+    "PWD=/home/user/project\nOLDPWD=/home/user/projects/abc12\ntoken=0x7fff5fbff8c8",
+    "Chrome/120.0.0.0 Safari/537.36, version 1.2.3.4, section 8.2.4.44, x[::3], at 12:34:56::",
+    "git@github.com:org/repo.git ssh://git@github.com:22/x.git scp user@host.example.com:/x .",
+    "https://user@example.com/ https://example.com:8080/@scope/pkg https://medium.com/@user/post",
+    "IMEI 490154203237518; Bearer authentication-required-by-server",
+    '{"password": "The password of the user", "forgotPassword": "Did you forget your password?"}',
 ]
 
 
@@ -138,6 +150,93 @@ def test_a_private_key_goes_with_its_whole_block_even_where_that_does_not_end() 
         f"{begin}\n{body}\n{end}".replace("\n", "\\n"),
     ):
         assert REDACTOR.redact(f"before {text}. after") == "before [REDACTED:private_key]. after"
+
+
+GENERATED = "".join(map(chr, range(33, 127))).translate(dict.fromkeys(map(ord, "\"'`\\")))
+
+
+@pytest.mark.parametrize(
+    "form", ["DB_PASSWORD={}", "export APP_SECRET={}  # rotated", "  password: {}\n", "db.pwd = {}"]
+)
+@given(data=st.data())
+def test_the_value_of_a_line_goes_to_its_end_whatever_signs_are_in_it(form: str, data: st.DataObject) -> None:
+    """As generators make them; what programs have in such a place is told by its shape."""
+    signs = data.draw(st.text(GENERATED, min_size=6, max_size=12))
+    assume("=" not in signs and "</" not in signs)
+    secret = f"4kR{signs}zQ9"
+    assume(not is_placeholder(secret))
+    assert secret not in REDACTOR.redact(form.format(secret))
+
+
+MADE = password(3)
+PACKED = base64.b64encode(f"ada:{MADE}".encode()).decode()
+LINES = [
+    base64.urlsafe_b64encode(bytes(range(at, at + 48))).decode().replace("_", "a").replace("-", "b")
+    for at in range(6)
+]
+BEGIN, END = ("-----" + word + " PRIVATE KEY-----" for word in ("BEGIN", "END"))
+PEM = "\n".join([BEGIN, *LINES, END])
+ISSUED = token(next(one for one in FORMATS if one.kind == "gitlab_token"))
+PACKED_PEM = base64.b64encode(PEM.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (f'{{"name": "DB_PASSWORD", "value": "{MADE}"}}', MADE),
+        (f'{{"key": "API_TOKEN", "masked": true, "value": "{MADE}"}}', MADE),
+        (f"- name: DB_PASSWORD\n  value: {MADE}\n", MADE),
+        (f'{{"ghcr.io": {{"auth": "{PACKED}"}}}}', PACKED),
+        (f"Cookie: theme=dark; sid={MADE}", MADE),
+        (f"Set-Cookie: sid={MADE}; HttpOnly", MADE),
+        ('{"passphrase": "correct horse battery staple"}', "horse battery"),
+        (f"postgres://u:{MADE[:5]}/{MADE[5:]}@h/db", MADE[5:]),
+        (f"postgres://u:a#b@{MADE}@h/db", MADE),
+        (f"https://{LINES[0][:30]}7@git.example.org/x", LINES[0][:9]),
+        ("\n".join([BEGIN, *(f"{at:>4} | {line}" for at, line in enumerate(LINES))]), LINES[3]),
+        ("\n".join([BEGIN, *(f"> {line}" for line in LINES)]), LINES[3]),
+        (PEM.replace(" PRIVATE KEY", " private key"), LINES[3]),
+        (f"  tls.key: {PACKED_PEM}\n", PACKED_PEM[200:220]),
+        (f"Private-Lines: 6\n{LINES[0]}\n{LINES[1]}\nPrivate-MAC: 1", LINES[1]),
+        (f'{{"kty": "EC", "d": "{LINES[0]}"}}', LINES[0]),
+        (f"Signed in with {ISSUED}... done", ISSUED),
+        (f"{ISSUED}.example.com", ISSUED),
+        (f'{{"a": 1}}\n{{"t": "{ISSUED.replace("l", chr(92) + "u006c")}",}}', ISSUED[-6:]),
+        (f"?t={ISSUED.replace('l', '%6C')}", ISSUED[-6:]),
+        (f"&#103;{ISSUED[1:]}", ISSUED[-6:]),
+    ],
+    ids=range(21),
+)
+def test_a_secret_is_found_in_the_forms_that_files_and_tools_have(text: str, secret: str) -> None:
+    """Pairs, packed logins, further cookies, phrases, odd passwords in URLs, keys in parts, encoded letters."""
+    assert secret in text
+    assert secret not in REDACTOR.redact(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "secret"),
+    [
+        ({"env": [{"value": MADE, "name": "DB_PASSWORD"}]}, MADE),
+        ({"password": {"value": MADE}}, MADE),
+        ({"password": "correct horse battery staple"}, "horse"),
+        ({"headers": [["Authorization", f"Basic {PACKED}"]]}, PACKED),
+        ({"Authorization": f"Basic {PACKED}"}, PACKED),
+        ({"Cookie": f"theme=dark; sid={MADE}"}, MADE),
+        ({"auths": {"ghcr.io": {"auth": PACKED}}}, PACKED),
+        ({"lines": PEM.split("\n")}, LINES[4]),
+        ({"kty": "oct", "k": LINES[0]}, LINES[0]),
+    ],
+    ids=range(9),
+)
+def test_structured_content_is_read_with_what_stands_beside_a_member(value: Any, secret: str) -> None:
+    """Variables, headers, logins, keys; with another name beside them, none of it is changed."""
+    assert secret not in json.dumps(REDACTOR.scrub(value))
+    honest: Any = {
+        "env": [{"name": "GREETING", "value": "hello-12345"}],
+        "auth": "required",
+        "d": "2026-11-21",
+    }
+    assert REDACTOR.scrub(honest) == honest
 
 
 def test_checksums_tell_a_token_from_what_looks_like_one() -> None:
@@ -276,6 +375,17 @@ HOSTILE = [
         "+1",
     ),
     *("sk-" + "a" * 20, "secret_" * 3, "password\n", "key=" + "a" * 50),
+    *(
+        "%41",
+        "\\u0041",
+        "&#65;",
+        "LS0tLS1CRUdJTi",
+        '"kty","d":"',
+        'auth="',
+        'token", "',
+        "pwd\n value:",
+        "://a:b@",
+    ),
     *("::", "1::1 ", "1:2:3:4:5:6:7:", "1.1.1.1 ", "9.9.9.9."),
 ]
 

@@ -51,7 +51,8 @@ def phrase(name: str, weight: float, needs: list[str], pattern: str, *marks: str
 MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], re.Pattern[str]], ...]] = (
     ("chat_tokens", 0.8, ("<|", "inst]", "sys>>", "_of_turn>"),
      re.compile(r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id|end_header_id)[^>\n]{0,30}"
-                r"|\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>")),
+                r"|\[inst\](?=[^\[]{0,400}\[/inst\])|\[/inst\]|<</?sys>>|<(?:start|end)_of_turn>")),
+    ("chat_tokens", 0.3, ("[inst]",), re.compile(r"\[inst\]")),
     ("forged_role", 0.7, ("<", "["),
      re.compile(r"<(/?)(?:system|assistant|human|system[_-]?(?:prompt|message|instruction|override)|instructions?|important|"
                 r"information|admin|tool_(?:result|response|call)s?|function_(?:results?|calls?)|user_(?:query|message))(?:\s[^<>\n]{0,80})?>"
@@ -147,6 +148,15 @@ PHRASES: Final = (
            r"\b(?:previous|prior|earlier|above|your|initial)\b[^.!?\n]{0,20}\b(?:instructions?|directions|directives|guidelines|orders|guidance|prompts?)\b[^.!?\n]{0,30}"
            r"\b(?:void|obsolete|cancell?ed|revoked|invalid|no longer|superseded|replaced|overridden)\b"
            r"|\binstructions\b[^.!?\n]{0,30}\b(?:above|you rec\w+|earlier)\b[^.!?\n]{0,20}\b(?:void|obsolete|cancell?ed|revoked|invalid|no longer|superseded|replaced)\b"),
+    phrase("concealment", 0.55, ["need bother have required necessary", "ask confirm check consult notify inform tell"],
+           r"\b(?:(?:no|not|don't) (?:need|bother|have|required|necessary)) (?:to )?(?:ask|confirm with|check with|consult|notify|inform|tell)"
+           r"(?: with)? (?:the |your |any )?(?:users?|humans?|persons?|operators?|owners?|customers?|anyone|anybody)\b"),
+    phrase("directive", 0.55, ["as", "i we", "authorize authorise authorized authorised instruct order command direct"],
+           r"\bas (?:the|your|an?) (?:\w+ )?(?:administrator|admin|owner|developer|operator|supervisor|maintainer|creator),? (?:i|we) (?:hereby |now )?"
+           r"(?:authori[sz]e|instruct|order|command|direct)\b"),
+    phrase("override", 0.6, ["treat consider regard take", "instruction instructions directive directives orders command commands"],
+           r"\b(?:treat|consider|regard|take) (?:the |this |that |these )?(?:\w+ ){0,3}(?:below|above|following|text|message|document|page|note) (?:\w+ ){0,2}as "
+           r"(?:your |the |a )?(?:new |real |actual |only |system )*(?:instructions?|directives?|orders|commands?)\b"),
     phrase("override", 0.6, ["alma"], r"\btalimat\w*\b[^.!?\n]{0,30}\bdikkate alma"),
     phrase("concealment", 0.55, ["let", "user users human humans operator operators"],
            r"\b(?:do not|don't|never) let (?:the |your )?(?:user|human|operator)s? (?:know|see|notice|find out|suspect|learn)", "let ~ the|your|user|human|operator"),

@@ -1,27 +1,30 @@
 """Credentials told by what stands before them: keys in JSON, YAML, env and INI files, headers, URLs, PEM.
 
+Where a name begins a line and its value has no quotes, the value goes to the end of the line, whatever signs
+are in it; elsewhere it ends at what a program or a list would have behind it.
+
 A key's name decides that its value is a secret; the value's looks decide only that it is none (a placeholder,
 a reference, a type). Entropy decides nothing: hashes and ids have as much.
 """
 
+import binascii
 import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
 from mcpguard.detectors.findings import Finding
-from mcpguard.detectors.secrets.stop_list import is_placeholder, is_weak
+from mcpguard.detectors.secrets.private_keys import private_keys
+from mcpguard.detectors.secrets.stop_list import is_code, is_passphrase, is_placeholder, is_prose, is_weak
+from mcpguard.detectors.secrets.urls import in_urls
 
-__all__ = ["assignments", "is_secret_name", "is_secret_value"]
+__all__ = ["assignments", "is_login", "is_secret_name", "is_secret_value"]
 
 LONGEST: Final = 4096
 """Characters of a value that are read."""
 
 LONGEST_BARE: Final = 512
 """Characters of a value without quotes that it is judged by; it may be longer."""
-
-PEM: Final = 32_768
-"""Characters within which a private key ends."""
 
 SHORTEST_KEY: Final = 8
 """Characters of the shortest value that is taken for a key or token; a password may have half as many."""
@@ -49,6 +52,35 @@ _AFTER: Final = re.compile(
     (?P<quote>\\?["'`])?(?P<scheme>(?:bearer|basic|token|digest|apikey)[ ]+)?""",
     re.VERBOSE | re.IGNORECASE,
 )
+_PAIR: Final = re.compile(
+    r"""[A-Za-z0-9_.-]{0,48}+(?:\\?["'][ \t\r\n]{0,32}+,(?:\\n)?[^{}\[\]\n]{0,160}?\n?[ \t]{0,32}\\?["']|
+    ["']?\r?\n[ \t]{1,32}+)[Vv]alue(?:\\?["'])?[ \t]{0,8}+:[ \t]{0,8}+
+    (?P<quote>\\?["'])?(?P<scheme>Basic[ ]+)?""",
+    re.VERBOSE,
+)
+"""From the value of a `name` to that of the `value` beside it: Kubernetes, HAR, variables of CI systems."""
+
+_COOKIE: Final = frozenset({"cookie", "cookies", "http_cookie"})
+_PIECE: Final = r"[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}=[^\s;,\"'\\<>\[\]]{0,4096}+"
+_COOKIES: Final = re.compile(rf"{_PIECE}(?:;[ ]?{_PIECE}){{0,64}}+")
+_SCHEMES: Final = re.compile(r"\A(?:bearer|basic|token|digest|apikey) +", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://")
+_LINE_START: Final = re.compile(
+    r"(?:\A|\n)[ \t>|+*-]{0,24}(?:(?:export|set|setx|env|ENV|ARG|declare -x)[ ])?\Z"
+)
+_LINE: Final = re.compile(
+    rf"(?P<value>[^\s\"'`]\S{{0,{LONGEST_BARE}}}+(?: [A-Za-z0-9]{{1,16}}+){{0,16}}+)"
+    r"[ \t]{0,32}+(?:(?<=[ \t])#[^\n]{0,256}+)?(?=\r?\n|\Z)"
+)
+_FURTHER: Final = re.compile(r"[&;][A-Za-z_][A-Za-z0-9_.-]{0,40}+=|\\[nr\"']|</")
+"""What shows that more than one value stands in a line."""
+
+_CALLEE: Final = re.compile(r"[A-Za-z_$]+(?:(?:\.|::|->)[A-Za-z_$][A-Za-z0-9_$]*)*|[A-Za-z_]+_[A-Za-z0-9_]+")
+_WORD: Final = re.compile(r"[A-Za-z_]+")
+_AUTH: Final = re.compile(
+    r"""(?<![A-Za-z0-9])_?auth\\?["']?[ \t]{0,8}+[:=][ \t]{0,8}+(?:\\?["'])?"""
+    r"(?P<value>[A-Za-z0-9+/]{8,1024}+=*)"
+)
 _QUOTED: Final = {
     '"': re.compile(rf'(?:[^"\\\n]|\\.){{1,{LONGEST}}}+', re.DOTALL),
     "'": re.compile(rf"(?:[^'\\\n]|\\.){{1,{LONGEST}}}+", re.DOTALL),
@@ -68,10 +100,7 @@ _HINTS: Final = (
     b"bearer ",
 )
 _WITH_EQUALS: Final = (b"sig=", b"sas=")
-_URL: Final = re.compile(r"[^\s/?#@:\"'<>\[\]]{0,128}+:(?P<password>[^\s/?#@\"'<>]{1,256}+)@[^\s]")
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,}+=*")
-_PEM_BODY: Final = re.compile(r"(?:[A-Za-z0-9+/=:,\s-]|\\[nr])*+")
-_PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 
 
 @lru_cache(NAMES)
@@ -83,21 +112,49 @@ def is_secret_name(name: str) -> bool:
 
 def is_secret_value(name: str, value: str, *, is_quoted: bool = True) -> bool:
     """Whether `value` may be the credential that `name` promises."""
-    is_password = "pass" in name.lower() or "pwd" in name.lower()
-    if len(value) < (SHORTEST_KEY // 2 if is_password else SHORTEST_KEY) or is_placeholder(value):
+    if is_quoted and name.lower() in _COOKIE and _COOKIES.fullmatch(value):
+        return len(value) >= SHORTEST_KEY and not is_placeholder(value)
+    value = _SCHEMES.sub("", value)
+    if len(value) < _shortest(name) or is_placeholder(value):
         return False
     if not is_quoted:
-        return not is_weak(value) and not value.isdigit()
-    return not (" " in value.strip() or (is_weak(value) and not is_password))
+        return not (is_weak(value) or value.isdigit() or is_code(value) or _is_variable(value))
+    if " " in value.strip():
+        return _is_password(name) and is_passphrase(value)
+    return not ((is_weak(value) or is_code(value)) and not _is_password(name))
+
+
+@lru_cache(NAMES)
+def is_login(value: str) -> bool:
+    """Whether `value` is the base64 of a user, a colon and a password."""
+    try:
+        user, colon, password = binascii.a2b_base64(value + "=" * (-len(value) % 4)).decode().partition(":")
+    except ValueError:
+        return False
+    return bool(user and colon and password) and (user + password).isprintable()
+
+
+def _is_password(name: str) -> bool:
+    return "pass" in name.lower() or "pwd" in name.lower()
+
+
+def _shortest(name: str) -> int:
+    return SHORTEST_KEY // 2 if _is_password(name) else SHORTEST_KEY
+
+
+def _is_variable(value: str) -> bool:
+    """Whether a value without quotes is the name of what holds one."""
+    return _WORD.fullmatch(value) is not None and is_secret_name(value)
 
 
 def assignments(text: str) -> Iterator[Finding]:
     """Every credential in `text` that is told by what stands before it."""
     low = text.encode("ascii", "replace").lower()
-    if b"private key" in low:
-        yield from _private_keys(text)
+    yield from private_keys(text, low)
     if b"://" in low:
-        yield from _in_urls(text, low)
+        yield from in_urls(text, low)
+    if b"auth" in low:
+        yield from _packed_logins(text)
     for hint in (*_HINTS, *(_WITH_EQUALS if b"=" in low else ())):
         at = low.find(hint)
         while at >= 0:
@@ -110,7 +167,7 @@ def assignments(text: str) -> Iterator[Finding]:
 def _assigned(text: str, at: int, length: int) -> Finding | None:
     """The value that is assigned to the name in which a hint stands at `at`."""
     end = at + length - (text[at + length - 1] == "=")
-    after = _AFTER.match(text, end)
+    after = _AFTER.match(text, end) or _PAIR.match(text, end)
     if after is None or "[REDACTED" in after[0]:
         return None
     before = text[max(0, at - 48) : at]
@@ -119,44 +176,64 @@ def _assigned(text: str, at: int, length: int) -> Finding | None:
     is_kind = before.rstrip(_NAME_CHARS).endswith("[REDACTED:") or _PLACEHOLDER.search(name) is not None
     if is_kind or not is_secret_name(name):
         return None
-    quote = after["quote"]
-    value = (_BARE if quote is None else _QUOTED.get(quote, _BARE)).match(text, after.end())
+    span = _value(text, end - len(name) + (0 if tail is None else len(tail[0])), name, after)
+    return None if span is None else Finding(*span, "credential")
+
+
+def _value(text: str, start: int, name: str, after: re.Match[str]) -> tuple[int, int] | None:
+    """Where the value of a name that begins at `start` stands, if it is a credential."""
+    quote, begin = after["quote"], after.end()
+    if name.lower() in _COOKIE and (cookies := _COOKIES.match(text, begin)) is not None:
+        return None if len(cookies[0]) < SHORTEST_KEY or is_placeholder(cookies[0]) else cookies.span()
+    if quote is None and after["scheme"] is None and _LINE_START.search(text, max(0, start - 32), start):
+        line = _LINE.match(text, begin)
+        if line is not None and _FURTHER.search(line["value"]) is None:
+            if _is_line_value(name, line["value"]):
+                return line.span("value")
+            if " " not in line["value"]:
+                return None
+    value = (_BARE if quote is None else _QUOTED.get(quote, _BARE)).match(text, begin)
     if value is None:
         return None
     if after["scheme"] is None and not is_secret_value(name, value[0], is_quoted=quote is not None):
         return None
     if after["scheme"] is not None and (len(value[0]) < SHORTEST_KEY or is_placeholder(value[0])):
         return None
-    rest = _BARE_REST.match(text, value.end()) if quote is None else None
-    return Finding(value.start(), value.end() if rest is None else rest.end(), "credential")
+    if quote is not None:
+        return value.span()
+    if text[value.end() : value.end() + 1] in ("(", "[") and _CALLEE.fullmatch(value[0]):
+        return None
+    rest = _BARE_REST.match(text, value.end())
+    return value.start(), value.end() if rest is None else rest.end()
+
+
+def _is_line_value(name: str, value: str) -> bool:
+    """Whether all that stands behind a name in its line is a credential."""
+    if " " in value:
+        return _is_password(name) and is_passphrase(value)
+    core = value.rstrip(",;:.")
+    is_word = core.isalpha() and (core.islower() or core.istitle() or core.isupper())
+    if (
+        is_word
+        or core.isdigit()
+        or is_code(value)
+        or is_code(core)
+        or _SCHEME.match(core)
+        or _is_variable(core)
+    ):
+        return False
+    return len(core) >= _shortest(name) and not is_placeholder(core)
+
+
+def _packed_logins(text: str) -> Iterator[Finding]:
+    """User and password in base64, as Docker's and npm's files have them."""
+    for found in _AUTH.finditer(text):
+        if is_login(found["value"]):
+            yield Finding(*found.span("value"), "credential")
 
 
 def _bearer(text: str, at: int) -> Finding | None:
     value = _BEARER.match(text, at + len("bearer "))
-    if value is None or is_placeholder(value[0]) or is_weak(value[0]):
+    if value is None or is_placeholder(value[0]) or is_weak(value[0]) or is_prose(value[0]):
         return None
     return Finding(value.start(), value.end(), "bearer_token")
-
-
-def _in_urls(text: str, low: bytes) -> Iterator[Finding]:
-    at = low.find(b"://")
-    while at >= 0:
-        found = _URL.match(text, at + 3)
-        if found is not None and not is_placeholder(found["password"]):
-            yield Finding(*found.span("password"), "url_password")
-        at = low.find(b"://", at + 3)
-
-
-def _private_keys(text: str) -> Iterator[Finding]:
-    """Whole blocks; one that does not end goes as far as it may be a key."""
-    begins = _PEM.search(text)
-    while begins is not None:
-        end = text.find("-----END", begins.end(), begins.end() + PEM)
-        if end >= 0:
-            closing = text.find("-----", end + 8, end + 80)
-            stop = end + 8 if closing < 0 else closing + 5
-        else:
-            body = _PEM_BODY.match(text, begins.end(), begins.end() + PEM)
-            stop = begins.end() if body is None else body.end()
-        yield Finding(begins.start(), stop, "private_key")
-        begins = _PEM.search(text, max(stop, begins.end()))

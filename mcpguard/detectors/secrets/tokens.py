@@ -11,7 +11,7 @@ from typing import Final
 
 from mcpguard.detectors.findings import Finding
 from mcpguard.detectors.secrets.formats import FORMATS, Format
-from mcpguard.detectors.secrets.stop_list import is_example
+from mcpguard.detectors.secrets.stop_list import before_example, is_example
 
 __all__ = ["long_words", "tokens"]
 
@@ -29,6 +29,9 @@ SPACED: Final = frozenset(
     }
 )
 """Formats with other characters anywhere in their tokens, which are looked for in the text itself."""
+
+MOST_WORDS: Final = 4
+"""Words of examples that are taken off a token's end."""
 
 _INSIDE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _BETWEEN: Final = frozenset(b".:/~+=,")
@@ -111,9 +114,20 @@ def _end(text: str, words: str, found: re.Match[str], offset: int, one: Format) 
         end = end if rest is None else rest.end()
     if one.requires is not None and not one.requires(found[0]):
         return None
-    if is_example(found[0]) and not (one.proves is not None and one.proves(found[0])):
-        return None
-    return end
+    if one.proves is not None and one.proves(found[0]):
+        return end
+    return None if _is_example(found[0], one) else end
+
+
+def _is_example(token: str, one: Format) -> bool:
+    """Whether it is a documentation's token, and not one to which a word for that was attached."""
+    for _ in range(MOST_WORDS):
+        if not is_example(token):
+            return False
+        token = before_example(token).rstrip("._-")
+        if one.pattern.fullmatch(token) is None:
+            return True
+    return True
 
 
 def _is_escape(text: str, start: int) -> bool:
