@@ -188,8 +188,11 @@ class Hub:
         for member in self._members.values():
             member.desk.is_served = True
         serving = import_module(f"mcpguard.seams.serving{min(sdk_major(), 2)}")
-        of = (lambda _request, _connection: run) if runs is None else runs
-        return serving.serve(self, name=name, runs=of, wait_for=wait_for)
+
+        def always(_request: Any, _connection: Any) -> Run | None:
+            return run
+
+        return serving.serve(self, name=name, runs=runs or always, wait_for=wait_for)
 
     async def items(self, method: str) -> Sequence[JSONObject]:
         """One merged list; what a server object of the hub's shows."""

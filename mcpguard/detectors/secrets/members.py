@@ -41,7 +41,7 @@ def has_secret_member(value: JSON) -> bool:
             for key, member in cast("Mapping[str, object]", one).items():
                 kind = type(member)
                 if (
-                    (kind is str or kind is list or (isinstance(member, Mapping) and "value" in member))
+                    (kind is str or kind is list or _has_value(member))
                     and key not in _PLAIN_KEYS
                     and is_secret_name(key)
                 ):
@@ -49,6 +49,10 @@ def has_secret_member(value: JSON) -> bool:
                 if kind is not str:
                     ahead.append(member)
     return False
+
+
+def _has_value(member: object) -> bool:
+    return isinstance(member, Mapping) and "value" in member
 
 
 def secret_members(seen: Iterable[Passage]) -> dict[Path, str]:
