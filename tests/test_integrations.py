@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from packaging.requirements import Requirement
-from pages import PAGES, Page
+from pages import DOCS, LIBRARIES, PAGES, Page
 
 from mcpguard import SeamError
 from mcpguard.integrations.framework import framework
@@ -43,7 +43,8 @@ def write(results: Path, name: str, cases: dict[str, str | None], **versions: st
 def test_every_module_has_a_page() -> None:
     """And no page is of a module that is gone."""
     modules = {path.stem for path in (ROOT / "mcpguard" / "integrations").glob("*.py")} - NOT_ONE
-    assert modules == {page.name for page in PAGES}
+    assert modules == {page.name for page in PAGES} | LIBRARIES
+    assert all((DOCS / f"{name}.md").exists() for name in LIBRARIES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
