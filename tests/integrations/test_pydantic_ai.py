@@ -1,5 +1,6 @@
 """pydantic-ai, as docs/integrations/pydantic_ai.md shows it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -100,6 +101,20 @@ async def test_what_else_a_toolset_can_do_is_guarded(
     assert server.called() == []
 
 
+async def test_progress_reaches_who_asked_for_it(guard: Guard, server: Server) -> None:
+    """By the toolset's own handler."""
+    told: list[float] = []
+
+    async def progress(value: float, total: float | None, message: str | None) -> None:
+        told.append(value)
+
+    toolset = guarded_toolset(guard, transport(server), name="wire", progress_handler=progress)
+    async with guard.run(principal=ANA), toolset:
+        await Tools(toolset).call("count", {})
+    assert set(told) <= {1, 2, 3}
+    assert told
+
+
 class Hooked(Tools):
     """The framework's own toolset, with the guard as its hook."""
 
@@ -172,13 +187,12 @@ async def test_an_agents_run_is_one_of_the_guards_under_the_same_id(
 
 
 async def test_each_run_of_an_agent_is_on_behalf_of_whom_its_dependencies_say(server: Server) -> None:
-    """Of a program that has one agent for all: there is no run around, and limits are each run's own."""
+    """A program has one agent for all, and at the same time: limits are each run's own, and so is its principal."""
     sink = RecordingSink()
     guard = Guard([Budget(per="run", calls=1)], sinks=[sink])
     agent = clerk(guard, server, "echo", "echo", principal=lambda context: Principal(user=context.deps))
-    for user in ("ana", "bo"):
-        await agent.run("Go on.", run_id=f"of {user}", deps=user)
-    assert called(sink) == [
+    await asyncio.gather(*(agent.run("Go on.", run_id=f"of {user}", deps=user) for user in ("ana", "bo")))
+    assert sorted(called(sink), key=lambda call: str(call[0])) == [
         ("of ana", None, "ana", "ok"),
         ("of ana", None, "ana", "denied"),
         ("of bo", None, "bo", "ok"),
