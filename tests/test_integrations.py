@@ -1,5 +1,6 @@
 """Every integration has all that belongs to one, and the table is made of what the tests' results say."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 from pages import DOCS, LIBRARIES, PAGES, Page
 
 from mcpguard import SeamError
@@ -17,6 +19,18 @@ from mcpguard.integrations.framework import framework
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "tests" / "integrations" / "table.py"
 NOT_ONE = {"__init__", "framework", "opened"}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+
+
+def sessions() -> dict[str, tuple[str, str, list[str]]]:
+    """What the noxfile says of each framework, read without nox."""
+    (found,) = (
+        node.value
+        for node in ast.parse((ROOT / "noxfile.py").read_text("utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FRAMEWORKS"
+    )
+    made: dict[str, tuple[str, str, list[str]]] = ast.literal_eval(found)
+    return made
 
 
 def table(results: Path) -> list[list[str]]:
@@ -49,15 +63,21 @@ def test_every_module_has_a_page() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_page_has_tests_an_agent_an_extra_and_a_session(page: Page) -> None:
+def test_every_page_has_tests_and_an_agent(page: Page) -> None:
     """What the table is made of, and what people copy."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extra = project["optional-dependencies"][page.name.replace("_", "-")]
-    assert page.distribution in {Requirement(one).name for one in extra}
+    assert page.distribution in {Requirement(one).name for one in EXTRAS[page.name.replace("_", "-")]}
     assert page.seam
     assert (ROOT / "tests" / "integrations" / f"test_{page.name}.py").exists()
     assert (ROOT / "examples" / "frameworks" / f"{page.name}_agent.py").exists()
-    assert f'    "{page.name}": (' in (ROOT / "noxfile.py").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", sorted({*LIBRARIES, *(page.name for page in PAGES)}))
+def test_an_extra_starts_at_the_lowest_release_that_is_tested(name: str) -> None:
+    """What is promised to work is what was seen to."""
+    requirement, lowest, _ = sessions()[name]
+    wanted = {one.name: one.specifier for one in map(Requirement, EXTRAS[name.replace("_", "-")])}
+    (start,) = wanted[Requirement(requirement).name]
+    assert (start.operator, Version(start.version)) == (">=", Version(lowest))
 
 
 @pytest.mark.parametrize(("module", "name"), [("no_framework", None), ("json", "moved")])
