@@ -1,5 +1,6 @@
 """Every integration has all that belongs to one, and the table is made of what the tests' results say."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -9,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 from packaging.requirements import Requirement
-from pages import PAGES, Page
+from packaging.version import Version
+from pages import DOCS, LIBRARIES, PAGES, Page
 
 from mcpguard import SeamError
 from mcpguard.integrations.framework import framework
@@ -17,6 +19,18 @@ from mcpguard.integrations.framework import framework
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "tests" / "integrations" / "table.py"
 NOT_ONE = {"__init__", "framework", "opened"}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+
+
+def sessions() -> dict[str, tuple[str, str, list[str]]]:
+    """What the noxfile says of each framework, read without nox."""
+    (found,) = (
+        node.value
+        for node in ast.parse((ROOT / "noxfile.py").read_text("utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FRAMEWORKS"
+    )
+    made: dict[str, tuple[str, str, list[str]]] = ast.literal_eval(found)
+    return made
 
 
 def table(results: Path) -> list[list[str]]:
@@ -34,7 +48,8 @@ def write(results: Path, name: str, cases: dict[str, str | None], **versions: st
     for distribution, number in versions.items():
         ElementTree.SubElement(properties, "property", name=distribution, value=number)
     for case, outcome in cases.items():
-        made = ElementTree.SubElement(suite, "testcase", name=case)
+        module, _, test = case.rpartition("::")
+        made = ElementTree.SubElement(suite, "testcase", name=test, classname=module)
         if outcome is not None:
             ElementTree.SubElement(made, outcome)
     ElementTree.ElementTree(suite).write(results / f"{name}.xml")
@@ -43,19 +58,26 @@ def write(results: Path, name: str, cases: dict[str, str | None], **versions: st
 def test_every_module_has_a_page() -> None:
     """And no page is of a module that is gone."""
     modules = {path.stem for path in (ROOT / "mcpguard" / "integrations").glob("*.py")} - NOT_ONE
-    assert modules == {page.name for page in PAGES}
+    assert modules == {page.name for page in PAGES} | LIBRARIES
+    assert all((DOCS / f"{name}.md").exists() for name in LIBRARIES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_page_has_tests_an_agent_an_extra_and_a_session(page: Page) -> None:
+def test_every_page_has_tests_and_an_agent(page: Page) -> None:
     """What the table is made of, and what people copy."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extra = project["optional-dependencies"][page.name.replace("_", "-")]
-    assert page.distribution in {Requirement(one).name for one in extra}
+    assert page.distribution in {Requirement(one).name for one in EXTRAS[page.name.replace("_", "-")]}
     assert page.seam
     assert (ROOT / "tests" / "integrations" / f"test_{page.name}.py").exists()
     assert (ROOT / "examples" / "frameworks" / f"{page.name}_agent.py").exists()
-    assert f'    "{page.name}": (' in (ROOT / "noxfile.py").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", sorted({*LIBRARIES, *(page.name for page in PAGES)}))
+def test_an_extra_starts_at_the_lowest_release_that_is_tested(name: str) -> None:
+    """What is promised to work is what was seen to."""
+    requirement, lowest, _ = sessions()[name]
+    wanted = {one.name: one.specifier for one in map(Requirement, EXTRAS[name.replace("_", "-")])}
+    (start,) = wanted[Requirement(requirement).name]
+    assert (start.operator, Version(start.version)) == (">=", Version(lowest))
 
 
 @pytest.mark.parametrize(("module", "name"), [("no_framework", None), ("json", "moved")])
@@ -84,6 +106,7 @@ def test_the_table_says_what_passed_and_what_did_not(tmp_path: Path) -> None:
         "test_calls_at_the_same_time_are_all_guarded[stdio]": None,
         "test_what_reaches_the_server_is_in_the_record[stdio]": "error",
         "test_a_run_on_a_background_thread_is_guarded[stdio]": "skipped",
+        "tests.test_docs::test_every_python_block_runs[docs/integrations/dspy.md:1]": None,
     }
     write(tmp_path, "dspy-newest", cases, dspy="9.9", mcp="2.9")
     heads, _, row = table(tmp_path)

@@ -5,8 +5,11 @@ prompts, and the calls of its apps, are guarded too. A refusal reaches the model
 
 Where somebody else makes the toolset, `process_tool_call` is a guard as that hook. It is handed what the
 framework makes of a result, which is text and data: rules look at that.
+
+`guarded_runs` is a capability of an agent's: each of its runs is one of the guard's, under the same id.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
@@ -15,10 +18,11 @@ from mcpguard.core.wire import JSONObject, mutable_copy
 from mcpguard.integrations.framework import framework
 
 if TYPE_CHECKING:
+    from mcpguard.core.principal import Principal
     from mcpguard.core.run import Run
     from mcpguard.guard import Guard
 
-__all__ = ["guarded_toolset", "process_tool_call"]
+__all__ = ["guarded_runs", "guarded_toolset", "process_tool_call"]
 
 
 def guarded_toolset(
@@ -46,6 +50,33 @@ def guarded_toolset(
     """
     toolset = framework("pydantic_ai.mcp", extra="pydantic-ai").MCPToolset
     return toolset(guard.fastmcp_transport(transport, name=name, run=run, shared=shared), **options)
+
+
+def guarded_runs(guard: "Guard", *, principal: "Callable[[Any], Principal | None] | None" = None) -> Any:
+    """A capability with which each run of an agent is a run of the guard's, and ends with it.
+
+    An agent that another one calls has a run within that one's.
+
+    Args:
+        guard: The guard.
+        principal: Says of the framework's `RunContext`, which has the agent's `deps`, on whose behalf the
+            run is. None, here or from it: of the run around.
+
+    Raises:
+        SeamError: If pydantic-ai is not installed, or a release has no capabilities.
+    """
+    base = framework("pydantic_ai.capabilities", extra="pydantic-ai").AbstractCapability
+
+    class GuardedRuns(base):  # type: ignore[misc, valid-type]  # the class is known at run time only
+        """An agent's runs, as the guard's."""
+
+        async def wrap_run(self, ctx: Any, *, handler: Callable[[], Any]) -> Any:
+            """Keep a run open while the agent's is."""
+            whose = None if principal is None else principal(ctx)
+            async with guard.run(id=ctx.run_id, principal=whose):
+                return await handler()
+
+    return GuardedRuns()
 
 
 def process_tool_call(

@@ -1,5 +1,6 @@
 """agno, as docs/integrations/agno.md shows it."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,13 +9,17 @@ import pytest
 
 pytest.importorskip("agno.tools.mcp")
 
+from agno.agent import Agent
+from agno.models.base import Model
+from agno.models.response import ModelResponse
 from agno.tools.function import FunctionCall
 from agno.tools.mcp import MCPTools
 from hosts import *
-from hosts import Face, Host, Server, bare_session, parameters
+from hosts import ANA, Face, Host, Server, bare_session, parameters
 
 from mcpguard import Guard, SeamError
 from mcpguard.integrations.agno import guarded_tools
+from mcpguard.testing import RecordingSink
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
 
@@ -48,6 +53,43 @@ def host() -> Host:
                 yield Tools(toolkit)
 
     return opened
+
+
+class Scripted(Model):
+    """A model that calls tools in a given order and then stops."""
+
+    def __init__(self, *tools: str) -> None:
+        super().__init__(id="scripted")
+        self._tools = list(tools)
+
+    async def ainvoke(self, *args: Any, **options: Any) -> ModelResponse:
+        if not self._tools:
+            return ModelResponse(role="assistant", content="Done.")
+        name = self._tools.pop(0)
+        function = {"name": name, "arguments": json.dumps({"text": "on"})}
+        call = {"id": name, "type": "function", "function": function}
+        return ModelResponse(role="assistant", tool_calls=[call])
+
+    def invoke(self, *args: Any, **options: Any) -> ModelResponse:
+        raise NotImplementedError
+
+    invoke_stream = ainvoke_stream = invoke
+    _parse_provider_response = _parse_provider_response_delta = invoke
+
+
+async def test_the_record_names_the_run_that_the_framework_names(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """Both are given one id."""
+    async with (
+        guard.run(id="job", principal=ANA),
+        guarded_tools(guard, parameters(server), name="wire") as tools,
+    ):
+        agent = Agent(model=Scripted("echo", "wipe"), tools=[tools], telemetry=False)
+        done = await agent.arun("Go on.", run_id="job")
+    calls = [(event.run_id, event.outcome) for event in sink.of("completed") if event.method == "tools/call"]
+    assert calls == [(done.run_id, "ok"), (done.run_id, "denied")]
+    assert done.run_id == "job"
 
 
 @pytest.mark.parametrize("option", ["refresh_connection", "header_provider", "url", "session"])

@@ -14,9 +14,16 @@ import pytest
 
 pytest.importorskip("claude_agent_sdk")
 
-from claude_agent_sdk import AgentDefinition, ClaudeAgentOptions, ClaudeSDKClient, Transport
+from claude_agent_sdk import (
+    AgentDefinition,
+    ClaudeAgentOptions,
+    ClaudeSDKClient,
+    SdkMcpTool,
+    Transport,
+    create_sdk_mcp_server,
+)
 from hosts import *
-from hosts import ANA, Face, Host, Server, parameters
+from hosts import ANA, Face, Host, Server, bare_session, parameters
 
 from mcpguard import Guard, SeamError
 from mcpguard.integrations.claude_agent_sdk import guarded_options
@@ -106,14 +113,32 @@ async def connected(options: ClaudeAgentOptions) -> AsyncIterator[Tools]:
         yield Tools(command)
 
 
+def forwarding(session: Any, name: str) -> SdkMcpTool[Any]:
+    """A tool of the SDK's own that calls the server's tool of that name."""
+
+    async def call(arguments: dict[str, Any]) -> dict[str, Any]:
+        result = await session.call_tool(name, arguments)
+        return {"content": [block.model_dump(mode="json", exclude_none=True) for block in result.content]}
+
+    return SdkMcpTool(name=name, description=name, input_schema={"text": str}, handler=call)
+
+
+@asynccontextmanager
+async def bare_options(server: Server) -> AsyncIterator[ClaudeAgentOptions]:
+    """The SDK's own server in this process, in front of a session that nothing guards."""
+    async with bare_session(server) as session:
+        tools = [forwarding(session, tool.name) for tool in (await session.list_tools()).tools]
+        yield ClaudeAgentOptions(mcp_servers={"wire": create_sdk_mcp_server("wire", tools=tools)})
+
+
 @pytest.fixture
 def host() -> Host:
-    """The client; without a guard, on the same servers behind a guard that does nothing."""
+    """The client."""
 
     @asynccontextmanager
     async def opened(guard: Guard | None, server: Server) -> AsyncIterator[Face]:
-        servers = {"wire": parameters(server)}
-        async with guarded_options(guard or Guard([]), servers) as options, connected(options) as tools:
+        made = bare_options(server) if guard is None else guarded_options(guard, {"wire": parameters(server)})
+        async with made as options, connected(options) as tools:
             yield tools
 
     return opened

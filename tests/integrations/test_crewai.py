@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -14,8 +14,10 @@ pytest.importorskip("crewai.mcp")
 
 from crewai import Agent
 from crewai.mcp import MCPServerHTTP, MCPServerStdio, MCPToolResolver
+from crewai.mcp.transports.http import HTTPTransport
 from hosts import *
 from hosts import ANA, Face, Host, Server, parameters
+from mcp.client.streamable_http import streamablehttp_client
 
 from mcpguard import Guard
 from mcpguard.integrations.crewai import guarded_tools
@@ -47,16 +49,31 @@ def resolved(server: Server) -> list[Any]:
     return MCPToolResolver(agent=agent, logger=agent._logger).resolve([config])
 
 
+class Opened(HTTPTransport):
+    """The framework's own, opened by the task that closes it.
+
+    On Python 3.11 `asyncio.wait_for` opens it in another task, and the framework cannot close it.
+    """
+
+    async def connect(self) -> Self:
+        self._transport_context = streamablehttp_client(self.url)
+        read, write, _ = await self._transport_context.__aenter__()
+        self._set_streams(read=read, write=write)
+        return self
+
+
 @pytest.fixture
-def host() -> Host:
-    """The tools. On Python 3.11 the framework's own cannot close HTTP: there a guard that does nothing stands in."""
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    """The tools."""
+    if sys.version_info < (3, 12):
+        monkeypatch.setattr("crewai.mcp.tool_resolver.HTTPTransport", Opened)
 
     @asynccontextmanager
     async def opened(guard: Guard | None, server: Server) -> AsyncIterator[Face]:
-        if guard is None and (server.url is None or sys.version_info >= (3, 12)):
+        if guard is None:
             yield Tools(await asyncio.to_thread(resolved, server))
         else:
-            yield Tools(await guarded_tools(guard or Guard([]), parameters(server), name="wire"))
+            yield Tools(await guarded_tools(guard, parameters(server), name="wire"))
 
     return opened
 

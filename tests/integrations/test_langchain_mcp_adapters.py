@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -10,8 +11,12 @@ pytest.importorskip("langchain_mcp_adapters")
 
 from hosts import *
 from hosts import ANA, Face, Host, Server
+from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.tools import load_mcp_tools
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
 
 from mcpguard import Guard, ResultLimit, SeamError
 from mcpguard.integrations.langchain_mcp_adapters import guarded_client, tool_call_interceptor
@@ -91,13 +96,9 @@ async def test_a_tool_that_is_hidden_is_refused_by_name(guard: Guard, server: Se
     assert server.called() == []
 
 
-async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) -> None:
-    """A whole loop of LangGraph's prebuilt tool node, with a scripted model."""
-    from langchain_core.messages import AIMessage, HumanMessage
-    from langgraph.graph import END, START, MessagesState, StateGraph
-    from langgraph.prebuilt import ToolNode, tools_condition
-
-    script = iter(["wipe", "echo", None])
+def agent(tools: list[Any], *calls: str) -> Any:
+    """LangGraph's prebuilt tool node in a loop with a model that makes these calls."""
+    script = iter([*calls, None])
 
     def model(state: Any) -> dict[str, Any]:
         name = next(script)
@@ -106,17 +107,44 @@ async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) ->
         )
         return {"messages": [AIMessage("", tool_calls=calls)]}
 
+    graph = StateGraph(MessagesState)
+    graph.add_node("model", model)
+    graph.add_node("tools", ToolNode(tools))
+    graph.add_edge(START, "model")
+    graph.add_conditional_edges("model", tools_condition, {"tools": "tools", END: END})
+    graph.add_edge("tools", "model")
+    return graph.compile()
+
+
+async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) -> None:
+    """A whole loop of the framework's, with a scripted model."""
     async with guard.run(principal=ANA):
-        graph = StateGraph(MessagesState)
-        graph.add_node("model", model)
-        graph.add_node("tools", ToolNode(await client_of(guard, server).get_tools()))
-        graph.add_edge(START, "model")
-        graph.add_conditional_edges("model", tools_condition, {"tools": "tools", END: END})
-        graph.add_edge("tools", "model")
-        done = await graph.compile().ainvoke({"messages": [HumanMessage("Wipe it all.")]})
+        clerk = agent(await client_of(guard, server).get_tools(), "wipe", "echo")
+        done = await clerk.ainvoke({"messages": [HumanMessage("Wipe it all.")]})
     said = [str(one.content) for one in done["messages"] if one.type == "tool"]
     assert "argument_refused" in said[0]
     assert "echo: all" in said[1]
+
+
+async def test_the_record_names_the_run_that_callbacks_are_told(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """Both are given one id: LangGraph runs nodes in tasks of their own, and calls stay with the run."""
+
+    class Told(AsyncCallbackHandler):
+        async def on_chain_start(self, *args: Any, run_id: UUID, parent_run_id: Any = None, **_: Any) -> None:
+            if parent_run_id is None:
+                told.append(run_id)
+
+    told: list[UUID] = []
+    run_id = uuid4()
+    async with guard.run(id=str(run_id), principal=ANA):
+        clerk = agent(await client_of(guard, server).get_tools(), "echo", "wipe")
+        config = {"run_id": run_id, "callbacks": [Told()]}
+        await clerk.ainvoke({"messages": [HumanMessage("Wipe it all.")]}, config)
+    assert told == [run_id]
+    calls = [event.run_id for event in sink.of("completed") if event.method == "tools/call"]
+    assert calls == [str(run_id)] * 2
 
 
 def connected(guard: Guard, server: Server, *inner: Any) -> Any:
@@ -174,7 +202,6 @@ async def test_an_interceptor_inside_the_guards_cannot_answer_in_the_servers_pla
     guard: Guard, server: Server
 ) -> None:
     """Nobody could tell what such a message holds: it is an error that says where the guard belongs."""
-    from langchain_core.messages import ToolMessage
 
     async def answering(request: Any, handler: Any) -> Any:
         return ToolMessage("unseen", tool_call_id="1")

@@ -1,7 +1,7 @@
 """openai-agents, as docs/integrations/openai_agents.md shows it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,12 +9,13 @@ import pytest
 
 pytest.importorskip("agents.mcp")
 
-from agents import Agent, Runner, set_tracing_disabled
+from agents import Agent, RunConfig, Runner, gen_trace_id, set_trace_processors, set_tracing_disabled
 from agents.items import ModelResponse
 from agents.mcp import MCPServerStdio, MCPServerStreamableHttp, MCPUtil
 from agents.models.interface import Model
 from agents.run_context import RunContextWrapper
 from agents.tool_context import ToolContext
+from agents.tracing import TracingProcessor
 from agents.usage import Usage
 from hosts import *
 from hosts import ANA, Face, Host, Server
@@ -103,6 +104,58 @@ async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) ->
     assert "argument_refused" in said[0]
     assert "echo: all" in said[1]
     assert server.called() == ["echo"]
+
+
+class Traced(TracingProcessor):
+    """The ids of the framework's traces."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def on_trace_start(self, trace: Any) -> None:
+        self.ids.append(trace.trace_id)
+
+    def on_trace_end(self, trace: Any) -> None:
+        pass
+
+    def on_span_start(self, span: Any) -> None:
+        pass
+
+    def on_span_end(self, span: Any) -> None:
+        pass
+
+    def shutdown(self) -> None:
+        pass
+
+    def force_flush(self) -> None:
+        pass
+
+
+@pytest.fixture
+def traced() -> Iterator[Traced]:
+    """What the framework traces, told to nobody else."""
+    traced = Traced()
+    set_trace_processors([traced])
+    set_tracing_disabled(False)
+    yield traced
+    set_tracing_disabled(True)
+    set_trace_processors([])
+
+
+async def test_the_record_names_the_run_that_traces_name(
+    guard: Guard, server: Server, sink: RecordingSink, traced: Traced
+) -> None:
+    """Both are given one id."""
+    run_id = gen_trace_id()
+    async with (
+        guard.run(id=run_id, principal=ANA),
+        guarded_server(guard, bare(server), name="wire") as served,
+    ):
+        agent = Agent(name="clerk", mcp_servers=[served], model=Scripted("wipe", "echo"))
+        await Runner.run(agent, "Wipe it all.", run_config=RunConfig(trace_id=run_id))
+    assert traced.ids == [run_id]
+    calls = [event.run_id for event in sink.of("completed") if event.method == "tools/call"]
+    assert calls == [run_id] * 2
 
 
 async def test_a_tool_that_is_hidden_is_refused_by_name(guard: Guard, server: Server) -> None:

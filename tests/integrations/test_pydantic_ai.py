@@ -1,5 +1,6 @@
 """pydantic-ai, as docs/integrations/pydantic_ai.md shows it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,8 +20,8 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RunUsage
 
-from mcpguard import Guard, ResultLimit
-from mcpguard.integrations.pydantic_ai import guarded_toolset, process_tool_call
+from mcpguard import Budget, Guard, Principal, ResultLimit, current_run
+from mcpguard.integrations.pydantic_ai import guarded_runs, guarded_toolset, process_tool_call
 from mcpguard.testing import RecordingSink
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
@@ -100,6 +101,20 @@ async def test_what_else_a_toolset_can_do_is_guarded(
     assert server.called() == []
 
 
+async def test_progress_reaches_who_asked_for_it(guard: Guard, server: Server) -> None:
+    """By the toolset's own handler."""
+    told: list[float] = []
+
+    async def progress(value: float, total: float | None, message: str | None) -> None:
+        told.append(value)
+
+    toolset = guarded_toolset(guard, transport(server), name="wire", progress_handler=progress)
+    async with guard.run(principal=ANA), toolset:
+        await Tools(toolset).call("count", {})
+    assert set(told) <= {1, 2, 3}
+    assert told
+
+
 class Hooked(Tools):
     """The framework's own toolset, with the guard as its hook."""
 
@@ -140,3 +155,72 @@ async def test_what_comes_back_is_guarded_by_the_hook_too(server: Server) -> Non
         said = await Hooked(guard, server).call("echo", {"text": "a" * 5000})
     assert "echo: aaa" in said
     assert "a" * 2000 not in said
+
+
+def clerk(guard: Guard, server: Server, *calls: str, **options: Any) -> Agent[Any, str]:
+    """An agent whose runs are the guard's, and that makes these calls in each."""
+
+    def model(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        done = sum(isinstance(message, ModelResponse) for message in messages)
+        said = TextPart("Done.") if done == len(calls) else ToolCallPart(calls[done], {"text": "on"})
+        return ModelResponse([said])
+
+    toolset = guarded_toolset(guard, transport(server), name="wire", shared=True)
+    runs = guarded_runs(guard, **options)
+    return Agent(FunctionModel(model), deps_type=object, toolsets=[toolset], capabilities=[runs])
+
+
+def called(sink: RecordingSink) -> list[tuple[str | None, str | None, str | None, str | None]]:
+    """Of each call of a tool: its run, the one around, on whose behalf, and what came of it."""
+    done = [event for event in sink.of("completed") if event.method == "tools/call"]
+    return [(event.run_id, event.parent_run_id, event.user, event.outcome) for event in done]
+
+
+async def test_an_agents_run_is_one_of_the_guards_under_the_same_id(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """It is part of the run around, on behalf of the same, and closed when the agent's ends."""
+    async with guard.run(id="task", principal=ANA):
+        await clerk(guard, server, "echo", "wipe").run("Go on.", run_id="job")
+        assert [event.run_id for event in sink.of("run_closed")] == ["job"]
+    assert called(sink) == [("job", "task", "ana", "ok"), ("job", "task", "ana", "denied")]
+
+
+async def test_each_run_of_an_agent_is_on_behalf_of_whom_its_dependencies_say(server: Server) -> None:
+    """A program has one agent for all, and at the same time: limits are each run's own, and so is its principal."""
+    sink = RecordingSink()
+    guard = Guard([Budget(per="run", calls=1)], sinks=[sink])
+    agent = clerk(guard, server, "echo", "echo", principal=lambda context: Principal(user=context.deps))
+    await asyncio.gather(*(agent.run("Go on.", run_id=f"of {user}", deps=user) for user in ("ana", "bo")))
+    assert sorted(called(sink), key=lambda call: str(call[0])) == [
+        ("of ana", None, "ana", "ok"),
+        ("of ana", None, "ana", "denied"),
+        ("of bo", None, "bo", "ok"),
+        ("of bo", None, "bo", "denied"),
+    ]
+
+
+async def test_a_run_that_fails_is_closed_and_is_nobodys_any_more(guard: Guard, sink: RecordingSink) -> None:
+    """What comes after belongs to the run around again."""
+
+    def model(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        raise OSError("no model")
+
+    agent = Agent(FunctionModel(model), capabilities=[guarded_runs(guard)])
+    async with guard.run(id="task", principal=ANA) as run:
+        with pytest.raises(OSError, match="no model"):
+            await agent.run("Go on.", run_id="job")
+        assert current_run() is run
+        assert [event.run_id for event in sink.of("run_closed")] == ["job"]
+
+
+async def test_a_run_that_is_streamed_is_the_guards_too(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """However an agent is driven: here a node at a time."""
+    async with guard.run(id="task", principal=ANA) as run:
+        async with clerk(guard, server, "echo").iter("Go on.", run_id="job") as steps:
+            async for _ in steps:
+                pass
+        assert current_run() is run
+    assert called(sink) == [("job", "task", "ana", "ok")]

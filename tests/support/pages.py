@@ -4,9 +4,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DOCS", "PAGES", "Page"]
+__all__ = ["DOCS", "LIBRARIES", "PAGES", "Page"]
 
 DOCS = Path(__file__).parents[2] / "docs" / "integrations"
+
+LIBRARIES = frozenset({"presidio"})
+"""Pages about what is no framework: it opens no session, so no guard stands anywhere in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,4 +39,4 @@ def _read(path: Path) -> Page:
     return Page(name=path.stem, title=title, distribution=distribution, seam=seam)
 
 
-PAGES = [_read(path) for path in sorted(DOCS.glob("*.md")) if path.stem != "index"]
+PAGES = [_read(path) for path in sorted(DOCS.glob("*.md")) if path.stem not in {"index", *LIBRARIES}]
