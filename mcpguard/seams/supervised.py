@@ -238,12 +238,28 @@ class _Writing:
             BrokenResourceError: If there is none.
             ClosedResourceError: If this end is closed.
         """
+        await self._current().send(item)
+
+    def send_nowait(self, item: Any) -> None:
+        """Send a message at once, where somebody waits for it.
+
+        Raises:
+            WouldBlock: If nobody does, or the connection of the moment cannot tell.
+            BrokenResourceError: If there is no connection.
+            ClosedResourceError: If this end is closed.
+        """
+        put = getattr(self._current(), "send_nowait", None)
+        if put is None:
+            raise anyio.WouldBlock
+        put(item)
+
+    def _current(self) -> Any:
         if self._is_closed:
             raise anyio.ClosedResourceError
         streams = self._transport._streams
         if streams is None:
             raise anyio.BrokenResourceError
-        await streams[1].send(item)
+        return streams[1]
 
     def close(self) -> None:
         """The client writes no more."""
