@@ -143,6 +143,8 @@ async def test_what_a_server_says_too_often_is_dropped_and_what_it_asks_refused(
         assert (await line.hears())["id"] == 8
     states = [event.state for event in record.events if event.interceptor == "connection"]
     assert states == ["notifications_per_second", "requests_per_second"]
+    hit = {"notifications_per_second": 2, "requests_per_second": 1}
+    assert guard.status()["limits_hit"] == {"files": hit}
 
 
 async def test_the_last_of_too_many_changes_is_told_late() -> None:
