@@ -119,11 +119,13 @@ class SupervisedTransport:
         is_first = True
         while True:
             began = anyio.current_time()
+            closing: tuple[Any, ...] = ()
             try:
                 async with self._open_it(self._watch) as yielded:
                     if not isinstance(yielded, tuple | list) or len(yielded) < 2:
                         raise TypeError("a transport yields a read and a write stream")
                     read, write, *more = yielded
+                    closing = read, write
                     self._down = anyio.Event()
                     if not is_first:
                         with anyio.fail_after(HANDSHAKE_SECONDS):
@@ -142,6 +144,9 @@ class SupervisedTransport:
                     raise
                 _log.debug("a connection ended with %s", type(error).__name__)
                 self._lose(type(error).__name__)
+            finally:
+                for stream in closing:  # the client's own closing ends at the streams that stay
+                    stream.close()
             if anyio.current_time() - began > STABLE_SECONDS:
                 failures = 0
             failures += 1
