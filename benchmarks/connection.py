@@ -1,7 +1,8 @@
 """What limits on the connection cost on honest traffic, beside a bare client and a second one as control.
 
 In one process; blocks of calls are shuffled. Over stdio to a raw server, in memory to the SDK's own, and one
-large result over stdio.
+large result over stdio. Small calls are told in CPU time of this process, which a busy machine does not
+change; large ones in time that passes.
 
     python benchmarks/connection.py [--rounds N]
 """
@@ -69,27 +70,27 @@ async def compare(rounds: int) -> None:
             inside = (await stack.enter_async_context(client)).session
             await inside.list_tools()
             small[f"in process, {name}"] = partial(inside.call_tool, "read", {})
-        report(await timed(small, rounds, BLOCK))
-        report(await timed(large, max(3, rounds // 10), 1))
+        report(await timed(small, rounds, BLOCK, time.process_time_ns))
+        report(await timed(large, max(3, rounds // 10), 1, time.perf_counter_ns))
 
 
 async def timed(
-    calls: dict[str, Callable[[], Awaitable[Any]]], rounds: int, block: int
-) -> dict[str, list[int]]:
-    """Nanoseconds of single calls."""
-    times: dict[str, list[int]] = {name: [] for name in calls}
+    calls: dict[str, Callable[[], Awaitable[Any]]], rounds: int, block: int, clock: Callable[[], int]
+) -> dict[str, list[float]]:
+    """Nanoseconds a call, of blocks."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         order = list(calls)
         random.shuffle(order)
         for name in order:
+            began = clock()
             for _ in range(block):
-                began = time.perf_counter_ns()
                 await calls[name]()
-                times[name].append(time.perf_counter_ns() - began)
+            times[name].append((clock() - began) / block)
     return times
 
 
-def report(times: dict[str, list[int]]) -> None:
+def report(times: dict[str, list[float]]) -> None:
     """Print one line a case."""
     for name, spent in times.items():
         bare = max((case for case in times if case.endswith(" bare") and name.startswith(case[:-4])), key=len)

@@ -607,7 +607,7 @@ class Guard:
         return explained(call, self._handle.linked.steps, self._handle.clock, refused)
 
     def status(self) -> dict[str, JSON]:
-        """Runs, interceptors' state, connections and sink failures as of now; JSON-shaped, no values.
+        """Runs, interceptors' state, connections, limits hit, sink failures now; JSON-shaped, no values.
 
         Interceptors are named as in `coverage()`; one that fails over its status has `failed` in its place.
         """
@@ -617,6 +617,7 @@ class Guard:
             "runs": [{"id": run.id, "depth": len(run.lineage) - 1} for run in runs],
             "interceptors": statuses(self._interceptors),
             "connections": [{"server": one.name, "seam": one.seam} for one in self._open()],
+            "limits_hit": {server: {**counts} for server, counts in self._handle.hits.by_server().items()},
             "sinks": {"failures": dict(self._emitter.failures)},
             "stopped_tenants": sorted(self._handle.stops.tenants),
         }

@@ -11,6 +11,7 @@ from mcpguard.core.chain import Chain, Step, link, link_gate
 from mcpguard.core.clock import Clock
 from mcpguard.core.events import Emitter
 from mcpguard.core.gate import Gate
+from mcpguard.core.hit_counts import HitCounts
 from mcpguard.core.host import Host
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.order import handled, handles
@@ -148,7 +149,7 @@ class Handle:
         anonymous: Whether calls may be made on nobody's behalf.
     """
 
-    __slots__ = ("anonymous", "clock", "is_reloadable", "linked", "on_deny", "stops")
+    __slots__ = ("anonymous", "clock", "hits", "is_reloadable", "linked", "on_deny", "stops")
 
     def __init__(
         self, linked: Linked, *, stops: Stops, clock: Clock, on_deny: OnDeny, anonymous: bool
@@ -158,6 +159,8 @@ class Handle:
         self.on_deny: OnDeny = on_deny
         self.anonymous = anonymous
         self.stops = stops
+        self.hits = HitCounts()
+        """Limits that connections have hit."""
         self.is_reloadable = False
         """Whether other chains may take the place of these, so that nothing can be concluded from them."""
 

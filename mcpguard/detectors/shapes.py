@@ -26,6 +26,8 @@ _DIGITS: Final = re.compile(rb"[0-9]+")
 _STEP: Final = 128
 """A run of twice as many digits holds a block of this many at a multiple of it."""
 
+_UNMEASURED: Final = frozenset({str, bool, float, type(None)})
+
 MAX_HEAD: Final = 4096
 """Bytes at the beginning of a text in which its id is looked for; servers write the id before the result."""
 
@@ -53,14 +55,17 @@ def value_fault(value: JSON, limits: ConnectionLimits) -> Broken | None:
     for _ in range(limits.depth + 1):
         below: list[JSON] = []
         for one in level:
-            if isinstance(one, Mapping):
+            if type(one) in _UNMEASURED:
+                continue
+            if type(one) is int:
+                if not -highest < one < highest:
+                    return "integer_digits"
+            elif isinstance(one, (dict, Mapping)):
                 containers -= 1
                 below.extend(one.values())
-            elif isinstance(one, Sequence) and not isinstance(one, str):
+            elif isinstance(one, (list, Sequence)) and not isinstance(one, str):
                 containers -= 1
                 below.extend(one)
-            elif type(one) is int and not -highest < one < highest:
-                return "integer_digits"
         if containers < 0:
             return "containers"
         left -= len(level)

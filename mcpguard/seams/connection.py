@@ -102,6 +102,11 @@ class Connection:
         linked = self.handle.linked
         return not linked.steps and not linked.emitter.is_active
 
+    @property
+    def is_in_run(self) -> bool:
+        """Whether what is sent now belongs to a run, which may end before the answer is there."""
+        return self._callers.run is not None
+
     def inbound_chain(self, method: str) -> Chain | None:
         """The chain a server's request must go through; None if it may pass as it is."""
         chain = self.handle.linked.chain(method, "inbound")

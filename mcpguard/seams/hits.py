@@ -1,7 +1,7 @@
 """How limits that are hit become events: the first of each at once, the following ones counted.
 
-A server that floods must not flood the record. The names of limits are ours, so there are never many. Above:
-the seams, which make one for every connection.
+A server that floods must not flood the record. The names of limits are ours, so there are never many. All are
+counted in the handle. Above: the seams, which make one for every connection.
 """
 
 from typing import Final
@@ -22,18 +22,16 @@ class Hits:
         server: What the user calls the server.
     """
 
-    __slots__ = ("_handle", "_held", "_server", "counts")
+    __slots__ = ("_handle", "_held", "_server")
 
     def __init__(self, handle: Handle, server: str) -> None:
         self._handle = handle
         self._server = server
         self._held: dict[str, tuple[float, int]] = {}
-        self.counts: dict[str, int] = {}
-        """How often each limit was hit."""
 
     def tell(self, limit: str, reason: str, now: float) -> None:
         """The limit called `limit` was hit, at `now`, in seconds of any steady clock."""
-        self.counts[limit] = self.counts.get(limit, 0) + 1
+        self._handle.hits.add(self._server, limit)
         last, held = self._held.get(limit, (-PAUSE, 0))
         if now - last < PAUSE and limit in self._held:
             self._held[limit] = (last, held + 1)

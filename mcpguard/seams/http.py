@@ -5,7 +5,7 @@ messages here, with bounds on each, before the SDK parses anything. Where there 
 one that is only a status, the call is answered with an error that keeps the status, `WWW-Authenticate` and
 `Retry-After`. The client's own authentication is below and sees what the server said.
 
-Above: `sources`. Below: `events`, event streams; `frames`, what is in a message; `inflate`, decompression.
+Above: `sources`. Below: `replies`, what the client is given; `events`, event streams.
 """
 
 import copy
@@ -22,7 +22,6 @@ from mcpguard.core.wire import LIFECYCLE
 from mcpguard.detectors.shapes import shape_fault
 from mcpguard.seams.aside import ASIDE_BYTES, OURS, bound_aside
 from mcpguard.seams.events import Events, Resumptions, answer_fault
-from mcpguard.seams.frames import sentence
 from mcpguard.seams.http_wire import (
     asked_in,
     closed,
@@ -31,10 +30,10 @@ from mcpguard.seams.http_wire import (
     error_text,
     is_followed,
     seconds,
-    stream_class,
 )
-from mcpguard.seams.inflate import Inflater, TooLarge
+from mcpguard.seams.inflate import TooLarge
 from mcpguard.seams.messages import Key
+from mcpguard.seams.replies import Replies, body_of
 from mcpguard.seams.reports import Report
 from mcpguard.seams.session import sdk_major
 from mcpguard.seams.watch import LISTENING, Watch
@@ -72,6 +71,7 @@ class _Sender:
         self._client = copy.copy(client)
         bound_aside(self._client, self._http)
         self._watch = watch
+        self._replies = Replies(self._http, watch)
         self._answers_elsewhere = answers_elsewhere
         self._resumptions = Resumptions(watch.limits.resumptions)
 
@@ -104,51 +104,55 @@ class _Sender:
                 status: int = response.status_code
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if response.next_request is not None and is_followed(response):
-                    return self._plain(response, b"")
+                    return self._replies.plain(response, b"")
                 if status >= 300:
                     answer = await self._failed(response, request, method, id)
                 elif status == 202 or kind not in ("application/json", "text/event-stream"):
                     seen = f"with status {status} and content of type {kind[:64] or 'none'}"
-                    answer = self._refused(request, id, "malformed", f"The answer came {seen}.", response)
+                    answer = self._replies.refused(
+                        request, id, "malformed", f"The answer came {seen}.", response
+                    )
                 elif kind == "application/json":
                     answer = await self._json(response, request, id)
                 else:
                     events = Events(response, self._watch, self._resumptions, id=id, until=until)
-                    answer, response = self._streamed(response, events), None
+                    answer, response = self._replies.streamed(response, events), None
         except Exception as error:  # noqa: BLE001 - whatever HTTP fails with, it is this call's failure
             name = type(error).__name__
             was_sent = name not in _NOT_SENT
-            answer = self._lost(request, id, name, was_sent=was_sent)
+            answer = self._replies.lost(request, id, name, was_sent=was_sent)
         finally:
             if response is not None:
                 await closed(response)
         if scope.cancelled_caught:
             report = Report.of("answer_timeout", limit="answer_seconds")
             said = f"No answer came within {self._watch.limits.answer_seconds:g} s."
-            answer = self._error(request, id, report, said)
+            answer = self._replies.error(request, id, report, said)
         assert answer is not None  # noqa: S101 - each branch above makes one
         return answer
 
     async def _json(self, response: Any, request: Any, id: Key) -> Any:
         """The answer in a JSON body."""
         try:
-            body = await self._body(response, self._watch.limits.message_bytes)
+            body = await body_of(response, self._watch.limits.message_bytes)
         except TooLarge:
-            return self._refused(request, id, "message_bytes", "", response)
+            return self._replies.refused(request, id, "message_bytes", "", response)
         limit = shape_fault(body, self._watch.limits) or answer_fault(body, self._watch.limits, id)
         return (
-            self._plain(response, body) if limit is None else self._refused(request, id, limit, "", response)
+            self._replies.plain(response, body)
+            if limit is None
+            else self._replies.refused(request, id, limit, "", response)
         )
 
     async def _failed(self, response: Any, request: Any, method: str, id: Key) -> Any:
         """The answer in a status: the error in its body, if there is one, with what the headers say."""
         status: int = response.status_code
         try:
-            body = await self._body(response, min(ASIDE_BYTES, self._watch.limits.message_bytes))
+            body = await body_of(response, min(ASIDE_BYTES, self._watch.limits.message_bytes))
         except (TooLarge, self._http.HTTPError):
             body = b""
         if method in LIFECYCLE:  # the client negotiates by it
-            return self._plain(response, body)
+            return self._replies.plain(response, body)
         said = None if shape_fault(body, self._watch.limits) else error_in(body)
         told = f"The server answered with HTTP status {status}."
         fate = Fate.SENT if status >= 500 and status != 503 else Fate.ANSWERED
@@ -157,7 +161,7 @@ class _Sender:
             told = "The server has forgotten the session."
             self._watch.hit("session", "the server has forgotten the session")
         elif said is not None and status not in (401, 403, 429, 503):
-            return self._plain(response, body, status=200)
+            return self._replies.plain(response, body, status=200)
         report = Report.of(
             "http_status",
             fate=fate,
@@ -170,7 +174,7 @@ class _Sender:
         if report.get("limit") == "session":
             self._watch.answer(id, report.error(told))
             self._watch.end("session")
-        return self._error(request, id, report, told)
+        return self._replies.error(request, id, report, told)
 
     async def _notify(self, request: Any, options: Mapping[str, Any]) -> Any:
         """Send what expects no answer; what comes of it concerns no call."""
@@ -179,7 +183,7 @@ class _Sender:
             with anyio.move_on_after(self._watch.limits.write_seconds):
                 response = await self._client.send(request, **{**options, "stream": True})
                 if response.next_request is not None:
-                    return self._plain(response, b"")
+                    return self._replies.plain(response, b"")
         except Exception as error:  # noqa: BLE001 - it must not end the connection
             _log.debug("a notification was not taken: %s", type(error).__name__)
         finally:
@@ -197,7 +201,7 @@ class _Sender:
                 status: int = response.status_code
                 failed = "" if status < 400 else f"the server answered with HTTP status {status}"
                 if response.next_request is not None:
-                    return self._plain(response, b"")
+                    return self._replies.plain(response, b"")
         except Exception as error:  # noqa: BLE001 - whatever HTTP fails with, it is this call's failure
             failed = f"the HTTP exchange failed with {type(error).__name__}"
         finally:
@@ -214,7 +218,7 @@ class _Sender:
         try:
             with scope:
                 response = await self._client.send(request, **{**options, "stream": True})
-                return self._plain(response, b"")
+                return self._replies.plain(response, b"")
         finally:
             if response is not None:
                 await closed(response)
@@ -243,63 +247,6 @@ class _Sender:
             return self._http.Response(504, request=request)
         if response.status_code >= 400 or response.next_request is not None:
             await closed(response)
-            return self._plain(response, b"")
+            return self._replies.plain(response, b"")
         events = Events(response, self._watch, self._resumptions, id=origin, until=until)
-        return self._streamed(response, events)
-
-    async def _body(self, response: Any, most: int) -> bytes:
-        """A whole body, decompressed.
-
-        Raises:
-            TooLarge: If it is larger than `most`, or compressed in a way that was not asked for.
-        """
-        inflater = Inflater(response.headers.get("content-encoding"))
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            for piece in inflater.pieces(chunk):
-                body += piece
-                if len(body) > most:
-                    raise TooLarge
-        return bytes(body)
-
-    def _plain(self, response: Any, body: bytes, *, status: int | None = None) -> Any:
-        """The same answer, with a body that has been read."""
-        headers = {
-            name: value
-            for name, value in response.headers.items()
-            if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
-        }
-        made = self._http.Response(
-            status or response.status_code, headers=headers, content=body, request=response.request
-        )
-        made.next_request = response.next_request
-        return made
-
-    def _streamed(self, response: Any, events: Events) -> Any:
-        """The same answer, with a body that is read as the client reads it."""
-        kind = response.headers.get("content-type", "").partition(";")[
-            0
-        ]  # whatever else it says, it is UTF-8
-        headers = {**self._plain(response, b"").headers, "content-type": kind}
-        headers.pop("content-length", None)
-        return self._http.Response(
-            200, headers=headers, stream=stream_class(self._http)(events), request=response.request
-        )
-
-    def _lost(self, request: Any, id: Key, name: str, *, was_sent: bool) -> Any:
-        report = Report.of("connection_lost" if was_sent else "not_sent", limit="http")
-        self._watch.hit("http", f"an HTTP exchange failed with {name}")
-        return self._error(request, id, report, "The HTTP exchange failed.")
-
-    def _refused(self, request: Any, id: Key, limit: str, said: str, response: Any) -> Any:
-        self._watch.hit(limit, f"an answer was refused: {sentence(limit)}")
-        report = Report.of("refused_answer", limit=limit, status=response.status_code)
-        return self._error(request, id, report, said or f"The answer was refused: {sentence(limit)}.")
-
-    def _error(self, request: Any, id: Key, report: Report, said: str) -> Any:
-        return self._http.Response(
-            200,
-            headers={"content-type": "application/json"},
-            content=error_text(id, report, said),
-            request=request,
-        )
+        return self._replies.streamed(response, events)

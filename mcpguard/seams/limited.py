@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.seams import messages
@@ -203,6 +203,7 @@ class LimitedWrite:
     def __init__(self, stream: Any, watch: Watch) -> None:
         self._stream = stream
         self._watch = watch
+        self._put_nowait: Callable[[Any], None] | None = getattr(stream, "send_nowait", None)
 
     async def send(self, item: Any) -> None:
         """Send a message; a request that the server leaves unread for too long is answered in its place.
@@ -229,22 +230,30 @@ class LimitedWrite:
             if kind is Request:
                 watch.not_sent(body.id)
             return
-        patience = watch.limits.write_seconds
-        is_cancel = kind is Notification and body.method == CANCELLED
         if kind is Request:
             watch.asked(body)
             if watch.reading is not None and watch.reading.deadline > watch.deadline:
                 watch.reading.deadline = watch.deadline
-        elif is_cancel:
+        elif kind is Notification and body.method == CANCELLED:
             watch.gave_up(given_up_by(body))
-            patience = min(patience, CANCEL_SECONDS)
-        with anyio.move_on_after(patience) as scope:
-            try:
-                await self._stream.send(item)
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                if kind is not Request or watch.is_over:
-                    raise
-                watch.not_sent(body.id)
+        try:
+            await self._put(item, body, kind)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            if kind is not Request or watch.is_over:
+                raise
+            watch.not_sent(body.id)
+
+    async def _put(self, item: Any, body: Any, kind: Any) -> None:
+        """Put it on the stream; whoever writes the stream mostly waits for it, and no time is kept then."""
+        if self._put_nowait is not None:
+            await checkpoint_if_cancelled()
+            with suppress(anyio.WouldBlock):
+                self._put_nowait(item)
+                return
+        is_cancel = kind is Notification and body.method == CANCELLED
+        patience = self._watch.limits.write_seconds
+        with anyio.move_on_after(min(patience, CANCEL_SECONDS) if is_cancel else patience) as scope:
+            await self._stream.send(item)
         if scope.cancelled_caught and not is_cancel:
             self.give_up(body.id if kind is Request else None)
 

@@ -49,9 +49,8 @@ class Called:
 
     @property
     def is_current(self) -> bool:
-        """Whether the run it was made in is bound here too, and goes on."""
-        run = self._run
-        return run is current_run() and (run is None or run.ended is None)
+        """Whether the run it was made in is bound here too; it may have ended, but the call is done."""
+        return self._run is current_run()
 
 
 class _Listing(NamedTuple):

@@ -64,7 +64,7 @@ class Outgoing:
     def passes(self, body: Any) -> None:
         """Take note of a request that meets no chain."""
         self._answers.let_pass(body.id)
-        if not self._connection.is_transparent:
+        if not self._connection.is_transparent or self._connection.is_in_run:
             self._listings.passes(body)
 
     async def ask(self, item: Any, body: Any, chain: Chain) -> None:
@@ -107,7 +107,7 @@ class Outgoing:
         """Whether the server's answer was for a chain, which has it now; else it passes as it is."""
         asked = self._answers.take(item, body, context)
         if asked is None:
-            if self._listings.must_not_fail(body):
+            if self._listings.must_not_fail(body) and not self._connection.is_transparent:
                 await self._inbox.put(messages.response(body.id, NO_TOOLS))
                 return True
             return self._answers.is_stale(body.id) or body.id in self._under_way

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
+from math import inf
 from typing import Any, Final, TextIO
 
 import anyio
@@ -171,14 +172,15 @@ async def _write(process: anyio.abc.Process, outbox: Any, server: Any, watch: Wa
     stdin = process.stdin
     assert stdin is not None  # noqa: S101 - it was opened with pipes
     try:
-        async for item in outbox:
-            text = item.message.model_dump_json(by_alias=True, **{_UNSAID: True}) + "\n"
-            with anyio.move_on_after(watch.limits.write_seconds) as scope:
+        with anyio.CancelScope() as scope:
+            async for item in outbox:
+                text = item.message.model_dump_json(by_alias=True, **{_UNSAID: True}) + "\n"
+                scope.deadline = anyio.current_time() + watch.limits.write_seconds
                 await stdin.send(text.encode(server.encoding, server.encoding_error_handler))
-            if scope.cancelled_caught:
-                watch.hit("write_seconds", "the server does not read: the connection is given up")
-                watch.end("write_seconds")
-                return
+                scope.deadline = inf
+        if scope.cancelled_caught:
+            watch.hit("write_seconds", "the server does not read: the connection is given up")
+            watch.end("write_seconds")
     except (anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
         await anyio.sleep(LAST_WORDS_SECONDS)
         watch.end("ended")

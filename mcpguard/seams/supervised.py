@@ -119,11 +119,13 @@ class SupervisedTransport:
         is_first = True
         while True:
             began = anyio.current_time()
+            closing: tuple[Any, ...] = ()
             try:
                 async with self._open_it(self._watch) as yielded:
                     if not isinstance(yielded, tuple | list) or len(yielded) < 2:
                         raise TypeError("a transport yields a read and a write stream")
                     read, write, *more = yielded
+                    closing = read, write
                     self._down = anyio.Event()
                     if not is_first:
                         with anyio.fail_after(HANDSHAKE_SECONDS):
@@ -142,6 +144,9 @@ class SupervisedTransport:
                     raise
                 _log.debug("a connection ended with %s", type(error).__name__)
                 self._lose(type(error).__name__)
+            finally:
+                for stream in closing:  # the client's own closing ends at the streams that stay
+                    stream.close()
             if anyio.current_time() - began > STABLE_SECONDS:
                 failures = 0
             failures += 1
@@ -238,12 +243,28 @@ class _Writing:
             BrokenResourceError: If there is none.
             ClosedResourceError: If this end is closed.
         """
+        await self._current().send(item)
+
+    def send_nowait(self, item: Any) -> None:
+        """Send a message at once, where somebody waits for it.
+
+        Raises:
+            WouldBlock: If nobody does, or the connection of the moment cannot tell.
+            BrokenResourceError: If there is no connection.
+            ClosedResourceError: If this end is closed.
+        """
+        put = getattr(self._current(), "send_nowait", None)
+        if put is None:
+            raise anyio.WouldBlock
+        put(item)
+
+    def _current(self) -> Any:
         if self._is_closed:
             raise anyio.ClosedResourceError
         streams = self._transport._streams
         if streams is None:
             raise anyio.BrokenResourceError
-        await streams[1].send(item)
+        return streams[1]
 
     def close(self) -> None:
         """The client writes no more."""

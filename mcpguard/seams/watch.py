@@ -104,6 +104,8 @@ class Watch:
         self._pages = Pages(limits, self._judged)
         self._structured = Structured(limits.definitions)
         self._waiting: OrderedDict[Key | None, _Waiting] = OrderedDict()
+        self._first_until = inf
+        """When a request may first have waited too long; not taken back when it is answered."""
         self._late: dict[str, Any] = {}
         self._late_until = inf
         self._version: str | None = None
@@ -115,9 +117,8 @@ class Watch:
 
     @property
     def deadline(self) -> float:
-        """When `expire` has something to do. All requests are given the same time."""
-        first = next((one.until for one in self._waiting.values() if one.until < inf), inf)
-        return min(first, self._late_until) if self._late else first
+        """When `expire` may have something to do; not before. All requests are given the same time."""
+        return min(self._first_until, self._late_until) if self._late else self._first_until
 
     def asked(self, body: Any) -> None:
         """A request is about to be sent."""
@@ -136,6 +137,7 @@ class Watch:
             tool=tool if isinstance(tool, str) else None,
             version=asked_version(method, params, self._version),
         )
+        self._first_until = min(self._first_until, until)
         if len(self._waiting) > MAX_UNDER_WAY:
             self._waiting.popitem(last=False)
 
@@ -182,6 +184,7 @@ class Watch:
                 report = Report.of("answer_timeout", limit="answer_seconds")
                 said = f"No answer came within {self.limits.answer_seconds:g} s."
                 self.own.append(messages.error(one.id, report.error(said)))
+        self._first_until = min((one.until for one in self._waiting.values()), default=inf)
 
     def end(self, why: str) -> None:
         """Nothing more will come of this connection: answer whatever waits."""

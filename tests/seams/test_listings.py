@@ -56,6 +56,23 @@ async def test_a_listing_in_another_run_is_not_the_sdks_own() -> None:
     assert ("completed", "run_stopped") in [(event.kind, event.code) for event in sink.events]
 
 
+@pytest.mark.parametrize("listens", [False, True])
+async def test_a_run_that_ends_meanwhile_cannot_fail_a_call_that_has_completed(listens: bool) -> None:
+    """A session lists by itself to validate the answer; once: what is listed after that is the agent's own."""
+    guard = Guard(sinks=[RecordingSink()] if listens else [])
+    async with talking(guard) as (client, line), guard.run() as run:
+        await client.calls("count")
+        guard.stop(run)
+        await line.answers(content=[])
+        assert (await client.hears())["result"] == {"content": []}
+        await client.says({"id": 2, "method": "tools/list"})
+        assert (await line.hears())["method"] == "tools/list"
+        await line.says(result(2, tools=[]))
+        assert (await client.hears())["result"] == {"tools": []}
+        await client.says({"id": 3, "method": "tools/list"})
+        assert (await client.hears())["error"]["code"] == DENIED_CODE
+
+
 async def test_filters_see_the_sdks_own_listing_and_a_failing_one_leaves_it_empty() -> None:
     """What is hidden stays hidden; the tool has run, so its answer reaches the caller unvalidated."""
 

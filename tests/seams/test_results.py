@@ -1,0 +1,87 @@
+"""Results told to be readable without the SDK's parser: what it cannot read is never among them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp.types import CallToolResult
+
+from mcpguard.seams.results import is_result
+
+OLD, NEW = "2025-06-18", "2026-07-28"
+
+scalars = st.sampled_from(
+    [None, True, 0, 7, 0.5, 1.5, "text", "user", "image", "complete", "caf\u00e9", "\ud800"]
+)
+notes = st.dictionaries(
+    st.sampled_from(["audience", "priority", "lastModified", "more"]), scalars | st.lists(scalars, max_size=2)
+)
+meta = st.dictionaries(st.sampled_from(["a", "io.modelcontextprotocol/serverInfo"]), scalars)
+members = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "image", "audio", "resource_link", 7])},
+    optional={
+        "text": scalars,
+        "data": scalars,
+        "mimeType": scalars,
+        "annotations": scalars | notes,
+        "_meta": scalars | meta,
+        "uri": scalars,
+    },
+)
+results = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": scalars | st.lists(scalars | members, max_size=3),
+        "structuredContent": scalars | st.lists(scalars) | meta,
+        "isError": scalars,
+        "resultType": scalars,
+        "_meta": scalars | meta,
+    },
+)
+
+
+@given(results)
+def test_what_counts_as_a_result_the_sdk_can_read(result: dict[str, Any]) -> None:
+    """Else the session would raise with the result's values, after the tool has run."""
+    if is_result("tools/call", OLD, result):
+        CallToolResult.model_validate(result)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {
+            "type": "text",
+            "text": "a",
+            "annotations": {"audience": ["user"], "priority": 0.5},
+            "_meta": {"a": 1},
+        },
+        {"type": "image", "data": "aGk=", "mimeType": "image/png"},
+        {"type": "audio", "data": "aGk=", "mimeType": "audio/wav"},
+        {"type": "resource_link", "name": "a", "uri": "file:///a"},
+        {"type": "resource", "resource": {"uri": "file:///a", "text": "a"}},
+    ],
+)
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_honest_content_counts_as_a_result(block: dict[str, Any], version: str) -> None:
+    """Whichever way it is told."""
+    result = {"content": [block], "structuredContent": {"a": 1}, "isError": False, "resultType": "complete"}
+    assert is_result("tools/call", version, result)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"type": "text", "text": 7},
+        {"type": "text"},
+        {"type": "image", "data": "aGk="},
+        {"type": ["text"], "text": "a"},
+        {"type": "text", "text": "a", "annotations": {"audience": ["nobody"]}},
+        {"type": "text", "text": "a", "annotations": {"priority": 2.0}},
+        {"type": "text", "text": "a", "_meta": 7},
+    ],
+)
+def test_content_of_another_form_is_no_result(broken: dict[str, Any]) -> None:
+    """Each of these the SDK's session would raise about."""
+    assert not is_result("tools/call", OLD, {"content": [broken]})
