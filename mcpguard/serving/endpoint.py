@@ -44,9 +44,10 @@ class Endpoint:
     Args:
         server: The hub's.
         limits: Who may reach it, and how much they may take.
-        verify: Verifies tokens. None: nobody has one, and everybody is `principal`.
+        verify: Verifies tokens.
+        issuer: Who issues tokens, by the policy that is enforced now; None where it asks for none. Where it
+            asked for none when this was made, and does not now, everybody is `principal`.
         principal: On whose behalf requests are made where there are no tokens.
-        issuer: Who issues tokens, for the metadata.
         is_local: Whether it listens on the loopback, whose names are then among its hosts.
 
     Raises:
@@ -58,15 +59,16 @@ class Endpoint:
         server: Any,
         limits: HTTPLimits,
         *,
-        verify: Verify | None,
+        verify: Verify,
+        issuer: Callable[[], str | None],
         principal: Principal | None = None,
-        issuer: str | None = None,
         is_local: bool = True,
     ) -> None:
         self._limits = limits
         self._verify = verify
         self._principal = principal
         self._issuer = issuer
+        self._is_open = issuer() is None
         self._manager = _manager(server, limits)
         self._security = _security(limits, LOOPBACK if is_local else ())
         self.is_ready = False
@@ -112,10 +114,10 @@ class Endpoint:
             is_ready = self.is_ready and not self.is_draining
             state = "draining" if self.is_draining else "ready" if is_ready else "starting"
             await _send(send, 200 if is_ready else 503, json.dumps({"status": state}).encode())
-        elif path == METADATA and self._limits.resource is not None and self._issuer is not None:
+        elif path == METADATA and self._metadata() is not None:
             told = {
                 "resource": self._limits.resource,
-                "authorization_servers": [self._issuer],
+                "authorization_servers": [self._issuer()],
                 "bearer_methods_supported": ["header"],
             }
             await _send(send, 200, json.dumps(told).encode())
@@ -131,7 +133,7 @@ class Endpoint:
         if answer is not None:
             raise Refused(answer.status_code, _WRONG.get(answer.status_code, "refused"))
         principal = self._principal
-        if self._verify is not None:
+        if not self._is_open or self._issuer() is not None:
             principal = await verified(scope["headers"], self._verify, self._metadata())
         scope[PRINCIPAL] = principal
         scope["user"] = _user(principal)
@@ -147,7 +149,7 @@ class Endpoint:
     def _metadata(self) -> str | None:
         """Where clients learn who issues tokens."""
         resource = self._limits.resource
-        if resource is None or self._issuer is None:
+        if resource is None or self._issuer() is None:
             return None
         origin = resource.removesuffix("/").removesuffix(PATH)
         return f"{origin}{METADATA}"

@@ -7,7 +7,7 @@ import httpx
 import jwt
 import pytest
 from harness import V1, text, wire
-from issuer import AUDIENCE, ISSUER, OTHER, token
+from issuer import AUDIENCE, ISSUER, OTHER, principals, token
 from served import INITIALIZE, Bearer, Serve, Served
 
 from mcpguard import Principal
@@ -177,6 +177,34 @@ async def test_where_the_issuer_cannot_be_asked_nobody_calls(serve: Serve) -> No
         served.policy.write_text(text[: text.index("principals:")])
         served.guard.reload()
         assert (await served.post(token=token())).status_code == 503
+
+
+async def test_tokens_that_a_reload_asks_for_are_asked_for(serve: Serve) -> None:
+    """From the next request on, in sessions of before too; and who issues them is who does now."""
+    resource = "{resource: 'https://mcp.example.org/mcp'}"
+    async with serve(tokens=False, principal=Principal(user="ana", tenant="acme"), http=resource) as served:
+        assert served.policy is not None
+        assert served.guard is not None
+        where = "/.well-known/oauth-protected-resource/mcp"
+        opened = await served.post()
+        session = {"mcp_session_id": opened.headers["mcp-session-id"]}
+        assert "a commit" in (await served.post(CALL, **session)).text
+        assert (await served.get(where)).status_code == 404
+        before = served.policy.read_text()
+        served.policy.write_text(before + principals())
+        assert served.guard.reload()
+        assert (await served.post()).status_code == 401
+        assert (await served.post(CALL, **session)).status_code == 401
+        assert (await served.post(token=token(key=OTHER))).status_code == 401
+        assert "a commit" in (await served.post(CALL, token("ana"), **session)).text
+        assert (await served.post(CALL, token("bob"), **session)).status_code == 404
+        assert (await served.get(where)).json()["authorization_servers"] == [ISSUER]
+        elsewhere = "https://elsewhere.example.org"
+        served.policy.write_text(before + principals().replace(ISSUER, elsewhere))
+        assert served.guard.reload()
+        assert (await served.post(token=token())).status_code == 401
+        assert (await served.post(token=token(iss=elsewhere))).status_code == 200
+        assert (await served.get(where)).json()["authorization_servers"] == [elsewhere]
 
 
 async def test_whoever_is_refused_is_told_where_tokens_are_from(serve: Serve) -> None:

@@ -1,7 +1,9 @@
 """Over HTTP nobody takes more than their share: bodies, sessions, connections, time; and pages of the web nothing."""
 
+import asyncio
 import gc
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ from served import Serve, Served
 
 from mcpguard import Guard
 from mcpguard.core.http_limits import HTTPLimits
+from mcpguard.serving.bounded import BoundedProtocol
 from mcpguard.serving.listening import Address, listening
 from mcpguard.testing import FakeServer, Gate
 
@@ -119,17 +122,29 @@ async def ended(served: Served, send: bytes) -> bool:
             return False
 
 
+LITTLE = 40_000
+"""Bytes of an answer that asyncio would buffer without a word, and that the sockets do not take."""
+
 CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "git__log", "arguments": {}}}
 HEAD = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     "send",
-    [b"", b"POST /mcp HT", HEAD, HEAD + b"Content-Length: 100\r\n\r\n{"],
-    ids=["nothing", "half a line", "half a head", "half a body"],
+    [
+        b"",
+        b"POST /mcp HT",
+        HEAD,
+        HEAD + b"Content-Length: 100\r\n\r\n{",
+        WHOLE + HEAD,
+        WHOLE + HEAD + b"Content-Length: 100\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ],
+    ids=["nothing", "line", "head", "body", "second head", "second body", "chunks"],
 )
 async def test_a_connection_that_never_finishes_its_request_is_ended(serve: Serve, send: bytes) -> None:
-    """And meanwhile others are served."""
+    """Be it its first or one that came together with others; and meanwhile others are served."""
     async with serve(http="{reading: 1.0}", tokens=False) as served, anyio.create_task_group() as tasks:
 
         async def check() -> None:
@@ -185,6 +200,42 @@ async def test_a_client_that_does_not_read_its_answer_is_let_go(serve: Serve) ->
             await until(is_served)
 
 
+async def test_a_client_that_leaves_a_little_of_its_answer_is_let_go_as_well() -> None:
+    """What has been written off would otherwise hold its connection for ever, however little it is."""
+    protocols = list[BoundedProtocol]()
+
+    async def answer(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * LITTLE})
+
+    config = uvicorn.Config(answer, log_config=None, lifespan="off")
+    state = uvicorn.server.ServerState()
+
+    def connected() -> BoundedProtocol:
+        made = BoundedProtocol(config, state, app_state={}, limits=HTTPLimits(writing=0.5))
+        protocols.append(made)
+        return made
+
+    with socket.socket() as listener, socket.socket() as client:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024)
+        listener.bind(("127.0.0.1", 0))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        server = await asyncio.get_running_loop().create_server(connected, sock=listener)
+        client.connect(listener.getsockname())
+        client.sendall(WHOLE)
+
+        async def is_left() -> bool:
+            return bool(protocols) and 0 < protocols[0].transport.get_write_buffer_size() < LITTLE
+
+        async def is_let_go() -> bool:
+            return not state.connections
+
+        await until(is_left)
+        await until(is_let_go)
+        server.close()
+        await server.wait_closed()
+
+
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait for what another task brings about."""
     with anyio.fail_after(30):
@@ -214,13 +265,13 @@ def test_what_is_taken_from_uvicorn_is_there() -> None:
     """Names that are used of its protocol: a release that moves one fails here, and not in the field."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    methods = ("connection_made", "data_received", "pause_writing", "resume_writing", "connection_lost")
+    methods = ("connection_made", "handle_events", "pause_writing", "resume_writing", "connection_lost")
     assert all(callable(getattr(H11Protocol, name)) for name in methods)
     config = uvicorn.Config(lambda: None, log_config=None)
     from uvicorn.server import ServerState
 
     made = H11Protocol(config=config, server_state=ServerState(), app_state={}, _loop=object())  # type: ignore[arg-type]
-    assert {"connections", "conn", "loop", "transport"} <= set(vars(made))
+    assert {"connections", "conn", "loop", "timeout_keep_alive_task", "transport"} <= set(vars(made))
 
 
 @pytest.mark.parametrize(
