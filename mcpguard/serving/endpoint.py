@@ -1,8 +1,9 @@
 """The ASGI application: what is checked before the SDK's HTTP server sees a request, and answered here.
 
-`/mcp` is the hub; `/healthz` and `/readyz` are for whoever runs it. In this order: is it draining, are host
-and origin ours, on whose behalf is it; then the SDK's session manager, which bounds body and sessions, and
-keeps one principal's session from another. Above: `listening`. Below: the hub's server object.
+`/mcp` is the hub; `/healthz` and `/readyz` are for whoever runs it. In this order: can it be read in one way
+only, is it draining, are host and origin ours, on whose behalf is it; then the SDK's session manager, which
+bounds body and sessions, and keeps one principal's session from another. Above: `listening`. Below: the hub's
+server object.
 """
 
 import json
@@ -18,6 +19,7 @@ import anyio
 from mcpguard.core.errors import SeamError
 from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.principal import Principal
+from mcpguard.serving.clarity import is_clear
 from mcpguard.serving.identity import Refused, Verify, fingerprint, verified
 from mcpguard.serving.runs import PRINCIPAL
 
@@ -30,6 +32,9 @@ PATH: Final = "/mcp"
 
 METADATA: Final = f"/.well-known/oauth-protected-resource{PATH}"
 """Where RFC 9728 has the metadata of a resource with this path."""
+
+RESUMED: Final = b"last-event-id"
+"""Nothing is kept to be sent again; a stream that is resumed is opened, and the SDK would not answer."""
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -103,6 +108,8 @@ class Endpoint:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
+        if not is_clear(scope["headers"]):
+            raise Refused(400, "ambiguous", ("connection", "close"))
         if path == PATH:
             await self._mcp(scope, receive, send)
             return
@@ -137,6 +144,7 @@ class Endpoint:
             principal = await verified(scope["headers"], self._verify, self._metadata())
         scope[PRINCIPAL] = principal
         scope["user"] = _user(principal)
+        scope["headers"] = [one for one in scope["headers"] if one[0] != RESUMED]
         is_call = is_post and not _is_listening(scope["headers"])
         self._under_way += is_call
         try:

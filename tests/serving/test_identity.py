@@ -3,6 +3,7 @@
 from time import time
 from typing import Any
 
+import anyio
 import httpx
 import jwt
 import pytest
@@ -114,10 +115,61 @@ async def test_a_session_serves_the_principal_that_opened_it_alone(serve: Serve)
         assert (await served.post(CALL, None, **session)).status_code == 401
         headers = {"mcp-session-id": session["mcp_session_id"], "authorization": f"Bearer {token('bob')}"}
         async with httpx.AsyncClient() as http:
+            assert (await http.get(served.url, headers=headers)).status_code == 404
+            resumed = {**headers, "last-event-id": "1"}
+            assert (await http.get(served.url, headers=resumed)).status_code == 404
             assert (await http.delete(served.url, headers=headers)).status_code == 404
         assert "a commit" in (await served.post(CALL, token("ana"), **session)).text
         unknown = {**session, "mcp_session_id": "0" * 32}
         assert (await served.post(CALL, token("ana"), **unknown)).status_code == 404
+
+
+async def test_an_id_that_a_client_chose_opens_nothing(serve: Serve) -> None:
+    """Nobody is led into a session that somebody else knows."""
+    async with serve() as served:
+        chosen = {"mcp_session_id": "chosen"}
+        assert (await served.post(token=token("ana"), **chosen)).status_code == 404
+        assert (await served.post(CALL, token("ana"), **chosen)).status_code == 404
+
+
+async def test_a_stream_that_is_resumed_is_opened_anew(serve: Serve) -> None:
+    """Nothing is sent twice, and a client that asks for it is answered."""
+    async with serve() as served:
+        session = await opened(served, token())
+        headers = {
+            **{name.replace("_", "-"): value for name, value in session.items()},
+            "authorization": f"Bearer {token()}",
+            "accept": "text/event-stream",
+            "last-event-id": "1",
+        }
+        async with httpx.AsyncClient() as http, http.stream("GET", served.url, headers=headers) as answer:
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_calls_of_two_tenants_at_once_are_each_their_own(serve: Serve, era: str) -> None:
+    """Interleaved on connections that are kept; the budget of one is not used by the other."""
+    async with serve("budget: {id: cap, per: tenant, calls: 30}") as served:
+        said: dict[str, list[str]] = {"acme": [], "other": []}
+
+        async def work(tenant: str, client: Any) -> None:
+            for _ in range(10):
+                said[tenant].append(await called(client))
+
+        async with (
+            served.client(token("ana"), era) as ana,
+            served.client(token("ana", org="other"), era) as other,
+            anyio.create_task_group() as tasks,
+        ):
+            for _ in range(4):
+                tasks.start_soon(work, "acme", ana)
+            for _ in range(3):
+                tasks.start_soon(work, "other", other)
+        assert said["acme"].count("a commit") == 30
+        assert said["other"] == ["a commit"] * 30
+        denied = [event.tenant for event in served.events("decision") if event.verdict == "deny"]
+        assert denied == ["acme"] * 10
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from harness import text, wire
 from issuer import token
-from served import Serve, Served
+from served import INITIALIZE, Serve, Served
 
 from mcpguard import Guard
 from mcpguard.core.http_limits import HTTPLimits
@@ -38,6 +38,10 @@ pytestmark = [
         ({"host": "evil.example:80"}, 421),
         ({"host": "127.0.0.1.evil.example"}, 421),
         ({"host": "localhost.evil.example:80"}, 421),
+        ({"host": "localhost."}, 421),
+        ({"host": "evil.example", "x_forwarded_host": "localhost"}, 421),
+        ({"host": "localhost:80.evil.example"}, 400),
+        ({"host": "localhost:80@evil.example"}, 400),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": "http://localhost:3000"}, 403),
@@ -55,6 +59,78 @@ async def test_a_page_of_the_web_reaches_nothing_by_another_name(
     http = "{hosts: [mcp.example.org], origins: ['https://app.example.org']}"
     async with serve(http=http) as served:
         assert (await served.post(token=token(), **headers)).status_code == status
+
+
+HEAD = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+INITIALIZING = json.dumps(INITIALIZE).encode()
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+IN_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(INITIALIZING), INITIALIZING)
+
+
+def raw(*lines: bytes, body: bytes = INITIALIZING, length: bool = True, head: bytes = b"") -> bytes:
+    """A request as it is, with a good token but for what is given otherwise."""
+    said = b"Content-Length: %d\r\n" % len(body) if length else b""
+    accept = b"Accept: application/json, text/event-stream\r\n"
+    bearer = b"Authorization: Bearer %s\r\n" % token().encode()
+    return (head or HEAD) + accept + bearer + b"".join(lines) + said + b"\r\n" + body
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (raw(), 200),
+        (raw(CHUNKED, body=IN_CHUNKS, length=False), 200),
+        (raw(CHUNKED, body=IN_CHUNKS), 400),
+        (raw(CHUNKED, CHUNKED, body=IN_CHUNKS, length=False), 400),
+        (raw(b"Content-Length: 1\r\n"), 400),
+        (raw(b"Origin: \r\n", b"Origin: https://evil.example\r\n"), 400),
+        (raw(b"Host: evil.example\r\n"), 400),
+        (raw(b"Content-Type: application/json\r\n"), 400),
+        (raw(b"Mcp-Session-Id: a\r\n", b"Mcp-Session-Id: b\r\n"), 400),
+        (raw(b"Mcp-Protocol-Version: 2025-06-18\r\n" * 2), 400),
+    ],
+    ids=[
+        "plain",
+        "chunks",
+        "both",
+        "chunked twice",
+        "lengths",
+        "origins",
+        "hosts",
+        "types",
+        "ids",
+        "versions",
+    ],
+)
+async def test_a_request_that_a_proxy_could_read_otherwise_is_not_answered(
+    serve: Serve, sent: bytes, status: int
+) -> None:
+    """And whatever is smuggled behind it is no request: the connection is closed."""
+    async with serve() as served:
+        port = int(served.origin.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(sent + (b"" if status == 200 else WHOLE))
+            answer = b""
+            with anyio.fail_after(20), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while status != 200 or b'"result"' not in answer:
+                    answer += await stream.receive()
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert answer.count(b"HTTP/1.1") == 1
+        assert (b"mcp-session-id" in answer) is (status == 200)
+
+
+@pytest.mark.parametrize(
+    "path", ["/mcp/", "//mcp", "/mcp%2f", "/healthz/../mcp", "/MCP", "/mcp;x", "/mcp%00", "/mcp%3Fx"]
+)
+async def test_there_is_one_way_to_write_where_it_is(serve: Serve, path: str) -> None:
+    """A rule of a proxy for one path is not got round by another."""
+    async with serve() as served:
+        port = int(served.origin.rpartition(":")[2])
+        for line in (path, f"http://localhost{path}", "http://evil.example/mcp"):
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(raw(head=HEAD.replace(b"/mcp", line.encode(), 1)))
+                assert (await stream.receive()).startswith(b"HTTP/1.1 404 ")
 
 
 async def pieces(count: int) -> Any:
@@ -126,8 +202,6 @@ LITTLE = 40_000
 """Bytes of an answer that asyncio would buffer without a word, and that the sockets do not take."""
 
 CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "git__log", "arguments": {}}}
-HEAD = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.mark.parametrize(
