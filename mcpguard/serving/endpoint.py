@@ -11,17 +11,17 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, MutableMapping
 from contextlib import asynccontextmanager
 from importlib import import_module
-from inspect import signature
 from typing import Any, Final, TypeAlias
 
 import anyio
 
-from mcpguard.core.errors import SeamError
 from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.principal import Principal
 from mcpguard.serving.clarity import is_clear
-from mcpguard.serving.identity import Refused, Verify, fingerprint, verified
+from mcpguard.serving.identity import Refused, Verify, verified
 from mcpguard.serving.runs import PRINCIPAL
+from mcpguard.serving.sdk import security, session_manager, user
+from mcpguard.serving.shares import Shares
 
 __all__ = ["PATH", "Endpoint"]
 
@@ -74,8 +74,9 @@ class Endpoint:
         self._principal = principal
         self._issuer = issuer
         self._is_open = issuer() is None
-        self._manager = _manager(server, limits)
-        self._security = _security(limits, LOOPBACK if is_local else ())
+        self._manager = session_manager(server, limits)
+        self._shares = Shares(self._manager, limits)
+        self._security = security(limits, LOOPBACK if is_local else ())
         self.is_ready = False
         """Whether every server behind it was tried."""
         self.is_draining = False
@@ -139,13 +140,20 @@ class Endpoint:
         answer = await self._security.validate_request(requests.Request(scope), is_post=is_post)
         if answer is not None:
             raise Refused(answer.status_code, _WRONG.get(answer.status_code, "refused"))
-        principal = self._principal
-        if not self._is_open or self._issuer() is not None:
-            principal = await verified(scope["headers"], self._verify, self._metadata())
+        if self._is_open and self._issuer() is None:
+            await self._handed(self._principal, scope, receive, send)
+            return
+        principal = await verified(scope["headers"], self._verify, self._metadata())
+        opens = is_post and not any(name == b"mcp-session-id" for name, _ in scope["headers"])
+        with self._shares.taken(principal, opens=opens and not self._limits.stateless):
+            await self._handed(principal, scope, receive, send)
+
+    async def _handed(self, principal: Principal | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the SDK answer, on somebody's behalf."""
         scope[PRINCIPAL] = principal
-        scope["user"] = _user(principal)
+        scope["user"] = user(principal)
         scope["headers"] = [one for one in scope["headers"] if one[0] != RESUMED]
-        is_call = is_post and not _is_listening(scope["headers"])
+        is_call = scope["method"] == "POST" and not _is_listening(scope["headers"])
         self._under_way += is_call
         try:
             await self._manager.handle_request(scope, receive, send)
@@ -169,37 +177,6 @@ _WRONG: Final = {400: "content_type", 403: "origin", 421: "host"}
 def _is_listening(headers: Collection[tuple[bytes, bytes]]) -> bool:
     """Whether a client of MCP 2026-07-28 says that it wants to be told of changes, which has no end."""
     return (b"mcp-method", b"subscriptions/listen") in headers
-
-
-def _manager(server: Any, limits: HTTPLimits) -> Any:
-    http: Any = import_module("mcp.server.streamable_http_manager")
-    manager = http.StreamableHTTPSessionManager
-    if not {"max_sessions", "max_request_body_size"} <= set(signature(manager).parameters):
-        raise SeamError(
-            "this release of the SDK does not bound sessions: serving needs mcp 1.30, or 2.3, or later"
-        )
-    return manager(
-        server,
-        stateless=limits.stateless,
-        session_idle_timeout=None if limits.stateless else limits.idle,
-        max_request_body_size=limits.body,
-        max_sessions=limits.sessions,
-    )
-
-
-def _security(limits: HTTPLimits, own: Collection[str]) -> Any:
-    """The SDK's check of host and origin."""
-    security: Any = import_module("mcp.server.transport_security")
-    hosts = [*limits.hosts, *own, *(f"{name}:*" for name in own)]
-    settings = security.TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=list(limits.origins))
-    return security.TransportSecurityMiddleware(settings)
-
-
-def _user(principal: Principal | None) -> Any:
-    """The principal as the SDK's session manager tells one from another."""
-    auth: Any = import_module("mcp.server.auth.middleware.bearer_auth")
-    provider: Any = import_module("mcp.server.auth.provider")
-    return auth.AuthenticatedUser(provider.AccessToken(token="", client_id=fingerprint(principal), scopes=[]))
 
 
 async def _send(send: Send, status: int, body: bytes, *headers: tuple[str, str]) -> None:

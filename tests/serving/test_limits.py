@@ -153,7 +153,7 @@ async def test_a_body_that_is_too_large_is_refused_said_or_unsaid(serve: Serve) 
 async def test_sessions_are_counted_and_forgotten_when_idle(serve: Serve) -> None:
     """A further one is refused, those that are there go on; an idle one makes room."""
     async with serve(http="{sessions: 2, idle: 1.0}") as served:
-        opened = [await served.post(token=token()) for _ in range(3)]
+        opened = [await served.post(token=token(who)) for who in ("ana", "bob", "eve")]
         assert [one.status_code for one in opened] == [200, 200, 503]
         ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
         session = {"mcp_session_id": opened[0].headers["mcp-session-id"]}
@@ -166,6 +166,52 @@ async def test_sessions_are_counted_and_forgotten_when_idle(serve: Serve) -> Non
 
         await until(is_forgotten)
         assert (await served.post(token=token())).status_code == 200
+
+
+async def test_a_principal_takes_no_place_from_the_others(serve: Serve) -> None:
+    """Its share of sessions and of requests under way, streams too; what it has goes on."""
+    async with serve(http="{sessions: 4, connections: 16, share: 0.5}") as served:
+
+        async def opened(who: str) -> httpx.Response:
+            return await served.post(token=token(who))
+
+        answers = [await opened("ana") for _ in range(3)]
+        assert [one.status_code for one in answers] == [200, 200, 429]
+        assert (answers[2].json(), answers[2].headers["retry-after"]) == (
+            {"error": "too_many_sessions"},
+            "30",
+        )
+        assert [(await opened("bob")).status_code for _ in range(3)] == [200, 200, 429]
+        session = {"mcp_session_id": answers[0].headers["mcp-session-id"]}
+        assert "a commit" in (await served.post(CALL, token("ana"), **session)).text
+        headers = {
+            "mcp-session-id": answers[1].headers["mcp-session-id"],
+            "authorization": f"Bearer {token()}",
+        }
+        async with httpx.AsyncClient() as http:
+            assert (await http.delete(served.url, headers=headers)).status_code == 200
+        assert (await opened("ana")).status_code == 200
+
+
+async def test_a_principal_has_so_many_requests_under_way(serve: Serve) -> None:
+    """However they are held: here bodies that do not come. Others are served, and so is it once they end."""
+    async with serve(http="{connections: 8, share: 0.25, reading: 2.0}") as served:
+        port = int(served.origin.rpartition(":")[2])
+        async with AsyncExitStack() as stack:
+            for _ in range(2):
+                stream = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+                await stream.send(raw()[:-5])
+
+            async def is_refused() -> bool:
+                return (await served.post(token=token("ana"))).status_code == 429
+
+            await until(is_refused)
+            assert (await served.post(token=token("bob"))).status_code == 200
+
+        async def is_served() -> bool:
+            return (await served.post(token=token("ana"))).status_code == 200
+
+        await until(is_served)
 
 
 async def test_a_run_ends_when_its_session_does(serve: Serve) -> None:
@@ -350,11 +396,19 @@ def test_what_is_taken_from_uvicorn_is_there() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"sessions": 0}, {"connections": 0}, {"body": -1}, {"idle": 0.0}, {"reading": float("inf")}],
+    [
+        {"sessions": 0},
+        {"connections": 0},
+        {"body": -1},
+        {"idle": 0.0},
+        {"reading": float("inf")},
+        {"share": 0.0},
+        {"share": 1.5},
+    ],
 )
 def test_a_limit_that_is_none_is_refused(options: dict[str, Any]) -> None:
     """There is no way to say that there is none."""
-    with pytest.raises(ValueError, match=r"above 0|1 at least"):
+    with pytest.raises(ValueError, match=r"above 0|1 at least|a part"):
         HTTPLimits(**options)
 
 
