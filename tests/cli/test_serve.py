@@ -116,6 +116,19 @@ def test_it_ends_when_its_client_leaves(policy: Path, server: Server) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_line_without_end_is_dropped_and_the_next_is_read(policy: Path, server: Server) -> None:
+    """A client cannot have it keep more than one message may have."""
+    given = [sys.executable, *serving(policy, server)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(given, env=environment(), **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, %s"method": "ping"}\n' % (b" " * 2**25))
+        process.stdin.write(b'{"jsonrpc": "2.0", "id": 2, "method": "ping"}\n')
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 2
+        _, said = process.communicate(timeout=60)
+        assert b"longer than 16777216 bytes" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
