@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mcpguard.cli.open_files import allow
 from mcpguard.cli.output import fail
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def _hub(guard: "Guard", arguments: argparse.Namespace) -> Work:
             if address is None:
                 await piped(guard, hub, principal)
                 return
+            if guard.policy is not None:
+                allow(guard.policy.options.http.connections)
             options: Any = {"principal": principal, "without_tokens": arguments.without_tokens}
             async with listening(guard, hub, address, **options) as bound:
                 host = f"[{bound.host}]" if ":" in bound.host else bound.host

@@ -25,6 +25,8 @@ class HTTPLimits:
         sessions: Sessions that may be open; a further one is answered 503.
         idle: Seconds after which an unused session, or an unused client of MCP 2026-07-28, is forgotten.
         connections: Connections that may be open; a further one is closed at once.
+        share: Part of `sessions`, and of `connections` with a request under way, that one principal may have
+            where tokens tell them apart, above 0 and up to 1; what is more is answered 429.
         body: Bytes of a request.
         reading: Seconds in which a request has to be there whole, from its first byte on, or from the
             beginning of its connection.
@@ -43,6 +45,7 @@ class HTTPLimits:
     sessions: int = 1_000
     idle: float = 1_800.0
     connections: int = 2_000
+    share: float = 0.25
     body: int = 4_194_304
     reading: float = 15.0
     writing: float = 30.0
@@ -56,5 +59,7 @@ class HTTPLimits:
             seconds = getattr(self, name)
             if not (isfinite(seconds) and seconds > 0):
                 raise ValueError(f"{name} is seconds, above 0")
+        if not 0 < self.share <= 1:
+            raise ValueError("share is a part, above 0 and up to 1")
         if isinstance(self.hosts, str) or isinstance(self.origins, str):
             raise TypeError("hosts and origins are lists")

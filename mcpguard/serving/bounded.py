@@ -37,12 +37,13 @@ class BoundedProtocol(H11Protocol):
         if len(self.connections) > self._limits.connections:
             transport.abort()
         else:
+            transport.set_write_buffer_limits(0)  # whatever is not taken at once is waited for
             self._expect()
 
-    def data_received(self, data: bytes) -> None:
-        """A piece of a request."""
-        super().data_received(data)
-        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+    def handle_events(self) -> None:
+        """A piece of a request, or the next one, which has come already."""
+        super().handle_events()
+        if self._is_awaited():
             self._expect()
         elif self._unread is not None:
             self._unread.cancel()
@@ -65,6 +66,12 @@ class BoundedProtocol(H11Protocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+
+    def _is_awaited(self) -> bool:
+        """Whether the rest of a request is; uvicorn's keep-alive is for those that have not begun."""
+        if self.conn.their_state is not h11.IDLE:
+            return self.conn.their_state is h11.SEND_BODY
+        return self.timeout_keep_alive_task is None or bool(self.conn.trailing_data[0])
 
     def _expect(self) -> None:
         if self._unread is None:

@@ -19,6 +19,9 @@ __all__ = ["Stdin", "bridged"]
 
 _log: Final = logging.getLogger("mcpguard")
 
+MAX_LINE: Final = 16 * 2**20
+"""Bytes of a line of the client's, kept while it is read; what one message of a server's may have at most."""
+
 LAST_WORDS: Final = 0.5
 """Seconds for what was said last to be written, once a side has left."""
 
@@ -56,8 +59,17 @@ async def _pump(source: Any, target: Any, scope: anyio.CancelScope) -> None:
 
 
 class Stdin:
-    """Lines of stdin; unlike the SDK's own it can be given up while nothing comes."""
+    """Lines of stdin; unlike the SDK's own they are bounded, and can be given up while nothing comes."""
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        while line := await anyio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
+        while line := await anyio.to_thread.run_sync(_line, abandon_on_cancel=True):
             yield line.decode("utf-8", "replace")
+
+
+def _line() -> bytes:
+    """The next line that is not too long; empty at the end."""
+    while len(line := sys.stdin.buffer.readline(MAX_LINE)) == MAX_LINE and not line.endswith(b"\n"):
+        _log.warning("dropped a line of the client's: it is longer than %s bytes", MAX_LINE)
+        while line and not line.endswith(b"\n"):
+            line = sys.stdin.buffer.readline(MAX_LINE)
+    return line

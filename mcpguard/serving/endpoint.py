@@ -1,8 +1,9 @@
 """The ASGI application: what is checked before the SDK's HTTP server sees a request, and answered here.
 
-`/mcp` is the hub; `/healthz` and `/readyz` are for whoever runs it. In this order: is it draining, are host
-and origin ours, on whose behalf is it; then the SDK's session manager, which bounds body and sessions, and
-keeps one principal's session from another. Above: `listening`. Below: the hub's server object.
+`/mcp` is the hub; `/healthz` and `/readyz` are for whoever runs it. In this order: can it be read in one way
+only, is it draining, are host and origin ours, on whose behalf is it; then the SDK's session manager, which
+bounds body and sessions, and keeps one principal's session from another. Above: `listening`. Below: the hub's
+server object.
 """
 
 import json
@@ -10,16 +11,17 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, MutableMapping
 from contextlib import asynccontextmanager
 from importlib import import_module
-from inspect import signature
 from typing import Any, Final, TypeAlias
 
 import anyio
 
-from mcpguard.core.errors import SeamError
 from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.principal import Principal
-from mcpguard.serving.identity import Refused, Verify, fingerprint, verified
+from mcpguard.serving.clarity import is_clear
+from mcpguard.serving.identity import Refused, Verify, verified
 from mcpguard.serving.runs import PRINCIPAL
+from mcpguard.serving.sdk import security, session_manager, user
+from mcpguard.serving.shares import Shares
 
 __all__ = ["PATH", "Endpoint"]
 
@@ -30,6 +32,9 @@ PATH: Final = "/mcp"
 
 METADATA: Final = f"/.well-known/oauth-protected-resource{PATH}"
 """Where RFC 9728 has the metadata of a resource with this path."""
+
+RESUMED: Final = b"last-event-id"
+"""Nothing is kept to be sent again; a stream that is resumed is opened, and the SDK would not answer."""
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -44,9 +49,10 @@ class Endpoint:
     Args:
         server: The hub's.
         limits: Who may reach it, and how much they may take.
-        verify: Verifies tokens. None: nobody has one, and everybody is `principal`.
+        verify: Verifies tokens.
+        issuer: Who issues tokens, by the policy that is enforced now; None where it asks for none. Where it
+            asked for none when this was made, and does not now, everybody is `principal`.
         principal: On whose behalf requests are made where there are no tokens.
-        issuer: Who issues tokens, for the metadata.
         is_local: Whether it listens on the loopback, whose names are then among its hosts.
 
     Raises:
@@ -58,17 +64,19 @@ class Endpoint:
         server: Any,
         limits: HTTPLimits,
         *,
-        verify: Verify | None,
+        verify: Verify,
+        issuer: Callable[[], str | None],
         principal: Principal | None = None,
-        issuer: str | None = None,
         is_local: bool = True,
     ) -> None:
         self._limits = limits
         self._verify = verify
         self._principal = principal
         self._issuer = issuer
-        self._manager = _manager(server, limits)
-        self._security = _security(limits, LOOPBACK if is_local else ())
+        self._is_open = issuer() is None
+        self._manager = session_manager(server, limits)
+        self._shares = Shares(self._manager, limits)
+        self._security = security(limits, LOOPBACK if is_local else ())
         self.is_ready = False
         """Whether every server behind it was tried."""
         self.is_draining = False
@@ -101,6 +109,8 @@ class Endpoint:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
+        if not is_clear(scope["headers"]):
+            raise Refused(400, "ambiguous", ("connection", "close"))
         if path == PATH:
             await self._mcp(scope, receive, send)
             return
@@ -112,10 +122,10 @@ class Endpoint:
             is_ready = self.is_ready and not self.is_draining
             state = "draining" if self.is_draining else "ready" if is_ready else "starting"
             await _send(send, 200 if is_ready else 503, json.dumps({"status": state}).encode())
-        elif path == METADATA and self._limits.resource is not None and self._issuer is not None:
+        elif path == METADATA and self._metadata() is not None:
             told = {
                 "resource": self._limits.resource,
-                "authorization_servers": [self._issuer],
+                "authorization_servers": [self._issuer()],
                 "bearer_methods_supported": ["header"],
             }
             await _send(send, 200, json.dumps(told).encode())
@@ -130,12 +140,20 @@ class Endpoint:
         answer = await self._security.validate_request(requests.Request(scope), is_post=is_post)
         if answer is not None:
             raise Refused(answer.status_code, _WRONG.get(answer.status_code, "refused"))
-        principal = self._principal
-        if self._verify is not None:
-            principal = await verified(scope["headers"], self._verify, self._metadata())
+        if self._is_open and self._issuer() is None:
+            await self._handed(self._principal, scope, receive, send)
+            return
+        principal = await verified(scope["headers"], self._verify, self._metadata())
+        opens = is_post and not any(name == b"mcp-session-id" for name, _ in scope["headers"])
+        with self._shares.taken(principal, opens=opens and not self._limits.stateless):
+            await self._handed(principal, scope, receive, send)
+
+    async def _handed(self, principal: Principal | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the SDK answer, on somebody's behalf."""
         scope[PRINCIPAL] = principal
-        scope["user"] = _user(principal)
-        is_call = is_post and not _is_listening(scope["headers"])
+        scope["user"] = user(principal)
+        scope["headers"] = [one for one in scope["headers"] if one[0] != RESUMED]
+        is_call = scope["method"] == "POST" and not _is_listening(scope["headers"])
         self._under_way += is_call
         try:
             await self._manager.handle_request(scope, receive, send)
@@ -147,7 +165,7 @@ class Endpoint:
     def _metadata(self) -> str | None:
         """Where clients learn who issues tokens."""
         resource = self._limits.resource
-        if resource is None or self._issuer is None:
+        if resource is None or self._issuer() is None:
             return None
         origin = resource.removesuffix("/").removesuffix(PATH)
         return f"{origin}{METADATA}"
@@ -159,37 +177,6 @@ _WRONG: Final = {400: "content_type", 403: "origin", 421: "host"}
 def _is_listening(headers: Collection[tuple[bytes, bytes]]) -> bool:
     """Whether a client of MCP 2026-07-28 says that it wants to be told of changes, which has no end."""
     return (b"mcp-method", b"subscriptions/listen") in headers
-
-
-def _manager(server: Any, limits: HTTPLimits) -> Any:
-    http: Any = import_module("mcp.server.streamable_http_manager")
-    manager = http.StreamableHTTPSessionManager
-    if not {"max_sessions", "max_request_body_size"} <= set(signature(manager).parameters):
-        raise SeamError(
-            "this release of the SDK does not bound sessions: serving needs mcp 1.30, or 2.3, or later"
-        )
-    return manager(
-        server,
-        stateless=limits.stateless,
-        session_idle_timeout=None if limits.stateless else limits.idle,
-        max_request_body_size=limits.body,
-        max_sessions=limits.sessions,
-    )
-
-
-def _security(limits: HTTPLimits, own: Collection[str]) -> Any:
-    """The SDK's check of host and origin."""
-    security: Any = import_module("mcp.server.transport_security")
-    hosts = [*limits.hosts, *own, *(f"{name}:*" for name in own)]
-    settings = security.TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=list(limits.origins))
-    return security.TransportSecurityMiddleware(settings)
-
-
-def _user(principal: Principal | None) -> Any:
-    """The principal as the SDK's session manager tells one from another."""
-    auth: Any = import_module("mcp.server.auth.middleware.bearer_auth")
-    provider: Any = import_module("mcp.server.auth.provider")
-    return auth.AuthenticatedUser(provider.AccessToken(token="", client_id=fingerprint(principal), scopes=[]))
 
 
 async def _send(send: Send, status: int, body: bytes, *headers: tuple[str, str]) -> None:

@@ -105,13 +105,12 @@ async def listening(
     policy = _checked(guard, address, principal, without_tokens=without_tokens)
     limits = policy.options.http
     runs = Runs(guard, limit=limits.sessions, idle=limits.idle, has_sessions=not limits.stateless)
-    tokens = policy.tokens_plan
     endpoint = Endpoint(
         hub.server(name="mcpguard", runs=runs),
         limits,
-        verify=None if tokens is None else guard.principal,
+        verify=guard.principal,
+        issuer=partial(_issuer, guard),
         principal=principal,
-        issuer=None if tokens is None else str(tokens.options["issuer"]),
         is_local=address.is_local,
     )
     with _bound(address) as listener:
@@ -153,6 +152,12 @@ def _checked(
             f"listening on {address.host} needs http.hosts in the policy: the names that clients reach it by"
         )
     return policy
+
+
+def _issuer(guard: Guard) -> str | None:
+    """Who issues tokens, by the policy that is enforced now; None where it asks for none."""
+    tokens = None if guard.policy is None else guard.policy.tokens_plan
+    return None if tokens is None else str(tokens.options["issuer"])
 
 
 @contextmanager

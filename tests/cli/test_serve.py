@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from hosts import SCRIPT, Server
 from mcp import ClientSession, StdioServerParameters
@@ -116,6 +117,19 @@ def test_it_ends_when_its_client_leaves(policy: Path, server: Server) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_line_without_end_is_dropped_and_the_next_is_read(policy: Path, server: Server) -> None:
+    """A client cannot have it keep more than one message may have."""
+    given = [sys.executable, *serving(policy, server)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(given, env=environment(), **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, %s"method": "ping"}\n' % (b" " * 2**25))
+        process.stdin.write(b'{"jsonrpc": "2.0", "id": 2, "method": "ping"}\n')
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 2
+        _, said = process.communicate(timeout=60)
+        assert b"longer than 16777216 bytes" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -185,6 +199,30 @@ async def test_a_process_serves_a_clients_file_over_http_and_ends_when_told(
                 while "access_denied" not in str(await session.call_tool("wire__echo", {"text": "hi"})):
                     pass
     assert process.returncode == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.skipif(not IS_SERVED or sys.platform == "win32", reason="it is not served, or has no such limit")
+async def test_idle_connections_do_not_use_up_its_files(policy: Path, server: Server, tmp_path: Path) -> None:
+    """It allows itself what its connections need: a server is still started, and a policy still read."""
+    file = configuration(tmp_path, {"wire": {"command": server.command, "args": server.args}})
+    few = ("sh", "-c", 'ulimit -S -n 100 && exec "$@"', "sh")
+    named = ("--servers", str(file), "--user", "ana", "--role", "clerk")
+    with listening(str(policy), *named, before=few) as (served, process):
+        port = int(served.origin.rpartition(":")[2])
+        async with AsyncExitStack() as stack:
+            for _ in range(150):
+                await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+            with anyio.fail_after(30):
+                async with served.client() as session:
+                    assert "echo: hi" in str(await session.call_tool("wire__echo", {"text": "hi"}))
+                    await anyio.Path(policy).write_text("version: 1\ninterceptors: {nothing: {}}")
+                    process.send_signal(signal.SIGHUP)
+                    assert process.stderr is not None
+                    said = await anyio.to_thread.run_sync(process.stderr.readline)
+                    assert "the policy stays as it was" in said
+                    assert "echo: hi" in str(await session.call_tool("wire__echo", {"text": "hi"}))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import time
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -211,12 +213,15 @@ class Issuer:
     def __init__(self) -> None:
         self.keys: list[Any] = [jwk(RSA, "RS256")]
         self.asked = 0
+        self.gate = threading.Event()
+        self.gate.set()
         self.answer: tuple[int, bytes] | None = None
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked += 1
+                issuer.gate.wait(60)
                 status, body = issuer.answer or (200, json.dumps({"keys": issuer.keys}).encode())
                 self.send_response(status)
                 if status == 302:
@@ -302,6 +307,30 @@ async def test_an_issuer_that_answers_nonsense_refuses_every_token(
     one = tokens(keys=(), jwks_url=issuer.url, clock=FakeClock())
     for _ in range(3):
         assert await refused(token(), one) == "token_keys_unavailable"
+    assert issuer.asked == 1
+
+
+async def test_an_issuer_that_hangs_does_not_hold_up_the_rest(issuer: Issuer) -> None:
+    """Nor do many tokens of keys that are not known: whatever else needs a thread has one."""
+    issuer.gate.clear()
+    one = tokens(keys=(), jwks_url=issuer.url, clock=FakeClock(), timeout=60.0)
+    said = list[str]()
+
+    async def ask(number: int) -> None:
+        said.append(await refused(token(headers={"kid": str(number)}), one))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(60):
+            tasks.start_soon(ask, number)
+        try:
+            with anyio.fail_after(20):
+                while not issuer.asked:  # noqa: ASYNC110 - nobody could set an event
+                    await anyio.sleep(0.01)
+                assert await anyio.to_thread.run_sync(lambda: "done", abandon_on_cancel=True) == "done"
+            assert said == []
+        finally:
+            issuer.gate.set()
+    assert said == ["token_key"] * 60
     assert issuer.asked == 1
 
 

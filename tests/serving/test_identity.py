@@ -3,11 +3,12 @@
 from time import time
 from typing import Any
 
+import anyio
 import httpx
 import jwt
 import pytest
 from harness import V1, text, wire
-from issuer import AUDIENCE, ISSUER, OTHER, token
+from issuer import AUDIENCE, ISSUER, OTHER, principals, token
 from served import INITIALIZE, Bearer, Serve, Served
 
 from mcpguard import Principal
@@ -114,10 +115,61 @@ async def test_a_session_serves_the_principal_that_opened_it_alone(serve: Serve)
         assert (await served.post(CALL, None, **session)).status_code == 401
         headers = {"mcp-session-id": session["mcp_session_id"], "authorization": f"Bearer {token('bob')}"}
         async with httpx.AsyncClient() as http:
+            assert (await http.get(served.url, headers=headers)).status_code == 404
+            resumed = {**headers, "last-event-id": "1"}
+            assert (await http.get(served.url, headers=resumed)).status_code == 404
             assert (await http.delete(served.url, headers=headers)).status_code == 404
         assert "a commit" in (await served.post(CALL, token("ana"), **session)).text
         unknown = {**session, "mcp_session_id": "0" * 32}
         assert (await served.post(CALL, token("ana"), **unknown)).status_code == 404
+
+
+async def test_an_id_that_a_client_chose_opens_nothing(serve: Serve) -> None:
+    """Nobody is led into a session that somebody else knows."""
+    async with serve() as served:
+        chosen = {"mcp_session_id": "chosen"}
+        assert (await served.post(token=token("ana"), **chosen)).status_code == 404
+        assert (await served.post(CALL, token("ana"), **chosen)).status_code == 404
+
+
+async def test_a_stream_that_is_resumed_is_opened_anew(serve: Serve) -> None:
+    """Nothing is sent twice, and a client that asks for it is answered."""
+    async with serve() as served:
+        session = await opened(served, token())
+        headers = {
+            **{name.replace("_", "-"): value for name, value in session.items()},
+            "authorization": f"Bearer {token()}",
+            "accept": "text/event-stream",
+            "last-event-id": "1",
+        }
+        async with httpx.AsyncClient() as http, http.stream("GET", served.url, headers=headers) as answer:
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_calls_of_two_tenants_at_once_are_each_their_own(serve: Serve, era: str) -> None:
+    """Interleaved on connections that are kept; the budget of one is not used by the other."""
+    async with serve("budget: {id: cap, per: tenant, calls: 30}") as served:
+        said: dict[str, list[str]] = {"acme": [], "other": []}
+
+        async def work(tenant: str, client: Any) -> None:
+            for _ in range(10):
+                said[tenant].append(await called(client))
+
+        async with (
+            served.client(token("ana"), era) as ana,
+            served.client(token("ana", org="other"), era) as other,
+            anyio.create_task_group() as tasks,
+        ):
+            for _ in range(4):
+                tasks.start_soon(work, "acme", ana)
+            for _ in range(3):
+                tasks.start_soon(work, "other", other)
+        assert said["acme"].count("a commit") == 30
+        assert said["other"] == ["a commit"] * 30
+        denied = [event.tenant for event in served.events("decision") if event.verdict == "deny"]
+        assert denied == ["acme"] * 10
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -177,6 +229,34 @@ async def test_where_the_issuer_cannot_be_asked_nobody_calls(serve: Serve) -> No
         served.policy.write_text(text[: text.index("principals:")])
         served.guard.reload()
         assert (await served.post(token=token())).status_code == 503
+
+
+async def test_tokens_that_a_reload_asks_for_are_asked_for(serve: Serve) -> None:
+    """From the next request on, in sessions of before too; and who issues them is who does now."""
+    resource = "{resource: 'https://mcp.example.org/mcp'}"
+    async with serve(tokens=False, principal=Principal(user="ana", tenant="acme"), http=resource) as served:
+        assert served.policy is not None
+        assert served.guard is not None
+        where = "/.well-known/oauth-protected-resource/mcp"
+        opened = await served.post()
+        session = {"mcp_session_id": opened.headers["mcp-session-id"]}
+        assert "a commit" in (await served.post(CALL, **session)).text
+        assert (await served.get(where)).status_code == 404
+        before = served.policy.read_text()
+        served.policy.write_text(before + principals())
+        assert served.guard.reload()
+        assert (await served.post()).status_code == 401
+        assert (await served.post(CALL, **session)).status_code == 401
+        assert (await served.post(token=token(key=OTHER))).status_code == 401
+        assert "a commit" in (await served.post(CALL, token("ana"), **session)).text
+        assert (await served.post(CALL, token("bob"), **session)).status_code == 404
+        assert (await served.get(where)).json()["authorization_servers"] == [ISSUER]
+        elsewhere = "https://elsewhere.example.org"
+        served.policy.write_text(before + principals().replace(ISSUER, elsewhere))
+        assert served.guard.reload()
+        assert (await served.post(token=token())).status_code == 401
+        assert (await served.post(token=token(iss=elsewhere))).status_code == 200
+        assert (await served.get(where)).json()["authorization_servers"] == [elsewhere]
 
 
 async def test_whoever_is_refused_is_told_where_tokens_are_from(serve: Serve) -> None:

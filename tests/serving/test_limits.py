@@ -1,7 +1,9 @@
 """Over HTTP nobody takes more than their share: bodies, sessions, connections, time; and pages of the web nothing."""
 
+import asyncio
 import gc
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -14,10 +16,11 @@ import pytest
 import uvicorn
 from harness import text, wire
 from issuer import token
-from served import Serve, Served
+from served import INITIALIZE, Serve, Served
 
 from mcpguard import Guard
 from mcpguard.core.http_limits import HTTPLimits
+from mcpguard.serving.bounded import BoundedProtocol
 from mcpguard.serving.listening import Address, listening
 from mcpguard.testing import FakeServer, Gate
 
@@ -35,6 +38,10 @@ pytestmark = [
         ({"host": "evil.example:80"}, 421),
         ({"host": "127.0.0.1.evil.example"}, 421),
         ({"host": "localhost.evil.example:80"}, 421),
+        ({"host": "localhost."}, 421),
+        ({"host": "evil.example", "x_forwarded_host": "localhost"}, 421),
+        ({"host": "localhost:80.evil.example"}, 400),
+        ({"host": "localhost:80@evil.example"}, 400),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": "http://localhost:3000"}, 403),
@@ -52,6 +59,78 @@ async def test_a_page_of_the_web_reaches_nothing_by_another_name(
     http = "{hosts: [mcp.example.org], origins: ['https://app.example.org']}"
     async with serve(http=http) as served:
         assert (await served.post(token=token(), **headers)).status_code == status
+
+
+HEAD = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+INITIALIZING = json.dumps(INITIALIZE).encode()
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+IN_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(INITIALIZING), INITIALIZING)
+
+
+def raw(*lines: bytes, body: bytes = INITIALIZING, length: bool = True, head: bytes = b"") -> bytes:
+    """A request as it is, with a good token but for what is given otherwise."""
+    said = b"Content-Length: %d\r\n" % len(body) if length else b""
+    accept = b"Accept: application/json, text/event-stream\r\n"
+    bearer = b"Authorization: Bearer %s\r\n" % token().encode()
+    return (head or HEAD) + accept + bearer + b"".join(lines) + said + b"\r\n" + body
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (raw(), 200),
+        (raw(CHUNKED, body=IN_CHUNKS, length=False), 200),
+        (raw(CHUNKED, body=IN_CHUNKS), 400),
+        (raw(CHUNKED, CHUNKED, body=IN_CHUNKS, length=False), 400),
+        (raw(b"Content-Length: 1\r\n"), 400),
+        (raw(b"Origin: \r\n", b"Origin: https://evil.example\r\n"), 400),
+        (raw(b"Host: evil.example\r\n"), 400),
+        (raw(b"Content-Type: application/json\r\n"), 400),
+        (raw(b"Mcp-Session-Id: a\r\n", b"Mcp-Session-Id: b\r\n"), 400),
+        (raw(b"Mcp-Protocol-Version: 2025-06-18\r\n" * 2), 400),
+    ],
+    ids=[
+        "plain",
+        "chunks",
+        "both",
+        "chunked twice",
+        "lengths",
+        "origins",
+        "hosts",
+        "types",
+        "ids",
+        "versions",
+    ],
+)
+async def test_a_request_that_a_proxy_could_read_otherwise_is_not_answered(
+    serve: Serve, sent: bytes, status: int
+) -> None:
+    """And whatever is smuggled behind it is no request: the connection is closed."""
+    async with serve() as served:
+        port = int(served.origin.rpartition(":")[2])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(sent + (b"" if status == 200 else WHOLE))
+            answer = b""
+            with anyio.fail_after(20), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while status != 200 or b'"result"' not in answer:
+                    answer += await stream.receive()
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert answer.count(b"HTTP/1.1") == 1
+        assert (b"mcp-session-id" in answer) is (status == 200)
+
+
+@pytest.mark.parametrize(
+    "path", ["/mcp/", "//mcp", "/mcp%2f", "/healthz/../mcp", "/MCP", "/mcp;x", "/mcp%00", "/mcp%3Fx"]
+)
+async def test_there_is_one_way_to_write_where_it_is(serve: Serve, path: str) -> None:
+    """A rule of a proxy for one path is not got round by another."""
+    async with serve() as served:
+        port = int(served.origin.rpartition(":")[2])
+        for line in (path, f"http://localhost{path}", "http://evil.example/mcp"):
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(raw(head=HEAD.replace(b"/mcp", line.encode(), 1)))
+                assert (await stream.receive()).startswith(b"HTTP/1.1 404 ")
 
 
 async def pieces(count: int) -> Any:
@@ -74,7 +153,7 @@ async def test_a_body_that_is_too_large_is_refused_said_or_unsaid(serve: Serve) 
 async def test_sessions_are_counted_and_forgotten_when_idle(serve: Serve) -> None:
     """A further one is refused, those that are there go on; an idle one makes room."""
     async with serve(http="{sessions: 2, idle: 1.0}") as served:
-        opened = [await served.post(token=token()) for _ in range(3)]
+        opened = [await served.post(token=token(who)) for who in ("ana", "bob", "eve")]
         assert [one.status_code for one in opened] == [200, 200, 503]
         ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
         session = {"mcp_session_id": opened[0].headers["mcp-session-id"]}
@@ -87,6 +166,52 @@ async def test_sessions_are_counted_and_forgotten_when_idle(serve: Serve) -> Non
 
         await until(is_forgotten)
         assert (await served.post(token=token())).status_code == 200
+
+
+async def test_a_principal_takes_no_place_from_the_others(serve: Serve) -> None:
+    """Its share of sessions and of requests under way, streams too; what it has goes on."""
+    async with serve(http="{sessions: 4, connections: 16, share: 0.5}") as served:
+
+        async def opened(who: str) -> httpx.Response:
+            return await served.post(token=token(who))
+
+        answers = [await opened("ana") for _ in range(3)]
+        assert [one.status_code for one in answers] == [200, 200, 429]
+        assert (answers[2].json(), answers[2].headers["retry-after"]) == (
+            {"error": "too_many_sessions"},
+            "30",
+        )
+        assert [(await opened("bob")).status_code for _ in range(3)] == [200, 200, 429]
+        session = {"mcp_session_id": answers[0].headers["mcp-session-id"]}
+        assert "a commit" in (await served.post(CALL, token("ana"), **session)).text
+        headers = {
+            "mcp-session-id": answers[1].headers["mcp-session-id"],
+            "authorization": f"Bearer {token()}",
+        }
+        async with httpx.AsyncClient() as http:
+            assert (await http.delete(served.url, headers=headers)).status_code == 200
+        assert (await opened("ana")).status_code == 200
+
+
+async def test_a_principal_has_so_many_requests_under_way(serve: Serve) -> None:
+    """However they are held: here bodies that do not come. Others are served, and so is it once they end."""
+    async with serve(http="{connections: 8, share: 0.25, reading: 2.0}") as served:
+        port = int(served.origin.rpartition(":")[2])
+        async with AsyncExitStack() as stack:
+            for _ in range(2):
+                stream = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+                await stream.send(raw()[:-5])
+
+            async def is_refused() -> bool:
+                return (await served.post(token=token("ana"))).status_code == 429
+
+            await until(is_refused)
+            assert (await served.post(token=token("bob"))).status_code == 200
+
+        async def is_served() -> bool:
+            return (await served.post(token=token("ana"))).status_code == 200
+
+        await until(is_served)
 
 
 async def test_a_run_ends_when_its_session_does(serve: Serve) -> None:
@@ -119,17 +244,27 @@ async def ended(served: Served, send: bytes) -> bool:
             return False
 
 
+LITTLE = 40_000
+"""Bytes of an answer that asyncio would buffer without a word, and that the sockets do not take."""
+
 CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "git__log", "arguments": {}}}
-HEAD = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.mark.parametrize(
     "send",
-    [b"", b"POST /mcp HT", HEAD, HEAD + b"Content-Length: 100\r\n\r\n{"],
-    ids=["nothing", "half a line", "half a head", "half a body"],
+    [
+        b"",
+        b"POST /mcp HT",
+        HEAD,
+        HEAD + b"Content-Length: 100\r\n\r\n{",
+        WHOLE + HEAD,
+        WHOLE + HEAD + b"Content-Length: 100\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ],
+    ids=["nothing", "line", "head", "body", "second head", "second body", "chunks"],
 )
 async def test_a_connection_that_never_finishes_its_request_is_ended(serve: Serve, send: bytes) -> None:
-    """And meanwhile others are served."""
+    """Be it its first or one that came together with others; and meanwhile others are served."""
     async with serve(http="{reading: 1.0}", tokens=False) as served, anyio.create_task_group() as tasks:
 
         async def check() -> None:
@@ -185,6 +320,42 @@ async def test_a_client_that_does_not_read_its_answer_is_let_go(serve: Serve) ->
             await until(is_served)
 
 
+async def test_a_client_that_leaves_a_little_of_its_answer_is_let_go_as_well() -> None:
+    """What has been written off would otherwise hold its connection for ever, however little it is."""
+    protocols = list[BoundedProtocol]()
+
+    async def answer(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * LITTLE})
+
+    config = uvicorn.Config(answer, log_config=None, lifespan="off")
+    state = uvicorn.server.ServerState()
+
+    def connected() -> BoundedProtocol:
+        made = BoundedProtocol(config, state, app_state={}, limits=HTTPLimits(writing=0.5))
+        protocols.append(made)
+        return made
+
+    with socket.socket() as listener, socket.socket() as client:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024)
+        listener.bind(("127.0.0.1", 0))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        server = await asyncio.get_running_loop().create_server(connected, sock=listener)
+        client.connect(listener.getsockname())
+        client.sendall(WHOLE)
+
+        async def is_left() -> bool:
+            return bool(protocols) and 0 < protocols[0].transport.get_write_buffer_size() < LITTLE
+
+        async def is_let_go() -> bool:
+            return not state.connections
+
+        await until(is_left)
+        await until(is_let_go)
+        server.close()
+        await server.wait_closed()
+
+
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Wait for what another task brings about."""
     with anyio.fail_after(30):
@@ -214,22 +385,30 @@ def test_what_is_taken_from_uvicorn_is_there() -> None:
     """Names that are used of its protocol: a release that moves one fails here, and not in the field."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    methods = ("connection_made", "data_received", "pause_writing", "resume_writing", "connection_lost")
+    methods = ("connection_made", "handle_events", "pause_writing", "resume_writing", "connection_lost")
     assert all(callable(getattr(H11Protocol, name)) for name in methods)
     config = uvicorn.Config(lambda: None, log_config=None)
     from uvicorn.server import ServerState
 
     made = H11Protocol(config=config, server_state=ServerState(), app_state={}, _loop=object())  # type: ignore[arg-type]
-    assert {"connections", "conn", "loop", "transport"} <= set(vars(made))
+    assert {"connections", "conn", "loop", "timeout_keep_alive_task", "transport"} <= set(vars(made))
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"sessions": 0}, {"connections": 0}, {"body": -1}, {"idle": 0.0}, {"reading": float("inf")}],
+    [
+        {"sessions": 0},
+        {"connections": 0},
+        {"body": -1},
+        {"idle": 0.0},
+        {"reading": float("inf")},
+        {"share": 0.0},
+        {"share": 1.5},
+    ],
 )
 def test_a_limit_that_is_none_is_refused(options: dict[str, Any]) -> None:
     """There is no way to say that there is none."""
-    with pytest.raises(ValueError, match=r"above 0|1 at least"):
+    with pytest.raises(ValueError, match=r"above 0|1 at least|a part"):
         HTTPLimits(**options)
 
 

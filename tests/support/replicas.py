@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from served import Served
@@ -17,9 +17,9 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def listening(*arguments: str) -> Iterator[tuple[Served, subprocess.Popen[str]]]:
-    """A process that serves over HTTP."""
-    given = [sys.executable, "-m", "mcpguard", "serve", *arguments, "--http", "127.0.0.1:0"]
+def listening(*arguments: str, before: Sequence[str] = ()) -> Iterator[tuple[Served, subprocess.Popen[str]]]:
+    """A process that serves over HTTP; `before` is what starts it."""
+    given = [*before, sys.executable, "-m", "mcpguard", "serve", *arguments, "--http", "127.0.0.1:0"]
     with subprocess.Popen(given, stderr=subprocess.PIPE, text=True, env=environment()) as process:
         assert process.stderr is not None
         try:

@@ -1,0 +1,52 @@
+"""What is taken of the SDK's HTTP server: sessions, checks of host and origin, and who a request is from.
+
+Above: `endpoint`. Below: the SDK, both majors.
+"""
+
+from collections.abc import Collection
+from importlib import import_module
+from inspect import signature
+from typing import Any
+
+from mcpguard.core.errors import SeamError
+from mcpguard.core.http_limits import HTTPLimits
+from mcpguard.core.principal import Principal
+from mcpguard.serving.identity import fingerprint
+
+__all__ = ["security", "session_manager", "user"]
+
+
+def session_manager(server: Any, limits: HTTPLimits) -> Any:
+    """What has the sessions of a server object.
+
+    Raises:
+        SeamError: If this release of the SDK does not bound them.
+    """
+    http: Any = import_module("mcp.server.streamable_http_manager")
+    manager = http.StreamableHTTPSessionManager
+    if not {"max_sessions", "max_request_body_size"} <= set(signature(manager).parameters):
+        raise SeamError(
+            "this release of the SDK does not bound sessions: serving needs mcp 1.30, or 2.3, or later"
+        )
+    return manager(
+        server,
+        stateless=limits.stateless,
+        session_idle_timeout=None if limits.stateless else limits.idle,
+        max_request_body_size=limits.body,
+        max_sessions=limits.sessions,
+    )
+
+
+def security(limits: HTTPLimits, own: Collection[str]) -> Any:
+    """The check of host and origin; `own` are hosts on any port."""
+    module: Any = import_module("mcp.server.transport_security")
+    hosts = [*limits.hosts, *own, *(f"{name}:*" for name in own)]
+    settings = module.TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=list(limits.origins))
+    return module.TransportSecurityMiddleware(settings)
+
+
+def user(principal: Principal | None) -> Any:
+    """The principal as the SDK's session manager tells one from another."""
+    auth: Any = import_module("mcp.server.auth.middleware.bearer_auth")
+    provider: Any = import_module("mcp.server.auth.provider")
+    return auth.AuthenticatedUser(provider.AccessToken(token="", client_id=fingerprint(principal), scopes=[]))
