@@ -10,7 +10,7 @@ import weakref
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -22,6 +22,7 @@ from mcpguard.core.errors import GuardBuildError, SeamError
 from mcpguard.core.events import Emitter, Scrubber, Sink
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import ANONYMOUS, Handle, Linked, OnDeny
+from mcpguard.core.names import Names
 from mcpguard.core.order import arrange
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import STOPPED, Run, Stops, bound, current_run
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mcp import Client, ClientSession
 
     from mcpguard.config.policy import Built, Policy
+    from mcpguard.detectors.redactor import Redactor
     from mcpguard.hub.hub import Hub
     from mcpguard.hub.merge import Naming
     from mcpguard.interceptors.credentials import Credentials
@@ -117,7 +119,12 @@ class Guard:
         self._interceptors = tuple(interceptors)
         self._limits = connection
         self._emitter = Emitter(
-            tuple(sinks), clock=clock, scrubber=scrubber, key=digest_key, policy=policy_digest
+            tuple(sinks),
+            clock=clock,
+            scrubber=scrubber,
+            key=digest_key,
+            policy=policy_digest,
+            names=Names(lambda name: _redactor().redact(name)),
         )
         stops = Stops()
         declared = dict(servers or {})
@@ -778,3 +785,11 @@ def _run_around() -> Run | None:
     if around is None or around.ended == STOPPED:
         return around
     return next((run for run in around.lineage if run.ended is None), None)
+
+
+@cache
+def _redactor() -> "Redactor":
+    """What cleans names: of secrets only, as whom a call was made for is for records to say."""
+    from mcpguard.detectors.redactor import Redactor
+
+    return Redactor(pii=())

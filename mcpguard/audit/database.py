@@ -13,6 +13,7 @@ from mcpguard.audit.chain import START, line, link
 from mcpguard.audit.files import Lock
 from mcpguard.audit.medium import Start
 from mcpguard.audit.merkle import Tree
+from mcpguard.audit.payloads import row_of
 from mcpguard.audit.reading import Segment, Trail
 from mcpguard.audit.stream import Entry, Stream
 
@@ -160,8 +161,8 @@ def trail_in(path: Path) -> Trail:
 
     def rows() -> Iterator[bytes]:
         with closing(_reading(path)) as run:
-            for (row,) in run.execute("SELECT line FROM payloads ORDER BY seq"):
-                yield row.encode()
+            for seq, row in run.execute("SELECT seq, line FROM payloads ORDER BY seq"):
+                yield row_of(seq, row)
 
     return Trail(segments=(Segment(name=path.name, lines=lines, rows=rows),), notes="\n".join(notes) + "\n")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mcpguard.audit.files import Files, trail_file
-from mcpguard.audit.reading import Payload, open_trail, records
+from mcpguard.audit.payloads import Payload
+from mcpguard.audit.reading import open_trail, records
 
 __all__ = ["Choice", "erase"]
 
@@ -21,6 +22,8 @@ Choice: TypeAlias = Callable[[dict[str, str | int | bool]], bool]
 def erase(path: str | Path, choose: Choice) -> int:
     """Erase the payloads of the records that `choose` picks; how many rows were erased.
 
+    So is every row of a record that commits to none: nobody could ever pick it.
+
     Raises:
         FileNotFoundError: If there is no trail in files.
         OSError: If a file cannot be written.
@@ -28,7 +31,7 @@ def erase(path: str | Path, choose: Choice) -> int:
     chosen = {
         int(record["seq"])
         for record in records(open_trail(path))
-        if "payload_commitment" in record and choose(record)
+        if "payload_commitment" not in record or choose(record)
     }
     files = Files(trail_file(path))
     pattern = f"{files.path.stem}.*.payloads.jsonl"
@@ -42,7 +45,7 @@ def _erased(path: Path, chosen: set[int]) -> int:
             payload = Payload.parse(row)
             if payload is not None and payload.body is not None and payload.seq in chosen:
                 file.seek(offset)
-                file.write((b'{"erased":true,"seq":%d}' % payload.seq).ljust(len(row) - 1))
+                file.write(payload.erased.ljust(len(row) - 1))
                 number += 1
             offset += len(row)
         file.flush()

@@ -5,17 +5,15 @@ is cut off again, so that the chain never has half a link.
 """
 
 import errno
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from mcpguard.audit.chain import START, link, parted
 from mcpguard.audit.files import Files, Lock
-from mcpguard.audit.merkle import Tree
-from mcpguard.audit.stream import Entry, Position, Stream
-from mcpguard.core.wire import JSON
+from mcpguard.audit.found import chain_of
+from mcpguard.audit.payloads import set_aside, trim
+from mcpguard.audit.stream import Entry, Stream
 
 __all__ = ["FileMedium", "Medium", "Start"]
 
@@ -105,6 +103,7 @@ class FileMedium:
         self.files = Files(path)
         self._max_bytes = max_bytes
         self._payloads: int | None = None
+        self._payloads_kept = 0
         self._segment = 1
         self._is_damaged = False
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,12 +123,14 @@ class FileMedium:
         """Keep entries: payloads first, then the records that commit to them."""
         rows = [entry.payload + b"\n" for entry in entries if entry.payload is not None]
         self._kept = self._size
-        if rows:
-            if self._payloads is None:
-                self._payloads = os.open(self.files.payloads(self._segment), _FLAGS, 0o600)
-            _write(self._payloads, b"".join(rows))
+        if rows and self._payloads is None:
+            self._payloads = os.open(self.files.payloads(self._segment), _FLAGS, 0o600)
+        if self._payloads is not None:
+            self._payloads_kept = os.fstat(self._payloads).st_size
         data = b"".join([entry.line for entry in entries])
         try:
+            if self._payloads is not None:
+                _write(self._payloads, b"".join(rows))
             _write(self._descriptor, data)
         except OSError:
             self.rollback()
@@ -143,10 +144,12 @@ class FileMedium:
         _sync(self._descriptor)
 
     def rollback(self) -> None:
-        """Cut the file back to what was kept before; one that cannot be cut is set aside by `lost`."""
+        """Cut the files back to what was kept before; what cannot be cut is set aside by `lost`."""
         try:
             os.ftruncate(self._descriptor, self._kept)
             self._size = self._kept
+            if self._payloads is not None:
+                os.ftruncate(self._payloads, self._payloads_kept)
         except OSError:
             self._is_damaged = True
 
@@ -166,6 +169,7 @@ class FileMedium:
     def rotate(self, segment: int, /) -> None:
         """Put the full file aside under its number and begin anew."""
         self.sync()
+        set_aside(self.files.payloads(segment + 1))
         fresh = self.files.path.with_name(f"{self.files.path.name}.new")
         descriptor = os.open(fresh, _FLAGS | os.O_TRUNC, 0o600)
         try:
@@ -190,6 +194,7 @@ class FileMedium:
         if what is None:
             return None
         self.files.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        set_aside(self.files.payloads(self._segment + 1))
         if what == "damaged":
             self.files.path.rename(self.files.full(self._segment))
         elif what == "replaced":
@@ -225,16 +230,19 @@ class FileMedium:
         """Where the trail stands, read from its last file."""
         segments = list(self.files.segments())
         if not segments:
+            set_aside(self.files.payloads(1))
             return Start(Stream(), {})
         last = segments[-1]
-        stream, members, good, length = _read(last)
+        stream, members, good, length = chain_of(last)
+        is_new = True
         if stream is None:  # an empty file, or one of another kind
             if length:
                 last.rename(last.with_name(f"{last.name}.replaced-0"))
                 members["lost"] = "replaced"
             if len(segments) == 1:
+                set_aside(self.files.payloads(1))
                 return Start(Stream(), members)
-            stream, before, *_ = _read(segments[-2])
+            stream, before, *_ = chain_of(segments[-2])
             members = {**before, **members}
             stream = stream or Stream()
             stream.next_segment()
@@ -243,45 +251,18 @@ class FileMedium:
         elif members.get("lost"):
             last.rename(self.files.full(stream.segment))
             stream.next_segment()
-        elif good < length:
-            os.truncate(last, good)
-            members["torn_bytes"] = length - good
+        else:
+            is_new = False
+            if good < length:
+                os.truncate(last, good)
+                members["torn_bytes"] = length - good
         self._segment = stream.segment
+        rows = self.files.payloads(stream.segment)
+        if is_new:
+            set_aside(rows)
+        else:
+            trim(rows, stream.seq)
         return Start(stream, members)
-
-
-def _read(path: Path) -> tuple[Stream | None, dict[str, str | int | bool], int, int]:
-    """Follow a file's chain as far as it holds: where it stands, what to say, and how many bytes are good."""
-    data = path.read_bytes() if path.is_file() else b""
-    head: bytes | None = None
-    tree, good, seq, closed = Tree(), 0, 0, False
-    stream = Stream()
-    damaged = False
-    for raw in data.splitlines(keepends=True):
-        parts = parted(raw)
-        if parts is None:
-            damaged = raw.endswith(b"}\n")
-            break
-        hashed, body = parts
-        if head is None:
-            record: dict[str, JSON] = json.loads(body)
-            head = bytes.fromhex(str(record.get("previous", START.hex())))
-            stream = Stream(id=str(record.get("stream")), segment=int(str(record.get("segment", 1))))
-            seq = int(str(record["seq"])) - 1
-        linked = link(head, body)
-        if linked.hex().encode() != hashed:
-            damaged = True
-            break
-        head, good, seq = linked, good + len(raw), seq + 1
-        tree.add(linked)
-        closed = b'"kind":"closed"' in body
-    if head is None or not tree.size:
-        return None, {}, 0, len(data)
-    stream.restore(Position(stream.segment, seq, head, tree))
-    members: dict[str, str | int | bool] = {} if closed and good == len(data) else {"unclean": True}
-    if damaged:
-        members["lost"] = "damaged"
-    return stream, members, good, len(data)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mcpguard.audit.chain import START, line
+from mcpguard.audit.payloads import row_of
 from mcpguard.audit.postgres_url import Address
 from mcpguard.audit.reading import Segment, Trail
 from mcpguard.audit.recent import Head
@@ -127,9 +128,9 @@ def trail_at(url: str) -> Trail:
 
     def rows() -> Iterator[bytes]:
         with reading() as run, run.transaction(), run.cursor(name="payloads") as cursor:
-            cursor.execute("SELECT line FROM mcpguard_payloads WHERE trail = %s ORDER BY seq", where)
-            for (row,) in cursor:
-                yield str(row).encode()
+            cursor.execute("SELECT seq, line FROM mcpguard_payloads WHERE trail = %s ORDER BY seq", where)
+            for seq, row in cursor:
+                yield row_of(int(str(seq)), str(row))
 
     segment = Segment(name=address.label, lines=lines, rows=rows)
     return Trail(segments=(segment,), notes="\n".join(str(text) for (text,) in notes) + "\n")

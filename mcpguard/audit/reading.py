@@ -9,12 +9,8 @@ from typing import Final, cast
 from mcpguard.audit.chain import parted
 from mcpguard.audit.files import Files, trail_file
 from mcpguard.audit.postgres_url import SCHEMES
-from mcpguard.audit.record import commitment
 
-__all__ = ["Payload", "Segment", "Trail", "open_trail", "records"]
-
-_ROW: Final = b'{"payload":'
-_SALT: Final = b',"salt":"'
+__all__ = ["Segment", "Trail", "open_trail", "records"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,38 +41,6 @@ class Trail:
     notes: str
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """A payload row.
-
-    Args:
-        seq: Position of the record that commits to it.
-        body: Its canonical bytes; None if it was erased.
-        salt: What the commitment is keyed with.
-    """
-
-    seq: int
-    body: bytes | None
-    salt: bytes
-
-    @property
-    def commitment(self) -> str | None:
-        """What the record must hold; None if it was erased."""
-        return None if self.body is None else commitment(self.salt, self.body)
-
-    @classmethod
-    def parse(cls, row: bytes) -> "Payload | None":
-        """The payload in a row; None for what is none."""
-        try:
-            if not row.startswith(_ROW):
-                return cls(int(json.loads(row)["seq"]), None, b"")
-            body, _, tail = row[len(_ROW) :].rpartition(_SALT)
-            salt, _, seq = tail.strip().removesuffix(b"}").partition(b'","seq":')
-            return cls(int(seq), body, bytes.fromhex(salt.decode()))
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
 def open_trail(path: str | Path) -> Trail:
     """The trail at `path`: a file in JSON Lines, its directory, an SQLite file, or the URL of a server.
 
@@ -102,12 +66,11 @@ def open_trail(path: str | Path) -> Trail:
     found = list(files.segments())
     if not found:
         raise FileNotFoundError(2, "there is no audit trail", str(file))
-    payloads = _payload_files(files)
     segments = [
         Segment(
             name=one.name,
             lines=lambda one=one: _lines(one),  # type: ignore[misc]
-            rows=lambda one=one: _lines(payloads.get(_number(one), _NOWHERE)),  # type: ignore[misc]
+            rows=lambda one=one: _lines(files.payloads(_number(one))),  # type: ignore[misc]
         )
         for one in found
     ]
@@ -130,8 +93,6 @@ def records(trail: Trail) -> Iterator[dict[str, str | int | bool]]:
             if isinstance(record, dict) and end == len(text):
                 yield cast("dict[str, str | int | bool]", record)
 
-
-_NOWHERE: Final = Path()
 
 _decode: Final = json.JSONDecoder().raw_decode
 """Decodes what begins with a value; canonical records have no white space around it."""
@@ -157,12 +118,3 @@ def _number(path: Path) -> int:
         except (ValueError, AttributeError, TypeError):
             return 0
     return 0
-
-
-def _payload_files(files: Files) -> dict[int, Path]:
-    found: dict[int, Path] = {}
-    for path in files.path.parent.glob(f"{files.path.stem}.*.payloads.jsonl"):
-        number = path.name.removeprefix(f"{files.path.stem}.").removesuffix(".payloads.jsonl")
-        if number.isdecimal():
-            found[int(number)] = path
-    return found

@@ -15,7 +15,8 @@ from typing import Final, Literal, TypeAlias
 from mcpguard.audit.chain import START, link, parted
 from mcpguard.audit.merkle import Tree
 from mcpguard.audit.note import Checkpoint, Verifier, notes_in
-from mcpguard.audit.reading import Payload, Segment, Trail
+from mcpguard.audit.payloads import Rows
+from mcpguard.audit.reading import Segment, Trail
 
 __all__ = ["EXIT_CODES", "Finding", "State", "Verdict", "verify"]
 
@@ -136,13 +137,14 @@ class _Walk:
         """Follow one file; whether it can be gone on from its end."""
         verdict = self._verdict
         wanted: set[int] | None = None
-        payloads = _Payloads(segment, verdict)
+        payloads = Rows(segment.rows())
         self._tree = tree = Tree()
         for number, raw in enumerate(segment.lines(), start=1):
             parts = parted(raw)
             if parts is None:
                 place = f"{segment.name}:{number}"
                 if is_last and not raw.endswith(b"\n"):
+                    self._finish(segment, payloads, is_last=True)
                     return self._bad("incomplete", place, "the last line is cut off: a crash, or a cut")
                 return self._bad("tampered", place, "no record")
             hashed, body = parts
@@ -169,12 +171,12 @@ class _Walk:
                     wanted.remove(tree.size)
             self._sizes[self._segment] = number
             try:
-                self._note(body, at, payloads)
+                self._note(segment, body, at, payloads)
             except _UNREADABLE:
                 return self._bad("tampered", f"{segment.name}:{number}", "no record of this trail's making")
         if wanted is None:
             return self._bad("incomplete", segment.name, "the file is empty")
-        payloads.finish()
+        self._finish(segment, payloads, is_last=is_last)
         verdict.unanswered = len(self._open)
         return True
 
@@ -233,12 +235,15 @@ class _Walk:
         self._segment = segment
         return True
 
-    def _note(self, body: bytes, at: int, payloads: "_Payloads") -> None:
+    def _note(self, segment: Segment, body: bytes, at: int, payloads: Rows) -> None:
         """What a record says that verifying counts or compares; its kind stands `at` there."""
         verdict = self._verdict
         verdict.is_closed = False
         if body.find(b'"payload_commitment":', at) >= 0:
-            payloads.expect(verdict.seq, body)
+            match = _COMMITMENT.search(body)
+            what = payloads.expect(verdict.seq, "" if match is None else match[1].decode())
+            if what is not None:
+                self._found("tampered", segment.name, what, verdict.seq)
         begins = at + len(_KIND)
         match body[begins : body.find(b'"', begins)]:
             case b"dispatched":
@@ -262,6 +267,13 @@ class _Walk:
             case _:
                 pass
 
+    def _finish(self, segment: Segment, payloads: Rows, *, is_last: bool) -> None:
+        """Count what was erased, and find payloads that no record commits to."""
+        self._verdict.erased += payloads.erased
+        is_open = is_last and not self._verdict.is_closed
+        for seq, what in payloads.left(self._verdict.seq if is_open else None):
+            self._found("tampered", segment.name, what, seq)
+
     def _insist(self) -> None:
         """Whoever wrote on after announcing a checkpoint has signed it."""
         self._announced = dict.fromkeys(self._announced, False)
@@ -277,36 +289,6 @@ class _Walk:
 
     def _found(self, state: State, place: str, what: str, seq: int | None) -> None:
         self._verdict.findings.append(Finding(state, place, what, seq))
-
-
-class _Payloads:
-    """The payload rows of one file, held against the records that commit to them."""
-
-    def __init__(self, segment: Segment, verdict: Verdict) -> None:
-        self._verdict = verdict
-        self._name = segment.name
-        self._rows: dict[int, set[str | None]] = {}
-        for row in segment.rows():
-            payload = Payload.parse(row)
-            if payload is not None:
-                self._rows.setdefault(payload.seq, set()).add(payload.commitment)
-        self._missing = 0
-
-    def expect(self, seq: int, body: bytes) -> None:
-        """A record commits to a payload."""
-        match = _COMMITMENT.search(body)
-        found = self._rows.get(seq)
-        if found is None:
-            self._missing += 1
-        elif None in found:
-            self._verdict.erased += 1
-        elif match is None or match[1].decode() not in found:
-            what = "its payload is not the one that the record commits to"
-            self._verdict.findings.append(Finding("tampered", self._name, what, seq))
-
-    def finish(self) -> None:
-        """Payloads whose row is gone altogether count as erased."""
-        self._verdict.erased += self._missing
 
 
 def _read_notes(text: str, keys: Sequence[Verifier], verdict: Verdict, where: str) -> list[Checkpoint]:

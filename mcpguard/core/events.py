@@ -16,6 +16,7 @@ from typing import Final, Literal, Protocol, TypeAlias, TypedDict, Unpack, cast
 
 from mcpguard.core.call import Call
 from mcpguard.core.clock import Clock
+from mcpguard.core.names import MAX_NAME, Names, public_part
 from mcpguard.core.result import Fate, Outcome, Result
 from mcpguard.core.run import Run
 from mcpguard.core.wire import JSON, Direction, canonical, digest, mutable_copy
@@ -23,9 +24,6 @@ from mcpguard.core.wire import JSON, Direction, canonical, digest, mutable_copy
 __all__ = ["MAX_NAME", "Emitter", "Event", "Kind", "Listener", "Scrubber", "Sink"]
 
 _log = logging.getLogger("mcpguard")
-
-MAX_NAME: Final = 256
-"""Characters of a name from outside that an event keeps."""
 
 Kind: TypeAlias = Literal[
     "received",
@@ -228,6 +226,7 @@ class Emitter:
         scrubber: Cleans payloads; None keeps payloads out.
         key: Secret of the digests. A random one by default: then digests compare within this process only.
         policy: SHA-256 of the policy that decides, if there is one.
+        names: Cleans names.
         before: What this one follows in the same stream: it has clock, scrubber and key from there, and goes
             on counting.
     """
@@ -240,6 +239,7 @@ class Emitter:
         scrubber: Scrubber | None = None,
         key: bytes | None = None,
         policy: str | None = None,
+        names: Names | None = None,
         before: "Emitter | None" = None,
     ) -> None:
         self.sinks = tuple(sinks)
@@ -249,6 +249,8 @@ class Emitter:
         self._scrubber: Scrubber | None = scrubber if before is None else before._scrubber
         self._key: bytes = (key or secrets.token_bytes(32)) if before is None else before._key
         self._policy = policy
+        self.named: Names = (names or Names()) if before is None else before.named
+        """The name of a run or a principal, as records have it."""
         self._numbers: Iterator[int] = count(1) if before is None else before._numbers
         self._lock: AbstractContextManager[object] = threading.RLock() if before is None else before._lock
         """Its owner may take it again: a call that nobody awaits any more ends while garbage is collected."""
@@ -269,6 +271,13 @@ class Emitter:
     def silent(self) -> "Emitter":
         """An emitter that records nothing, for what has been recorded already."""
         return Emitter((), clock=self.clock)
+
+    def shown(self, target: str | None) -> str | None:
+        """A target as records have it: cleaned by the scrubber, or a URI without its private parts."""
+        if target is None or self._scrubber is None:
+            return None if target is None else self.named(public_part(target))
+        cleaned = _scrubbed(self._scrubber, target)
+        return self.named(cleaned) if isinstance(cleaned, str) else None
 
     def received(self, call: Call) -> None:
         """A request has come in, before any interceptor saw it."""
@@ -353,11 +362,11 @@ class Emitter:
                 seq=next(self._numbers),
                 time=self.clock.time(),
                 policy=self._policy,
-                run_id=run.id,
-                parent_run_id=None if run.parent is None else run.parent.id,
-                tenant=None if who is None else who.tenant,
-                user=None if who is None else who.user,
-                agent=None if who is None else who.agent,
+                run_id=self.named(run.id),
+                parent_run_id=None if run.parent is None else self.named(run.parent.id),
+                tenant=None if who is None else self._who(who.tenant),
+                user=None if who is None else self._who(who.user),
+                agent=None if who is None else self._who(who.agent),
                 reason=reason,
             )
         )
@@ -383,9 +392,9 @@ class Emitter:
                     seq=next(self._numbers),
                     time=self.clock.time(),
                     policy=self._policy,
-                    tenant=tenant,
+                    tenant=self._who(tenant),
                     server=server,
-                    target=self._name(target),
+                    target=self.shown(target),
                     interceptor=interceptor,
                     state=state,
                     mode=mode,
@@ -446,19 +455,19 @@ class Emitter:
             members["policy"] = self._policy
         if call.parent is not None:
             members["parent_id"] = call.parent
-        target = self._name(call.target)
+        target = self.shown(call.target)
         if target is not None:
             members["target"] = target
         run = call.run
         if run is not None:
-            members["run_id"] = run.id
+            members["run_id"] = self.named(run.id)
             if run.parent is not None:
-                members["parent_run_id"] = run.parent.id
+                members["parent_run_id"] = self.named(run.parent.id)
         who = call.principal
         if who is not None:
-            members["tenant"] = who.tenant
-            members["user"] = who.user
-            members["agent"] = who.agent
+            members["tenant"] = self._who(who.tenant)
+            members["user"] = self._who(who.user)
+            members["agent"] = self._who(who.agent)
         members.update(details)
         return self._send(_made(members))
 
@@ -481,12 +490,8 @@ class Emitter:
         _log.warning("sink %s failed with %s", name, type(error).__name__)
         return not getattr(sink, "strict", False)
 
-    def _name(self, target: str | None) -> str | None:
-        """A name as events have it: cleaned, where there is a scrubber, and then cut."""
-        if target is None or self._scrubber is None:
-            return None if target is None else target[:MAX_NAME]
-        cleaned = _scrubbed(self._scrubber, target)
-        return cleaned[:MAX_NAME] if isinstance(cleaned, str) else None
+    def _who(self, name: str | None) -> str | None:
+        return None if name is None else self.named(name)
 
 
 def _scrubbed(scrubber: Scrubber, value: JSON) -> JSON:

@@ -73,15 +73,18 @@ class Tracing(Watcher):
 
     def watch(self, call: Call, asked: str | None) -> Operation:
         """Begin a call, on a span of its own or on the one that is there for it."""
+        emitter = self.host.emitter
+        target = emitter.shown(call.target)
         span = current_span_of(call.method, asked) if self._traces() else None
         is_own = span is None
         if span is not None:
-            span.set_attributes(of_call(call))
+            span.set_attributes(of_call(call, emitter))
         elif self._traces():
-            name, about = span_name(call), of_call(call)
+            name, about = span_name(call, target), of_call(call, emitter)
             span = self._tracer.start_span(name, kind=SpanKind.INTERNAL, attributes=about)
         return Operation(
             call,
+            target,
             self.host.clock,
             span,
             self._measures(),
@@ -111,6 +114,10 @@ class Tracing(Watcher):
     def states(self) -> Mapping[str, Mapping[str, JSON]]:
         """The state of the guard's interceptors, for the gauges."""
         return self.host.status()
+
+    def shown(self, target: str | None) -> str | None:
+        """A tool's name, as records have it."""
+        return self.host.emitter.shown(target)
 
     def dropped(self) -> Mapping[str, int]:
         """Audit records that were lost, by sink."""

@@ -10,7 +10,8 @@ from threading import RLock
 from typing import Final, TypeAlias
 
 from mcpguard.core.call import Call
-from mcpguard.core.events import MAX_NAME
+from mcpguard.core.events import Emitter
+from mcpguard.core.names import MAX_NAME
 from mcpguard.core.result import Outcome, Result
 
 __all__ = [
@@ -100,37 +101,41 @@ class Names:
         return name
 
 
-def span_name(call: Call) -> str:
-    """`execute_tool {tool}` of a tool call; else the method, and the prompt's name."""
-    target = _name(call)
+def span_name(call: Call, target: str | None) -> str:
+    """`execute_tool {tool}` of a tool call; else the method, and the prompt's name.
+
+    Args:
+        call: The call.
+        target: What it is for, as records have it.
+    """
+    target = target if call.method in _NAMED else None
     if call.method == "tools/call":
         return EXECUTE_TOOL if target is None else f"{EXECUTE_TOOL} {target}"
     return call.method[:MAX_NAME] if target is None else f"{call.method} {target}"
 
 
-def of_operation(call: Call) -> Attributes:
-    """What a call is: of few values, but for the name."""
+def of_operation(call: Call, target: str | None) -> Attributes:
+    """What a call is: of few values, but for the name, `target`, as records have it."""
     attributes: Attributes = {METHOD: call.method[:MAX_NAME], SERVER: call.server}
-    target = _name(call)
-    if target is not None:
+    if target is not None and call.method in _NAMED:
         attributes[_NAMED[call.method]] = target
     if call.method == "tools/call":
         attributes[OPERATION] = EXECUTE_TOOL
     return attributes
 
 
-def of_call(call: Call) -> Attributes:
-    """What a span says of a call: what it is, and in which task."""
-    attributes = {**of_operation(call), CALL: call.id}
+def of_call(call: Call, emitter: Emitter) -> Attributes:
+    """What a span says of a call: what it is, and in which task, in the words of records."""
+    attributes = {**of_operation(call, emitter.shown(call.target)), CALL: call.id}
     if call.round:
         attributes["mcpguard.round"] = call.round
     if call.run is not None:
-        attributes["mcpguard.run.id"] = call.run.id
+        attributes["mcpguard.run.id"] = emitter.named(call.run.id)
     if call.principal is not None:
         if call.principal.agent is not None:
-            attributes[AGENT] = call.principal.agent
+            attributes[AGENT] = emitter.named(call.principal.agent)
         if call.principal.tenant is not None:
-            attributes["mcpguard.tenant"] = call.principal.tenant
+            attributes["mcpguard.tenant"] = emitter.named(call.principal.tenant)
     return attributes
 
 
@@ -170,9 +175,3 @@ def of_details(details: Mapping[str, object]) -> Attributes:
 
 def _code(code: int) -> str:
     return str(code) if code in _CODES else _OTHER
-
-
-def _name(call: Call) -> str | None:
-    """The name of the tool or prompt."""
-    target = call.target if call.method in _NAMED else None
-    return None if target is None else target[:MAX_NAME]

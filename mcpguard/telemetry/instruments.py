@@ -54,6 +54,10 @@ class Source(Protocol):
         """The state of its interceptors, by label."""
         ...
 
+    def shown(self, target: str | None) -> str | None:
+        """A tool's name, as records have it."""
+        ...
+
     def dropped(self) -> Mapping[str, int]:
         """Audit records that were lost, by sink."""
         ...
@@ -109,14 +113,14 @@ class Instruments:
             description="Audit records that were lost, or that a sink did not take.",
         )
 
-    def attempted(self, call: Call, result: Result | None, seconds: float) -> None:
+    def attempted(self, call: Call, target: str | None, result: Result | None, seconds: float) -> None:
         """An attempt to send `call` has come to an end; without a result it was cancelled."""
-        self.operations.record(seconds, {**self._of(call), **of_answer(result)})
+        self.operations.record(seconds, {**self._of(call, target), **of_answer(result)})
 
-    def answered(self, call: Call, result: Result | None) -> None:
+    def answered(self, call: Call, target: str | None, result: Result | None) -> None:
         """The caller of `call` has its answer."""
         outcome = "cancelled" if result is None else result.outcome.value
-        self.calls.add(1, {**self._of(call), "mcpguard.outcome": outcome})
+        self.calls.add(1, {**self._of(call, target), "mcpguard.outcome": outcome})
 
     def heard(self, kind: Kind, call: Call, details: Mapping[str, object]) -> None:
         """Count what was decided or seen about `call`."""
@@ -136,11 +140,11 @@ class Instruments:
         told = of_details(details)
         self.changes.add(1, {name: told[name] for name in (*_COUNTED, _STATE, SERVER) if name in told})
 
-    def _of(self, call: Call) -> Attributes:
+    def _of(self, call: Call, target: str | None) -> Attributes:
         """What a call is, with as few names as there may be."""
         return {
             name: self.names.bounded(value) if name in _OPEN and isinstance(value, str) else value
-            for name, value in of_operation(call).items()
+            for name, value in of_operation(call, target).items()
         }
 
     def _read(
@@ -159,8 +163,9 @@ class Instruments:
         worst: dict[tuple[str, str | None], int] = {}
         for state in source.states().values():
             for one in _mappings(state.get("breakers")):
-                tool = one.get("tool")
-                key = str(one.get("server")), self.names.bounded(tool) if isinstance(tool, str) else None
+                told = one.get("tool")
+                tool = source.shown(told) if isinstance(told, str) else None
+                key = str(one.get("server")), None if tool is None else self.names.bounded(tool)
                 worst[key] = max(worst.get(key, 0), STATES.get(str(one.get("state")), 0))
         for (server, tool), value in worst.items():
             yield ({SERVER: server} if tool is None else {SERVER: server, TOOL: tool}), value

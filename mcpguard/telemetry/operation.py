@@ -34,6 +34,7 @@ class Operation:
 
     Args:
         call: As records show it.
+        target: What it is for, as records have it.
         clock: Measures.
         span: Where it shows; None if spans go nowhere.
         is_own: Whether the span was opened for this call, and ends with it.
@@ -56,11 +57,13 @@ class Operation:
         "_revisions",
         "_span",
         "_spans",
+        "_target",
     )
 
     def __init__(
         self,
         call: Call,
+        target: str | None,
         clock: Clock,
         span: Span | None,
         instruments: Instruments | None,
@@ -71,6 +74,7 @@ class Operation:
         revisions: Revisions,
     ) -> None:
         self._call = call
+        self._target = target
         self._clock = clock
         self._span = span
         self._is_own = is_own
@@ -113,7 +117,7 @@ class Operation:
             context.detach(self._emptied)
             self._emptied = None
         if self._instruments is not None:
-            self._instruments.attempted(self._call, result, self._clock.now() - self._began)
+            self._instruments.attempted(self._call, self._target, result, self._clock.now() - self._began)
 
     def ended(self, result: Result | None, /) -> None:
         """End the call, and its span."""
@@ -121,7 +125,7 @@ class Operation:
             context.detach(self._bound)
         self._revisions.learn(self._call, result)
         if self._instruments is not None:
-            self._instruments.answered(self._call, result)
+            self._instruments.answered(self._call, self._target, result)
         span = self._span
         if span is None:
             return

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trails import event
 
 from mcpguard import Fate, Outcome
-from mcpguard.audit.reading import Payload
+from mcpguard.audit.payloads import Payload
 from mcpguard.audit.record import MAX_INTEGER, MAX_PAYLOAD, commitment, encode, of_event, payload_row, text
 
 anything = st.text(st.characters())

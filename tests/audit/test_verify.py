@@ -336,3 +336,98 @@ def test_a_changed_payload_is_found(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b"12", b"13"))
     verdict = verify(open_trail(tmp_path))
     assert (verdict.state, verdict.findings[0].seq) == ("tampered", 2)
+
+
+@pytest.fixture(scope="module")
+def paid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed trail in which records 2 and 4 commit to a payload and record 3 to none."""
+    folder = tmp_path_factory.mktemp("paid")
+    events = [event(n, user="ana", payload={"sum": n} if n != 2 else None) for n in (1, 2, 3)]
+    anyio.run(lambda: write(folder / "events.jsonl", events))
+    return folder
+
+
+FORGED = b'{"payload":{"sum":999},"salt":"00","seq":%d}\n'
+
+STRAYS: dict[str, Callable[[Lines], Lines]] = {
+    "before the genuine one": lambda rows: [FORGED % 2, *rows],
+    "after the genuine one": lambda rows: [*rows, FORGED % 4],
+    "the genuine one twice": lambda rows: [*rows, rows[0]],
+    "beside an erasure mark": lambda rows: [b'{"erased":true,"seq":2}\n', FORGED % 2, *rows[1:]],
+    "an erasure mark beside it": lambda rows: [*rows, b'{"erased":true,"seq":2}\n'],
+    "inside an erasure mark": lambda rows: [b'{"erased":true,"payload":{"sum":999},"seq":2}\n', rows[1]],
+    "for a record that commits to none": lambda rows: [*rows, FORGED % 3],
+    "for the record that closes": lambda rows: [*rows, FORGED % 5],
+    "for a record that is not there": lambda rows: [*rows, FORGED % 99],
+    "in other words": lambda rows: [*rows, b'{"seq":3,"payload":{"sum":999}}\n'],
+    "nothing that can be read": lambda rows: [*rows, b"[" * 100_000 + b"\n"],
+    "half a row": lambda rows: [*rows, (FORGED % 3)[:20]],
+}
+
+
+@pytest.mark.parametrize("name", STRAYS)
+def test_a_forged_payload_is_found(paid: Path, tmp_path: Path, name: str) -> None:
+    """Every row is one that a record commits to, and each record has one."""
+    here = tmp_path / "audit"
+    shutil.copytree(paid, here)
+    assert verify(open_trail(here)).state == "intact"
+    file = here / "events.000001.payloads.jsonl"
+    file.write_bytes(b"".join(STRAYS[name](lines_of(file))))
+    assert verify(open_trail(here)).state == "tampered"
+    assert main(["audit", "verify", str(here)]) == 1
+
+
+def test_a_second_file_of_payloads_vouches_for_nothing(paid: Path, tmp_path: Path) -> None:
+    """The number is written one way: genuine rows under another name do not cover forged ones."""
+    here = tmp_path / "audit"
+    shutil.copytree(paid, here)
+    file = here / "events.000001.payloads.jsonl"
+    for name in ("events.1.payloads.jsonl", "events.0000001.payloads.jsonl"):
+        shutil.copy(file, here / name)
+    file.write_bytes(file.read_bytes().replace(b'"sum":1', b'"sum":9'))
+    assert verify(open_trail(here)).state == "tampered"
+
+
+def test_payloads_written_ahead_by_a_process_that_was_killed_are_cut_off(paid: Path, tmp_path: Path) -> None:
+    """They are in no finding, and the records that take their positions have only their own."""
+    here = tmp_path / "audit"
+    shutil.copytree(paid, here)
+    file, rows = here / "events.jsonl", here / "events.000001.payloads.jsonl"
+    file.write_bytes(b"".join(lines_of(file)[:-1]))
+    rows.write_bytes(rows.read_bytes() + FORGED % 5 + FORGED % 6 + (FORGED % 7)[:20])
+    killed = verify(open_trail(here))
+    assert (killed.state, killed.is_closed) == ("intact", False)
+
+    anyio.run(lambda: write(file, [event(9, payload={"sum": 4})]))
+
+    again = verify(open_trail(here))
+    assert (again.state, again.crashes, again.erased) == ("intact", 1, 0)
+    assert b"999" not in rows.read_bytes()
+    assert rows.read_bytes().count(b'"sum"') == 3
+
+
+def test_payloads_of_a_trail_that_was_taken_away_are_set_aside(paid: Path, tmp_path: Path) -> None:
+    """Those of the next one are not mixed with them, and nothing is destroyed."""
+    here = tmp_path / "audit"
+    shutil.copytree(paid, here)
+    old = (here / "events.000001.payloads.jsonl").read_bytes()
+    for number in range(2):
+        (here / "events.jsonl").unlink()
+        anyio.run(lambda: write(here / "events.jsonl", [event(1, payload={"sum": 4})]))
+        assert verify(open_trail(here)).state == "intact", number
+    aside = sorted(here.glob("events.000001.payloads.jsonl.replaced-*"))
+    assert len(aside) == 2
+    assert aside[0].read_bytes() == old
+
+
+def test_a_payload_that_no_record_commits_to_is_erased_with_the_rest(paid: Path, tmp_path: Path) -> None:
+    """Nobody could pick it otherwise, and what it says may be about anybody."""
+    here = tmp_path / "audit"
+    shutil.copytree(paid, here)
+    file = here / "events.000001.payloads.jsonl"
+    file.write_bytes(file.read_bytes() + FORGED % 3 + FORGED % 2)
+    assert erase(here, lambda record: record.get("seq") == 2) == 3
+    assert b"999" not in file.read_bytes()
+    assert b'"sum":3' in file.read_bytes()
+    verdict = verify(open_trail(here))
+    assert (verdict.state, verdict.erased) == ("intact", 1)

@@ -435,15 +435,20 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_full_disk_denies_what_is_strict_and_leaves_the_chain_whole(tmp_path: Path) -> None:
-    """A real short write: the system allows no file beyond 1,500 bytes, then lifts that."""
+@pytest.mark.parametrize("payload", [0, 10, 400])
+def test_a_full_disk_denies_what_is_strict_and_leaves_the_chain_whole(tmp_path: Path, payload: int) -> None:
+    """A real short write: the system allows no file beyond 1,500 bytes, then lifts that.
+
+    With payloads of 10 characters those are kept and their records are not; with 400 they end first.
+    """
     script = """
         import resource, signal, sys
         import anyio
         from mcpguard import Event, JsonLines
 
         def event(seq):
-            return Event(kind="received", seq=seq, time=1.5, target="x" * 60)
+            payload = "p" * int(sys.argv[2]) or None
+            return Event(kind="received", seq=seq, time=1.5, target="x" * 60, payload=payload)
 
         async def main():
             sink = JsonLines(sys.argv[1], mode="strict")
@@ -466,13 +471,17 @@ def test_a_full_disk_denies_what_is_strict_and_leaves_the_chain_whole(tmp_path: 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         anyio.run(main)
     """
-    done = run(script, str(tmp_path))
+    done = run(script, str(tmp_path), str(payload))
     failed = [number for number in range(1, 9) if number not in numbers(tmp_path)]
     assert done.stdout.strip() == f"{failed} {len(failed)}", done.stderr
     assert failed[-1] == 8
     assert failed[0] > 1
     assert numbers(tmp_path)[-2:] == [9, 10]
     assert (check(tmp_path).state, check(tmp_path).dropped) == ("intact", len(failed))
+    rows = list(tmp_path.glob("*.payloads.jsonl"))
+    assert sum(one.read_bytes().count(b"payload") for one in rows) == (
+        len(numbers(tmp_path)) if payload else 0
+    )
 
 
 def test_a_process_that_forgets_to_close_loses_nothing(tmp_path: Path) -> None:

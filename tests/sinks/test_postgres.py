@@ -103,6 +103,27 @@ async def test_a_changed_row_is_found_and_not_gone_on_with(
             PostgreSQL(server.url, trail=trail)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO mcpguard_payloads SELECT trail, 4, replace(line, ':3}', ':4}') FROM mcpguard_payloads",
+        "INSERT INTO mcpguard_payloads SELECT trail, 4, line FROM mcpguard_payloads",
+        "UPDATE mcpguard_payloads SET seq = 4",
+    ],
+)
+async def test_a_payload_under_another_record_is_found(
+    server: PostgresServer, trail: str, change: str
+) -> None:
+    """Whoever asks the table for the payload of a record gets one that the record commits to."""
+    sink = PostgreSQL(server.url, trail=trail)
+    for number in range(5):
+        sink.emit(event(number, target="read", payload={"a": 777} if number == 1 else None))
+    await sink.aclose()
+    assert verify(open_trail(f"{server.url}#{trail}")).state == "intact"
+    assert server.run(f"{change} WHERE trail = %s", trail) == 1
+    assert verify(open_trail(f"{server.url}#{trail}")).state == "tampered"
+
+
 async def test_a_second_writer_is_refused_and_other_trails_are_not(
     server: PostgresServer, trail: str
 ) -> None:

@@ -56,6 +56,8 @@ async def test_events_are_kept_in_a_chain_that_verifies(tmp_path: Path, mode: An
         "DELETE FROM records WHERE seq = 3",
         "UPDATE records SET hash = zeroblob(32) WHERE seq = 3",
         "UPDATE payloads SET line = replace(line, '777', '778')",
+        "INSERT INTO payloads SELECT seq, replace(line, '777', '778') FROM payloads",
+        "INSERT INTO payloads SELECT seq, line FROM payloads",
     ],
 )
 async def test_a_changed_row_is_found_and_not_gone_on_with(tmp_path: Path, change: str) -> None:
@@ -72,6 +74,27 @@ async def test_a_changed_row_is_found_and_not_gone_on_with(tmp_path: Path, chang
     if "records" in change:
         with pytest.raises(OSError, match="record 3 was changed"):
             SQLite(tmp_path / "audit.db")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO payloads SELECT 4, replace(line, ':3}', ':4}') FROM payloads",
+        "INSERT INTO payloads SELECT 4, line FROM payloads",
+        "UPDATE payloads SET seq = 4",
+    ],
+)
+async def test_a_payload_under_another_record_is_found(tmp_path: Path, change: str) -> None:
+    """Whoever asks the table for the payload of a record gets one that the record commits to."""
+    sink = SQLite(tmp_path / "audit.db")
+    for number in range(5):
+        sink.emit(event(number, target="read", payload={"a": 777} if number == 1 else None))
+    await sink.aclose()
+    assert verify(open_trail(tmp_path / "audit.db")).state == "intact"
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as database:
+        assert database.execute(change).rowcount == 1
+        database.commit()
+    assert verify(open_trail(tmp_path / "audit.db")).state == "tampered"
 
 
 async def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) -> None:
