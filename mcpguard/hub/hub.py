@@ -52,7 +52,7 @@ class Hub:
             client callbacks that the session is to have, by name.
         naming: `prefix` puts the server's name and two underscores before each tool's and prompt's; `refuse`
             leaves names as they are, and shows none that two servers have.
-        start_timeout: Seconds a server may take to start.
+        start_timeout: Seconds a server may take to start, and as many for each list of what it offers.
         retry_after: Seconds a server is left alone after it failed.
         list_for: Seconds a list is kept, unless its server says that it changed.
         callbacks: The SDK's client callbacks, by name, for what servers say and ask in calls that are made on
@@ -102,7 +102,9 @@ class Hub:
             for name, connect in servers.items()
         }
         lists = {name: Lists(name, list_for, clock) for name in servers}
-        self._offers = Offers(self._members, lists, naming, lambda: self._tasks is not None)
+        self._offers = Offers(
+            self._members, lists, naming, lambda: self._tasks is not None, list_timeout=start_timeout
+        )
         self._news = News(self._start)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: Context = copy_context()

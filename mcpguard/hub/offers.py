@@ -6,8 +6,7 @@ Lists are fetched from all servers at once where they are not known, each as who
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import anyio
 
@@ -36,6 +35,7 @@ class Offers:
         lists: What each was seen to offer.
         naming: What is done with names.
         is_open: Whether the hub is in use.
+        list_timeout: Seconds that one list of one server may take, once it has started.
     """
 
     def __init__(
@@ -44,11 +44,13 @@ class Offers:
         lists: Mapping[str, Lists],
         naming: Naming,
         is_open: Callable[[], bool],
+        list_timeout: float,
     ) -> None:
         self._members = members
         self._lists = lists
         self._naming: Naming = naming
         self._is_open = is_open
+        self._list_timeout = list_timeout
         self._merged: dict[
             tuple[str, Principal | None], tuple[Mapping[str, Sequence[JSONObject]], Merged]
         ] = {}
@@ -132,7 +134,12 @@ class Offers:
         principal: Principal | None,
         lists: dict[str, Sequence[JSONObject] | None],
     ) -> None:
-        fetch = partial(self._lists[name].fetch, method=method, principal=principal)
+
+        async def fetch(session: Any) -> Sequence[JSONObject]:
+            with anyio.move_on_after(self._list_timeout):
+                return await self._lists[name].fetch(session, method=method, principal=principal)
+            raise HubError(f"the server {name} did not list what it has in time")
+
         try:
             lists[name] = await self._members[name].use(fetch, UNASKED)
         except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers

@@ -169,6 +169,19 @@ async def test_a_server_that_does_not_start_is_left_alone_for_a_while() -> None:
         assert sorted(tries) == ["broken", "broken", "hangs", "hangs"]
 
 
+async def test_a_server_that_never_lists_keeps_nobody_waiting_for_the_others() -> None:
+    """What it offers is left out, and it is asked again the next time; its connection stays."""
+    slow = server("t")
+    slow.on("tools/list").hangs().returns({"tools": [{"name": "t", "inputSchema": {"type": "object"}}]})
+    guard = Guard([])
+    servers = {"slow": opener(guard, slow, "slow"), "web": opener(guard, server("search"), "web")}
+    async with Hub(servers, start_timeout=0.2) as hub:
+        assert names(await hub.tools()) == ["web__search"]
+        assert hub.status() == {"slow": "up", "web": "up"}
+        assert names(await hub.tools()) == ["slow__t", "web__search"]
+    assert len(slow.seen("initialize")) + len(slow.seen("server/discover")) == 1
+
+
 async def test_an_error_of_the_tools_own_does_not_bring_a_server_down() -> None:
     """Also not one that borrows the code of a connection that ended."""
     git = server("log")
