@@ -14,7 +14,7 @@ from mcpguard.seams.messages import Key
 from mcpguard.seams.reports import Report
 from mcpguard.seams.session import sdk_major
 
-__all__ = ["Fault", "fault_answer", "parse"]
+__all__ = ["THREAD_BYTES", "Fault", "fault_answer", "parse", "sentence"]
 
 _message: Final[Any] = import_module("mcp.shared.message").SessionMessage
 if sdk_major() < 2:
@@ -27,6 +27,10 @@ else:
 
     def _parsed(text: bytes) -> Any:
         return _adapter.validate_json(text, by_name=False)
+
+
+THREAD_BYTES: Final = 2**20
+"""Messages from this size on are measured and parsed in a thread: that takes some 6 ms for each megabyte."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,21 @@ Above: `sources`. Below: `replies`, what the client is given; `events`, event st
 import copy
 import logging
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from math import inf
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 
+from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.result import Fate
 from mcpguard.core.wire import LIFECYCLE
 from mcpguard.detectors.shapes import shape_fault
 from mcpguard.seams.aside import ASIDE_BYTES, OURS, bound_aside
 from mcpguard.seams.events import Events, Resumptions, answer_fault
+from mcpguard.seams.frames import THREAD_BYTES
 from mcpguard.seams.http_wire import (
     asked_in,
     closed,
@@ -137,12 +141,11 @@ class _Sender:
             body = await body_of(response, self._watch.limits.message_bytes)
         except TooLarge:
             return self._replies.refused(request, id, "message_bytes", "", response)
-        limit = shape_fault(body, self._watch.limits) or answer_fault(body, self._watch.limits, id)
-        return (
-            self._replies.plain(response, body)
-            if limit is None
-            else self._replies.refused(request, id, limit, "", response)
-        )
+        look = partial(_fault, body, self._watch.limits, id)
+        limit = look() if len(body) < THREAD_BYTES else await anyio.to_thread.run_sync(look)
+        if limit is not None:
+            return self._replies.refused(request, id, limit, "", response)
+        return self._replies.plain(response, body)
 
     async def _failed(self, response: Any, request: Any, method: str, id: Key) -> Any:
         """The answer in a status: the error in its body, if there is one, with what the headers say."""
@@ -250,3 +253,8 @@ class _Sender:
             return self._replies.plain(response, b"")
         events = Events(response, self._watch, self._resumptions, id=origin, until=until)
         return self._replies.streamed(response, events)
+
+
+def _fault(body: bytes, limits: ConnectionLimits, id: Key) -> str | None:
+    """Why the whole of a body is no answer to `id`."""
+    return shape_fault(body, limits) or answer_fault(body, limits, id)

@@ -18,10 +18,11 @@ from typing import Any, Final, TextIO
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.seams.brake import Brake
-from mcpguard.seams.frames import Fault, parse
+from mcpguard.seams.frames import THREAD_BYTES, Fault, parse
 from mcpguard.seams.session import sdk_major
 from mcpguard.seams.watch import Watch
 
@@ -89,6 +90,8 @@ class _Lines:
         self._errors: str = server.encoding_error_handler
         self._cutter = _Cutter(watch.limits)
         self._brake = Brake()
+        self._large: bytes | None = None
+        """A line that is being parsed in a thread; a reader that is woken meanwhile comes back for it."""
 
     async def receive(self) -> Any:
         """The next message.
@@ -99,7 +102,7 @@ class _Lines:
         stdout = self._process.stdout
         assert stdout is not None  # noqa: S101 - it was opened with pipes
         while True:
-            line = self._cutter.next()
+            line = self._cutter.next() if self._large is None else self._large
             if line is None:
                 try:
                     self._cutter.feed(await stdout.receive())
@@ -110,7 +113,7 @@ class _Lines:
                 self._watch.refused(line)
             elif line.strip():
                 text = line.decode(self._encoding, self._errors).encode() if self._decodes else line
-                parsed = parse(text, self._watch.limits)
+                parsed = await self._parsed(line, text)
                 if not isinstance(parsed, Fault):
                     self._brake.release()
                     return parsed
@@ -120,6 +123,15 @@ class _Lines:
                 self._watch.wake()
                 await anyio.lowlevel.checkpoint()
             await self._brake.slow()
+
+    async def _parsed(self, line: bytes, text: bytes) -> Any:
+        """The message in `text`; a large one is parsed in a thread, and its line kept until that begins."""
+        if len(text) < THREAD_BYTES:
+            return parse(text, self._watch.limits)
+        self._large = line
+        parsed = await anyio.to_thread.run_sync(parse, text, self._watch.limits)
+        self._large = None
+        return parsed
 
     def close(self) -> None:
         """Nothing to do: the pipes go with the process."""

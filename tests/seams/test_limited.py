@@ -296,6 +296,23 @@ async def test_a_process_that_does_not_read_ends_the_connection() -> None:
         await read.receive()
 
 
+async def test_a_large_message_is_read_once_however_often_its_reader_is_woken() -> None:
+    """It is parsed in a thread, so that nothing else waits; a reader that leaves comes back for it."""
+    program = (
+        "import json, os; print(json.dumps({'jsonrpc': '2.0', 'method': 'notifications/message',"
+        " 'params': {'level': 'info', 'data': 'x' * 3_000_000}}))\n"
+        "print(json.dumps({'jsonrpc': '2.0', 'method': 'ping', 'id': 1}), flush=True); os.read(0, 1)"
+    )
+    heard: list[Any] = []
+    async with limited_stdio(process(program), watch=watched([])) as (read, _):
+        with anyio.fail_after(30):
+            while len(heard) < 2:
+                with anyio.move_on_after(0.0005):
+                    heard.append(message_of(await read.receive()))
+    assert [one["method"] for one in heard] == ["notifications/message", "ping"]
+    assert len(heard[0]["params"]["data"]) == 3_000_000
+
+
 async def test_a_process_that_has_closed_its_input_ends_the_connection() -> None:
     """It may live on, and hears nothing."""
     watch = watched([])
