@@ -45,7 +45,8 @@ class Database:
     def __init__(self, path: Path, *, is_synced: bool) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
-        self._lock = Lock(path.with_name(f"{path.name}.lock"))
+        file = path.resolve()
+        self._lock = Lock(file.with_name(f"{file.name}.lock"))
         self._first = 0
         try:
             path.touch(mode=0o600)

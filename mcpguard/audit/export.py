@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mcpguard.audit.calls import CallView, Record
+from mcpguard.audit.record import text
 from mcpguard.core.wire import JSON
 
 __all__ = ["OCSF_VERSION", "cloud_events", "csv_rows", "encoded", "ocsf", "timestamp"]
@@ -20,8 +21,8 @@ OCSF_VERSION: Final = "1.3.0"
 _CLASS: Final = 6003
 _OTHER: Final = 99
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a cell that a spreadsheet takes for a formula."""
+_FORMULA: Final = ("=", "+", "-", "@")
+"""Beginnings of a cell that a spreadsheet takes for a formula; tabs and line ends are escaped before."""
 
 _COLUMNS: Final = tuple(one.name for one in fields(CallView) if one.name not in ("decisions", "paid"))
 
@@ -104,7 +105,11 @@ def cloud_events(records: Iterable[Record]) -> Iterator[Mapping[str, JSON]]:
 
 
 def csv_rows(views: Iterable[CallView]) -> Iterator[str]:
-    """A heading and one line for each call. What a spreadsheet would take for a formula is quoted."""
+    """A heading and one line for each call.
+
+    What a spreadsheet would take for a formula is quoted. What cannot be printed is escaped: a sink writes no
+    such record, but whoever has the trail can.
+    """
     yield _line(_COLUMNS)
     for view in views:
         yield _line([_cell(getattr(view, name)) for name in _COLUMNS])
@@ -119,8 +124,8 @@ def timestamp(time_us: object) -> str:
 
 
 def _cell(value: object) -> str:
-    text = str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    cell = text(str(value))
+    return f"'{cell}" if isinstance(value, str) and cell.startswith(_FORMULA) else cell
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FILE_NAME", "Files", "Lock", "trail_file"]
+__all__ = ["FILE_NAME", "Files", "Lock", "own", "trail_file"]
 
 FILE_NAME: Final = "events.jsonl"
 """The file in a path that is a directory."""
 
 _DIGITS: Final = 6
+
+_TAKEN: Final = "another process or sink is writing this trail; give each a path of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,31 @@ class Lock:
             _lock(self._descriptor)
         except OSError as error:
             self.release()
-            what = "another process or sink is writing this trail; give each a path of its own"
-            raise BlockingIOError(errno.EAGAIN, what, str(path)) from error
+            raise BlockingIOError(errno.EAGAIN, _TAKEN, str(path)) from error
 
     def release(self) -> None:
         """Let others in."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def own(descriptor: int, path: Path) -> int:
+    """Keep those out who have a file under another name, a hard link; the descriptor, which is closed if not.
+
+    Where locks are mandatory (Windows) nothing is done: readers would be kept out, too.
+
+    Raises:
+        BlockingIOError: If somebody else writes it.
+    """
+    if os.name == "nt":
+        return descriptor
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise BlockingIOError(errno.EAGAIN, _TAKEN, str(path)) from error
+    return descriptor
 
 
 def trail_file(path: str | Path) -> Path:

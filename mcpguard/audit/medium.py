@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from mcpguard.audit.files import Files, Lock
+from mcpguard.audit.files import Files, Lock, own
 from mcpguard.audit.found import chain_of
 from mcpguard.audit.payloads import set_aside, trim
 from mcpguard.audit.stream import Entry, Stream
@@ -112,6 +112,8 @@ class FileMedium:
         self._lock = Lock(self.files.lock)
         self._descriptor = -1
         try:
+            if path.exists():
+                os.close(own(os.open(path, _FLAGS, 0o600), path))
             self.start = self._found()
             self._descriptor = self._opened()
         except BaseException:
@@ -171,7 +173,7 @@ class FileMedium:
         self.sync()
         set_aside(self.files.payloads(segment + 1))
         fresh = self.files.path.with_name(f"{self.files.path.name}.new")
-        descriptor = os.open(fresh, _FLAGS | os.O_TRUNC, 0o600)
+        descriptor = own(os.open(fresh, _FLAGS | os.O_TRUNC, 0o600), fresh)
         try:
             self.files.path.rename(self.files.full(segment))
         except OSError:
@@ -185,8 +187,8 @@ class FileMedium:
         """Look whether the file is still where it was; if it is not, begin a new one under its name."""
         try:
             here = self.files.path.stat()
-            own = os.fstat(self._descriptor)
-            what = None if (here.st_ino, here.st_dev) == (own.st_ino, own.st_dev) else "replaced"
+            mine = os.fstat(self._descriptor)
+            what = None if (here.st_ino, here.st_dev) == (mine.st_ino, mine.st_dev) else "replaced"
         except FileNotFoundError:
             what = "removed"
         if what is None and self._is_damaged:
@@ -200,7 +202,7 @@ class FileMedium:
         elif what == "replaced":
             alien = self.files.path.with_name(f"{self.files.path.name}.replaced-{self._segment}")
             self.files.path.rename(alien)
-        self._begin(os.open(self.files.path, _FLAGS, 0o600), self._segment + 1)
+        self._begin(own(os.open(self.files.path, _FLAGS, 0o600), self.files.path), self._segment + 1)
         return what
 
     def close(self) -> None:
@@ -221,7 +223,7 @@ class FileMedium:
         _sync_directory(self.files.path.parent)
 
     def _opened(self) -> int:
-        descriptor = os.open(self.files.path, _FLAGS, 0o600)
+        descriptor = own(os.open(self.files.path, _FLAGS, 0o600), self.files.path)
         if hasattr(os, "set_blocking"):
             os.set_blocking(descriptor, True)
         return descriptor

@@ -193,8 +193,11 @@ def new_key(name: str) -> tuple[str, str]:
 
 
 def notes_in(text: str) -> Iterator[str]:
-    """The notes of a file that holds one after the other, with an empty line between them."""
-    parts = text.split("\n\n")
+    """The notes of a file that holds one after the other, with an empty line between them.
+
+    A copy whose lines end in CR LF is read as well: signatures are over LF alone.
+    """
+    parts = text.replace("\r\n", "\n").split("\n\n")
     for body, signatures in zip(parts[::2], parts[1::2], strict=False):
         yield f"{body}\n\n{signatures.rstrip()}\n"
 

@@ -19,6 +19,7 @@ from mcpguard.core.events import Event
 from mcpguard.core.wire import JSON, canonical
 
 __all__ = [
+    "MAX_INTEGER",
     "MAX_PAYLOAD",
     "OMITTED",
     "OwnKind",

@@ -17,6 +17,7 @@ from mcpguard.audit.merkle import Tree
 from mcpguard.audit.note import Checkpoint, Verifier, notes_in
 from mcpguard.audit.payloads import Rows
 from mcpguard.audit.reading import Segment, Trail
+from mcpguard.audit.record import MAX_INTEGER
 
 __all__ = ["EXIT_CODES", "Finding", "State", "Verdict", "verify"]
 
@@ -260,10 +261,10 @@ class _Walk:
                 verdict.is_closed = True
                 self._insist()
             case b"dropped":
-                verdict.dropped += int(json.loads(body).get("count", 0))
+                verdict.dropped += _count(body, "count")
             case b"checkpoint":
                 self._insist()
-                self._announced[self._segment, int(json.loads(body).get("size", 0))] = True
+                self._announced[self._segment, _count(body, "size")] = True
             case _:
                 pass
 
@@ -289,6 +290,18 @@ class _Walk:
 
     def _found(self, state: State, place: str, what: str, seq: int | None) -> None:
         self._verdict.findings.append(Finding(state, place, what, seq))
+
+
+def _count(body: bytes, name: str) -> int:
+    """A member that counts something.
+
+    Raises:
+        ValueError: If it is no number, or none that anything can be counted by.
+    """
+    number = json.loads(body)[name]
+    if type(number) is not int or not 0 < number <= MAX_INTEGER:
+        raise ValueError(f"{name} counts nothing")
+    return number
 
 
 def _read_notes(text: str, keys: Sequence[Verifier], verdict: Verdict, where: str) -> list[Checkpoint]:

@@ -261,6 +261,8 @@ class Emitter:
         )
         self.waits = bool(self._awaited)
         """Whether `settled` has anything to wait for before a call goes out."""
+        self.hides: tuple[Callable[[str, Run | None], str], ...] = ()
+        """Take out of a payload's texts what interceptors have put into the calls of a run."""
         self.listeners: tuple[Listener, ...] = ()
         """Who hears at once of what is decided, also where nothing is recorded."""
 
@@ -286,7 +288,7 @@ class Emitter:
             "arguments_bytes": len(call.canonical_arguments),
         }
         if self._scrubber is not None:
-            details["payload"] = _scrubbed(self._scrubber, call.arguments or call.params)
+            details["payload"] = self._payload(self._scrubber, call, call.arguments or call.params)
         trace = _trace_id()
         if trace is not None:
             details["trace_id"] = trace
@@ -335,7 +337,7 @@ class Emitter:
             details["result_digest"] = digest(body, self._key)
             details["result_bytes"] = len(body)
             if self._scrubber is not None:
-                details["payload"] = _scrubbed(self._scrubber, result.value)
+                details["payload"] = self._payload(self._scrubber, call, result.value)
         intent = self._intents.pop(call.id, None)
         if intent is not None:
             details["intent"] = intent
@@ -490,6 +492,15 @@ class Emitter:
         _log.warning("sink %s failed with %s", name, type(error).__name__)
         return not getattr(sink, "strict", False)
 
+    def _payload(self, scrubber: Scrubber, call: Call, value: JSON) -> JSON:
+        def hidden(text: str) -> str:
+            for hide in self.hides:
+                text = hide(text, call.run)
+            return text
+
+        cleaned = _scrubbed(scrubber, value)
+        return _each(cleaned, hidden) if self.hides and call.run is not None else cleaned
+
     def _who(self, name: str | None) -> str | None:
         return None if name is None else self.named(name)
 
@@ -500,6 +511,15 @@ def _scrubbed(scrubber: Scrubber, value: JSON) -> JSON:
     except Exception as error:  # noqa: BLE001 - what cannot be cleaned is not recorded
         _log.warning("scrubber failed with %s; payload dropped", type(error).__name__)
         return None
+
+
+def _each(value: JSON, change: Callable[[str], str]) -> JSON:
+    """A copy with every text in it changed, keys among them."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(name): _each(member, change) for name, member in value.items()}
+    return [_each(one, change) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _tell(what: Callable[..., None], *about: object) -> None:

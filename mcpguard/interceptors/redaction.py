@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from mcpguard.core.call import Call
 from mcpguard.core.content import ContentError, Passage, Use, rewritten, rewritten_result
+from mcpguard.core.host import Host
 from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import matcher
@@ -109,12 +110,34 @@ class Redaction(Interceptor):
 
     def check(self, call: Call) -> Verdict:
         """Redact the parameters of a request or notification."""
-        verdict = self._judged(call, self._redactor)
+        verdict = self._repeated(call, self._judged(call, self._redactor))
         if self._slow is None or not is_notification(call.method) or isinstance(verdict, Deny):
             return verdict
         cleaned = call.replace(params=verdict.params) if isinstance(verdict, Rewrite) else call
         after = self._judged(cleaned, self._slow)
         return verdict if after is ALLOW else after
+
+    def join(self, host: Host) -> None:
+        """Take what the guard lends; records are not to have what stands behind placeholders either."""
+        super().join(host)
+        if self._action == "placeholder":
+            host.emitter.hides = (*host.emitter.hides, self._vault.hidden)
+
+    def _repeated(self, call: Call, verdict: Verdict) -> Verdict:
+        """The verdict on a server's message, without values that were put back and that it repeats."""
+        if self._action != "placeholder" or call.direction != "inbound" or isinstance(verdict, Deny):
+            return verdict
+        params = verdict.params if isinstance(verdict, Rewrite) else call.params
+        try:
+            hidden = rewritten(params, lambda passage: self._unsaid(call, passage))
+        except ContentError:
+            return Deny("redacted", reason="two keys become one when they are redacted", message=_NOT_SENT)
+        if hidden is params or not isinstance(hidden, Mapping):
+            return verdict
+        return Rewrite(hidden, reason="redacted what was put back")
+
+    def _unsaid(self, call: Call, passage: Passage) -> str:
+        return passage.text if passage.use is Use.OPAQUE else self._vault.hidden(passage.text, call.run)
 
     def _judged(self, call: Call, redactor: Redactor) -> Verdict:
         kinds: list[str] = []
@@ -140,12 +163,8 @@ class Redaction(Interceptor):
 
     def _hidden(self, call: Call, result: Result) -> Result:
         """An answer without values that were put back into calls and that the server repeats."""
-
-        def treat(passage: Passage) -> str:
-            return passage.text if passage.use is Use.OPAQUE else self._vault.hidden(passage.text, call.run)
-
         try:
-            hidden = rewritten_result(result, treat)
+            hidden = rewritten_result(result, lambda passage: self._unsaid(call, passage))
         except ContentError:
             return _withheld(call, "two keys become one when they are redacted")
         if hidden is result:

@@ -199,6 +199,10 @@ def test_the_checkpoints_of_another_trail_vouch_for_nothing(kept: Kept, tmp_path
     [
         b'{"count":"x","kind":"dropped","seq":2}',
         b'{"count":1e999,"kind":"dropped","seq":2}',
+        b'{"count":-5,"kind":"dropped","seq":2}',
+        b'{"count":true,"kind":"dropped","seq":2}',
+        b'{"count":9007199254740992,"kind":"dropped","seq":2}',
+        b'{"kind":"dropped","seq":2}',
         b'\xff{"kind":"dropped","seq":2}',
         b'["kind":"checkpoint","seq":2}',
         b'{"kind":"checkpoint","seq":2,"size":[]}',
@@ -212,6 +216,13 @@ def test_a_record_of_the_trail_that_no_sink_has_written_is_found(kept: Kept, bod
     head = bytes.fromhex(parts[0].decode())
     verdict = verified([kept.lines[0], line(link(head, body), body)])
     assert (verdict.state, verdict.findings[0].seq) == ("tampered", 3)
+
+
+def test_checkpoints_that_were_copied_as_text_are_read(kept: Kept) -> None:
+    """With CR LF at the ends of their lines; what is signed has LF."""
+    notes = kept.notes.replace("\n", "\r\n")
+    verdict = verified(kept.lines, notes=notes, keys=[kept.key], anchors=[notes])
+    assert (verdict.state, verdict.signed_seq) == ("intact", 1000)
 
 
 def test_two_spliced_trails_are_found(kept: Kept, tmp_path: Path) -> None:

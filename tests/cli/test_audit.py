@@ -20,6 +20,7 @@ from trails import event, write
 
 from mcpguard import Access, AccessRule, Budget, Guard, JsonLines, Principal
 from mcpguard.audit.calls import CallView, Selection
+from mcpguard.audit.export import csv_rows
 from mcpguard.audit.report import Report, page
 from mcpguard.cli import main
 from mcpguard.core.result import Fate, Outcome
@@ -164,11 +165,19 @@ def test_cloud_events_have_what_the_specification_requires(audit: Command) -> No
     assert events[0]["type"] == "dev.mcpguard.audit.opened.v1"
 
 
+def test_csv_commands_no_terminal_and_breaks_no_line() -> None:
+    """Of a record that no sink has written; `verify` finds it, and nobody needs to have asked that first."""
+    view = CallView(seq=1, call_id="c", target="\x1b]0;x\x07\r\n=1\u202e", user="\t=1", reason="ä \\ ok")
+    heading, line = csv_rows([view])
+    assert heading.startswith("seq,call_id,")
+    assert line[:-1].isprintable()
+    assert "\\u001b]0;x\\u0007\\u000d\\u000a=1\\u202e" in line
+    assert "ä \\ ok" in line
+
+
 def test_csv_holds_no_formula(audit: Command) -> None:
     """A tool's name must not run in whoever opens the table."""
     view = CallView(seq=1, call_id="=cmd", target="+1", user="@x", agent="-1")
-    from mcpguard.audit.export import csv_rows
-
     (row,) = csv.DictReader(io.StringIO("".join(csv_rows([view]))))
     assert (row["call_id"], row["target"], row["user"], row["agent"]) == ("'=cmd", "'+1", "'@x", "'-1")
     rows = list(csv.DictReader(io.StringIO(audit("export", "--format", "csv"))))

@@ -27,6 +27,7 @@ from mcpguard import (
 )
 from mcpguard.core.content import texts_of
 from mcpguard.core.wire import canonical
+from mcpguard.detectors.vault import PLACEHOLDER
 from mcpguard.testing import FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -324,3 +325,27 @@ async def test_an_answer_to_a_server_holds_no_placeholder() -> None:
     call = Call(id="1", method="elicitation/create", params={}, server="s", run=Run(), direction="inbound")
     result = await chain(call, Wire(Result.of({"action": "accept", "content": {"note": f"x {TOKEN}"}})))
     assert result.value == {"action": "accept", "content": {"note": "x [REDACTED:github_token]"}}
+
+
+async def test_a_value_that_was_put_back_is_in_no_question_of_the_server_and_in_no_record() -> None:
+    """A password that only its name gave away, repeated without it: in a question, and in its event."""
+    sink, run = RecordingSink(), Run(principal=Principal(user="ana"))
+    guarded = linked(Redaction(action="placeholder"), sinks=[sink], scrubber=Redactor())
+    tools = guarded.chain("tools/call", "outbound")
+    known = await tools(tool_call("get", run=run), Wire(Result.of(block(f"password={PASSWORD}"))))
+    (name,) = PLACEHOLDER.findall(canonical(known.value).decode())
+    wire = Wire()
+    await tools(tool_call("use", run=run, key=name), wire)
+    assert PASSWORD in canonical(wire.calls[-1].params).decode()
+
+    for method, params in (
+        ("elicitation/create", {"message": f"unknown user {PASSWORD}", "requestedSchema": {}}),
+        ("notifications/message", {"level": "info", "data": f"unknown user {PASSWORD}"}),
+    ):
+        asked = Wire()
+        question = Call(id="q", method=method, params=params, direction="inbound", run=run)
+        await guarded.chain(method, "inbound")(question, asked)
+        assert name in canonical(asked.calls[-1].params).decode()
+    recorded = json.dumps([event.as_dict() for event in sink.events], default=str)
+    assert name in recorded
+    assert PASSWORD not in recorded

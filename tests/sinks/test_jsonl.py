@@ -290,6 +290,30 @@ async def test_a_link_is_no_second_trail(tmp_path: Path) -> None:
     await sink.aclose()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a file that is locked there cannot be read")
+async def test_a_second_writer_by_a_hard_link_is_refused(tmp_path: Path) -> None:
+    """In another directory, with a lock file of its own; whoever has the second name first is the writer too."""
+    sink = JsonLines(tmp_path / "a" / "events.jsonl", max_bytes=1000)
+    sink.emit(event(1))
+    await sink.settle()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "events.jsonl").hardlink_to(tmp_path / "a" / "events.jsonl")
+    before = (tmp_path / "a" / "events.jsonl").read_bytes()
+    with pytest.raises(BlockingIOError, match="is writing this trail"):
+        JsonLines(tmp_path / "b" / "events.jsonl")
+    assert (tmp_path / "a" / "events.jsonl").read_bytes() == before
+    for number in range(2, 19):
+        sink.emit(event(number))
+        await sink.settle()
+    assert len(list((tmp_path / "a").glob("events.0*.jsonl"))) > 1
+    (tmp_path / "c.jsonl").hardlink_to(tmp_path / "a" / "events.jsonl")
+    with pytest.raises(BlockingIOError, match="is writing this trail"):
+        JsonLines(tmp_path / "c.jsonl")
+    await sink.aclose()
+    assert check(tmp_path / "a").state == "intact"
+    await JsonLines(tmp_path / "c.jsonl").aclose()
+
+
 async def test_a_forked_process_does_not_write_its_parents_trail(tmp_path: Path) -> None:
     """It would write into the same chain from the same place."""
     script = """

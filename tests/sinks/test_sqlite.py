@@ -104,6 +104,9 @@ async def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path: Path) ->
     await sink.settle()
     with pytest.raises(BlockingIOError, match="another process or sink"):
         SQLite(tmp_path / "audit.db")
+    (tmp_path / "other.db").symlink_to(tmp_path / "audit.db")
+    with pytest.raises(BlockingIOError, match="another process or sink"):
+        SQLite(tmp_path / "other.db")
     assert numbers(tmp_path / "audit.db") == [1]
     await sink.aclose()
 
