@@ -469,7 +469,7 @@ async def test_a_pattern_allows_a_host_in_either_spelling_and_nothing_that_only_
 def test_any_text_can_be_a_destination(text: str) -> None:
     """Lone surrogates, broken addresses: no crash, and it is the same to itself."""
     seen = ReadDestinations()
-    seen.read(text)
+    seen.read([text])
     assert all(one in seen for one in destinations(text) if one.kind in ("address", "account"))
 
 
