@@ -59,7 +59,7 @@ BUCKETS: Final[Sequence[float]] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10,
 """Boundaries of its buckets, in seconds, as the conventions have them."""
 
 OTHER: Final = "_OTHER"
-"""What stands for names that are not told apart any more."""
+"""What stands for names and codes that are not told apart (OpenTelemetry, attribute `error.type`)."""
 
 MAX_NAMES: Final = 500
 """Names of tools and prompts that metrics tell apart: a model can make up any number of them."""
@@ -72,9 +72,6 @@ _DETAILS: Final = ("interceptor", "verdict", "code", "mode", "state", "server", 
 
 _CODES: Final = frozenset({-32700, *range(-32603, -32599), *range(-32099, -31999)})
 """The codes that JSON-RPC 2.0 defines or reserves, MCP's own among them. A server can send any other."""
-
-_OTHER: Final = "_OTHER"
-"""What stands for the rest (OpenTelemetry, attribute `error.type`)."""
 
 
 class Names:
@@ -174,4 +171,4 @@ def of_details(details: Mapping[str, object]) -> Attributes:
 
 
 def _code(code: int) -> str:
-    return str(code) if code in _CODES else _OTHER
+    return str(code) if code in _CODES else OTHER
