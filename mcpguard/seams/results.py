@@ -3,10 +3,10 @@
 Above: `watch`. Not here: what a tool's own schema says of its result, which is `structured`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from mcpguard.core.wire import EMPTY, JSON, LISTINGS, JSONObject
 from mcpguard.seams.session import sdk_major
@@ -63,13 +63,17 @@ def is_result(method: str, version: str | None, result: JSONObject) -> bool:
     """Whether `result` is one of `method` in `version`; the items of a list are not looked at."""
     if version is None or (method == "tools/call" and _is_plain(result, version)):
         return True
-    model = _model(method, version)
-    if model is None:
+    models = _models_of(method, version)
+    if not models:
         return True
     if method in LISTINGS:
         result = {name: value for name, value in result.items() if name != "nextCursor"}
         result[LISTINGS[method].items] = []
-    return _is_valid(model.validate_python, result)
+    if not _is_valid(models[0].validate_python, result):
+        return False
+    later = _later(method, version)
+    known = {name: value for name, value in result.items() if name not in later}
+    return all(_is_valid(model.validate_python, known) for model in models[1:])
 
 
 def is_definition(method: str, definition: JSONObject) -> bool:
@@ -136,12 +140,36 @@ def _is_noted(value: JSON) -> bool:
 
 
 @cache
-def _model(method: str, version: str) -> Any:
-    """What the SDK reads a result with; None where it takes anything."""
+def _models_of(method: str, version: str) -> Sequence[Any]:
+    """What the SDK reads a result with, one after the other; nothing where it takes anything."""
     model = _RESULTS.get(method)
+    models = [] if model is None else [model]
     if sdk_major() > 1:
-        model = import_module("mcp_types.methods").SERVER_RESULTS.get((method, version))
-    return None if model is None else import_module("pydantic").TypeAdapter(model)
+        methods = import_module("mcp_types.methods")
+        row = methods.SERVER_RESULTS.get((method, version))
+        models = [] if row is None else [row, methods.MONOLITH_RESULTS[method]]
+    return [import_module("pydantic").TypeAdapter(one) for one in models]
+
+
+@cache
+def _later(method: str, version: str) -> frozenset[str]:
+    """The members that only later versions give a result: SDK 2.x does not look at them."""
+    if sdk_major() == 1:
+        return frozenset()
+    rows = import_module("mcp_types.methods").SERVER_RESULTS
+    members = {asked: _members(row) for (named, asked), row in rows.items() if named == method}
+    later = frozenset[str]().union(*(names for asked, names in members.items() if asked > version))
+    return later - members.get(version, frozenset())
+
+
+def _members(row: Any) -> frozenset[str]:
+    """The members of a result, or of any of those that it may be."""
+    models: Sequence[Any] = get_args(row) or (row,)
+    return frozenset(
+        field.serialization_alias or field.alias or name
+        for model in models
+        for name, field in model.model_fields.items()
+    )
 
 
 def _is_valid(validate: Any, value: JSONObject) -> bool:

@@ -45,7 +45,19 @@ results = st.fixed_dictionaries(
 def test_what_counts_as_a_result_the_sdk_can_read(result: dict[str, Any]) -> None:
     """Else the session would raise with the result's values, after the tool has run."""
     if is_result("tools/call", OLD, result):
-        CallToolResult.model_validate(result)
+        CallToolResult.model_validate(
+            {**result, "resultType": "complete"}
+        )  # of a later version, not looked at
+
+
+def test_a_null_for_a_flag_is_no_result() -> None:
+    """SDK 2.x reads a result twice, and only the second time looks at this."""
+    assert not is_result("tools/call", OLD, {"content": [], "isError": None})
+
+
+def test_members_of_later_versions_are_not_looked_at() -> None:
+    """Whatever they hold: the SDK drops them first."""
+    assert is_result("tools/list", OLD, {"tools": [], "ttlMs": "soon", "cacheScope": 7})
 
 
 @pytest.mark.parametrize(
