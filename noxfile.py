@@ -38,6 +38,9 @@ EXTRAS = "approvals,audit,jwt,nats,postgres,redis,rules,webhook"
 PARALLEL = ("--numprocesses=auto", "--dist=loadscope", "--max-worker-restart=0", "--timeout=300")
 """One module to a process at a time; one that dies or hangs ends the run, and is not waited for."""
 
+WAITING = ("--numprocesses=4", *PARALLEL[1:])
+"""For tests that mostly wait."""
+
 MEASURED = ("--cov=mcpguard.core", "--cov=mcpguard.seams", "--cov-branch", "--cov-report=")
 """What `uncovered` needs, from sessions of both majors; it slows tests down, so others go without."""
 
@@ -125,7 +128,7 @@ def tests(session: nox.Session, sdk: str) -> None:
 def misbehaving(session: nox.Session, sdk: str) -> None:
     """Servers that misbehave, without the floods; all of it is `hostile`."""
     session.install(f"{wheel(session)}[{EXTRAS}]", f"mcp=={sdk}", *dependencies("test"))
-    command = ("-m", "pytest", *HOSTILE, *PARALLEL, *MEASURED)
+    command = ("-m", "pytest", *HOSTILE, *WAITING, *MEASURED)
     session.run("python", *command, *session.posargs, env=installed(session))
 
 
