@@ -38,8 +38,8 @@ EXTRAS = "approvals,audit,jwt,nats,postgres,redis,rules,webhook"
 PARALLEL = ("--numprocesses=auto", "--dist=loadscope", "--max-worker-restart=0", "--timeout=300")
 """One module to a process at a time; one that dies or hangs ends the run, and is not waited for."""
 
-WAITING = ("--numprocesses=4", *PARALLEL[1:])
-"""For tests that mostly wait."""
+WAITING = ("--numprocesses=3", "--dist=load", *PARALLEL[2:])
+"""For tests that mostly wait, and share nothing."""
 
 MEASURED = ("--cov=mcpguard.core", "--cov=mcpguard.seams", "--cov-branch", "--cov-report=")
 """What `uncovered` needs, from sessions of both majors; it slows tests down, so others go without."""
