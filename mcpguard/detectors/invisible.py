@@ -188,7 +188,12 @@ def clean(text: str) -> Cleaned:
         removed[_kind(found[0])] += 1
         return ""
 
-    return Cleaned(_FOUND_ABOVE.sub(counted, "".join(pieces)), dict(removed))
+    left = Cleaned(_FOUND_ABOVE.sub(counted, "".join(pieces)), removed)
+    # an escape sequence may have taken letters along that let a mark or a joiner stay; none of those is left
+    if "escape" in removed:
+        again = clean(left.text)
+        left = Cleaned(again.text, removed + Counter(again.removed))
+    return left
 
 
 def _may_be_above(text: str) -> bool:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,15 @@ def test_what_is_recorded_while_show_follows_is_shown_at_once(tmp_path: Path) ->
     command = [sys.executable, "-m", "mcpguard", "audit", "show", str(path), "--follow", "--json"]
     around = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=around) as following:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs these tests may ignore it
+    with subprocess.Popen(
+        command,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=around,
+        preexec_fn=heeding,  # noqa: PLW1509 - no locks
+    ) as following:
         assert following.stdout is not None
         assert following.stderr is not None
         rescue = threading.Timer(60, following.kill)

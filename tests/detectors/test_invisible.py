@@ -101,6 +101,7 @@ HIDDEN = {
     "variation selectors behind letters": ("a\ufe0fb\U000e0100c", "abc", {"variation": 2}),
     "half a pair": ("a\ud800b", "a\ufffdb", {"surrogate": 1}),
     "a joiner between an emoji and a letter": ("😀\u200da", "😀a", {"zero_width": 1}),
+    "a mark by a letter that is hidden": ("\u200e\x9d\u05d0\x07", "", {"escape": 1, "bidi": 1}),
 }
 
 

@@ -216,7 +216,7 @@ async def test_a_principal_has_so_many_requests_under_way(serve: Serve) -> None:
 
 async def test_a_run_ends_when_its_session_does(serve: Serve) -> None:
     """What is kept for it is bounded by who is there."""
-    async with serve(http="{idle: 0.2}") as served:
+    async with serve(http="{idle: 3.0}") as served:
         async with served.client(token()) as client:
             await client.call_tool("git__log", {})
 
