@@ -14,7 +14,7 @@ function draw() {
     columns.forEach((name, i) => {
       const cell = document.createElement("td");
       cell.textContent = name === "time" ? new Date(row[i]).toISOString().replace("T", " ").replace("Z", "") : text(row, i);
-      if (typeof row[i] === "number" && !data.coded.includes(i)) cell.className = "n";
+      if (typeof row[i] === "number" && !data.coded.includes(i)) cell.className = name === "time" ? "t" : "n";
       if (i === outcome) cell.className = { ok: "ok", denied: "denied" }[text(row, i)] || "error";
       line.append(cell);
     });

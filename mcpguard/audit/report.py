@@ -9,13 +9,14 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Final
 
 from mcpguard.audit.calls import CallView, Record, Selection, calls
+from mcpguard.audit.charts import Chart, Column, tallied
 from mcpguard.audit.export import timestamp
-from mcpguard.audit.stats import BUCKETS, Stats
+from mcpguard.audit.stats import Stats
 from mcpguard.audit.verify import Verdict
 from mcpguard.core.wire import JSON
 
@@ -31,6 +32,12 @@ _COLUMNS: Final = ("time", "server", "tool", "outcome", "code", "who", "run", "m
 _CODED: Final = frozenset({"server", "tool", "outcome", "code", "who", "run", "decided"})
 """Columns whose values are numbers in a list of words: most words come again and again."""
 
+_CARDS: Final = {"intact": "good", "tampered": "bad", "ok": "good", "passed": "good", "denied": "bad"}
+"""What a figure looks like; others are a warning."""
+
+_NUMBERS: Final = frozenset({"ms", "tries"})
+"""Columns whose values are shown as numbers."""
+
 
 class Report:
     """What goes into a page, gathered in one pass over the records."""
@@ -40,7 +47,7 @@ class Report:
         self.rows: list[list[int | float]] = []
         self.words: dict[str, int] = {}
         self.states: list[Record] = []
-        self._views: list[tuple[int, str, int]] = []
+        self._views: list[tuple[int, str, int, str]] = []
 
     def read(self, records: Iterable[Record], selection: Selection) -> None:
         """Gather from all records about the calls that are wanted."""
@@ -51,7 +58,7 @@ class Report:
     def add(self, view: CallView) -> None:
         """Gather from one call."""
         self.stats.add(view)
-        self._views.append((view.time_us, view.outcome, view.cost))
+        self._views.append((view.time_us, view.outcome, view.cost, view.server))
         decided = ", ".join(f"{one.interceptor}: {one.verdict} {one.code}".strip() for one in view.decisions)
         who = "/".join(filter(None, (view.tenant, view.user, view.agent)))
         word = self._word
@@ -72,16 +79,18 @@ class Report:
         if len(self.rows) > 2 * MAX_CALLS:
             del self.rows[:-MAX_CALLS]
 
-    def buckets(self) -> list[dict[str, int]]:
-        """Calls and cost over time, in columns of equal width."""
-        first, last = self.stats.first_us, max(self.stats.last_us, self.stats.first_us + 1)
-        columns = [{"ok": 0, "denied": 0, "error": 0, "cost": 0} for _ in range(BUCKETS)]
-        for time, outcome, cost in self._views:
-            column = columns[min(BUCKETS - 1, max(0, (time - first) * BUCKETS // (last - first)))]
-            good = "ok" if outcome in ("ok", "input_required", "passed") else "error"
-            column["denied" if outcome == "denied" else good] += 1
-            column["cost"] += cost
-        return columns
+    def columns(self) -> Sequence[Column]:
+        """Calls and cost over time."""
+        stats = self.stats
+        return tallied((view[:3] for view in self._views), stats.first_us, stats.last_us)
+
+    def servers(self) -> dict[str, Sequence[Column]]:
+        """The same of each server."""
+        own: dict[str, list[tuple[int, str, int]]] = {}
+        for time, outcome, cost, server in self._views:
+            own.setdefault(server, []).append((time, outcome, cost))
+        stats = self.stats
+        return {name: tallied(views, stats.first_us, stats.last_us) for name, views in own.items()}
 
     def _word(self, text: str) -> int:
         return self.words.setdefault(text, len(self.words))
@@ -105,7 +114,7 @@ def page(report: Report, *, title: str, verdict: Verdict | None = None) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     stats = report.stats
     span = f"{timestamp(stats.first_us)[:19]} to {timestamp(stats.last_us)[:19]} UTC" if stats.calls else ""
-    columns = report.buckets()
+    columns, chart = report.columns(), Chart(stats.first_us, stats.last_us)
     data: JSON = {
         "columns": _COLUMNS,
         "coded": [number for number, name in enumerate(_COLUMNS) if name in _CODED],
@@ -121,8 +130,9 @@ def page(report: Report, *, title: str, verdict: Verdict | None = None) -> str:
             f"<title>{html.escape(title)}</title>\n<style>\n{_part('report.css')}</style>\n</head>\n<body>\n",
             f'<h1>{html.escape(title)}</h1>\n<p class="sub">{html.escape(span)}</p>\n',
             _cards(stats, verdict),
-            _timeline(columns, stats),
-            _curves(columns, stats),
+            chart.timeline(columns, report.servers()),
+            chart.curves(columns),
+            chart.breakers(report.states),
             _tools(stats),
             _table(
                 "Denials",
@@ -148,55 +158,18 @@ def page(report: Report, *, title: str, verdict: Verdict | None = None) -> str:
 
 def _cards(stats: Stats, verdict: Verdict | None) -> str:
     cards = [("", str(stats.calls), "calls"), ("", str(len(stats.runs)), "runs")]
-    cards += [("", str(number), name) for name, number in stats.outcomes.most_common()]
+    outcomes = stats.outcomes.most_common()
+    cards += [(_CARDS.get(name, "warn"), str(number), name) for name, number in outcomes]
     cards += [("", f"{cost / 1_000_000:.2f}", currency) for currency, cost in sorted(stats.costs.items())]
     if verdict is not None:
-        cards.insert(0, (verdict.state, verdict.state, f"trail, {verdict.records} records"))
+        cards.insert(
+            0, (_CARDS.get(verdict.state, "warn"), verdict.state, f"trail, {verdict.records} records")
+        )
     inner = "".join(
         f'<div class="card {kind}"><b>{html.escape(value)}</b>{html.escape(name)}</div>'
         for kind, value, name in cards
     )
     return f'<div class="cards">{inner}</div>\n'
-
-
-def _timeline(columns: Sequence[Mapping[str, int]], stats: Stats) -> str:
-    most = max((one["ok"] + one["denied"] + one["error"] for one in columns), default=0) or 1
-    bars: list[str] = []
-    for number, one in enumerate(columns):
-        top = 100.0
-        for kind in ("ok", "error", "denied"):
-            height = one[kind] * 100 / most
-            if height:
-                top -= height
-                bars.append(
-                    f'<rect class="{kind}" x="{number}.1" y="{top:.2f}" width=".8" height="{height:.2f}"/>'
-                )
-    return _chart("Calls over time", f"most in one column: {most}", "".join(bars), stats)
-
-
-def _curves(columns: Sequence[Mapping[str, int]], stats: Stats) -> str:
-    """Calls and cost so far, each against its own end: what a budget is used up by."""
-    lines: list[str] = []
-    for kind, name in (("ok", "calls"), ("error", "cost")):
-        total, points = 0, ["0,100"]
-        sums = [one["cost"] if name == "cost" else one["ok"] + one["error"] for one in columns]
-        for number, value in enumerate(sums, start=1):
-            total += value
-            points.append(f"{number},{100 - total * 100 / (sum(sums) or 1):.2f}")
-        if total:
-            lines.append(f'<polyline class="{kind}" style="fill:none" points="{" ".join(points)}"/>')
-    note = "calls that went out (green) and cost (amber) so far, each to its own total"
-    return _chart("Use of budgets", note, "".join(lines), stats) if lines else ""
-
-
-def _chart(title: str, note: str, inner: str, stats: Stats) -> str:
-    ends = timestamp(stats.first_us)[11:19], timestamp(stats.last_us)[11:19]
-    scale = f"<span>{ends[0]}</span><span>{html.escape(note)}</span><span>{ends[1]}</span>"
-    return (
-        f'<h2>{title}</h2>\n<svg viewBox="0 0 {BUCKETS} 100" preserveAspectRatio="none" role="img"'
-        f' aria-label="{title}">{inner}</svg>\n'
-        f'<div class="axis">{scale}</div>\n'
-    )
 
 
 def _tools(stats: Stats) -> str:
@@ -209,9 +182,9 @@ def _tools(stats: Stats) -> str:
             tool.outcomes["ok"],
             tool.outcomes["denied"],
             tool.calls - tool.outcomes["ok"] - tool.outcomes["denied"],
-            f"{tool.percentile(0.5):.1f}",
-            f"{tool.percentile(0.95):.1f}",
-            f"{tool.cost / 1_000_000:.4f}" if tool.cost else "",
+            round(tool.percentile(0.5), 1),
+            round(tool.percentile(0.95), 1),
+            round(tool.cost / 1_000_000, 4) or 0,
         )
         for tool in ordered
     ]
@@ -222,23 +195,21 @@ def _tools(stats: Stats) -> str:
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in headings)
-    lines = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="n">{cell}</td>' if isinstance(cell, int) else f"<td>{html.escape(str(cell))}</td>"
-            for cell in row
-        )
-        + "</tr>\n"
-        for row in rows
-    )
+    head = "".join(_cell("th", name, of) for name, of in zip(headings, rows[0], strict=True))
+    lines = "".join(f"<tr>{''.join(_cell('td', cell, cell) for cell in row)}</tr>\n" for row in rows)
     top = f"<h2>{html.escape(title)}</h2>\n<table><thead><tr>{head}</tr></thead>\n"
     return f"{top}<tbody>{lines}</tbody></table>\n"
 
 
+def _cell(tag: str, shown: object, of: object) -> str:
+    """A cell, or the heading of a column of such: numbers are to the right."""
+    kind = ' class="n"' if isinstance(of, (int, float)) else ""
+    return f"<{tag}{kind}>{html.escape(str(shown))}</{tag}>"
+
+
 def _list(stats: Stats) -> str:
     names = "".join(f"<option>{html.escape(name)}</option>" for name, _ in stats.outcomes.most_common())
-    head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
+    head = "".join(_cell("th", name, 0 if name in _NUMBERS else name) for name in _COLUMNS)
     return (
         '<h2>Calls</h2>\n<div class="bar"><input id="filter" placeholder="find" aria-label="find">'
         f'<select id="outcome" aria-label="outcome"><option value="">every outcome</option>{names}</select>'

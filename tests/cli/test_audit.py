@@ -277,6 +277,30 @@ def test_a_report_of_very_many_calls_lists_the_newest() -> None:
     assert (report.stats.calls, len(rows)) == (250_000, 100_000)
 
 
+def test_a_report_draws_each_server_and_the_states_of_each_breaker() -> None:
+    """Whatever they are called."""
+    report = Report()
+    about: dict[str, Any] = {"server": HOSTILE, "target": "t", "kind": "state_changed"}
+    states = [(2_000, "open"), (4_000, "half_open"), (5_000, "closed"), (6_000, "tool_changed")]
+    report.states = [{**about, "state": state, "time_us": time} for time, state in states]
+    for time, outcome in ((1_000, "ok"), (7_000, "denied")):
+        report.add(CallView(seq=1, call_id="a", time_us=time, outcome=outcome, server=HOSTILE, target="t"))
+    drawn = page(report, title="x")
+    seen = Seen()
+    seen.feed(drawn)
+    assert seen.tags.count("script") == 2
+    _, breakers = drawn.split("<h2>Breakers</h2>")
+    pieces = re.findall(r'<rect class="(\w+)" x="([\d.]+)".*?<title>(.*?)</title>', breakers)
+    assert pieces == [
+        ("ok", "0.00", "closed"),
+        ("denied", "10.00", "open"),
+        ("error", "30.00", "half_open"),
+        ("ok", "40.00", "closed"),
+    ]
+    lane = re.findall(r"(\d answered, \d failed, \d denied)", drawn)
+    assert lane == ["1 answered, 0 failed, 0 denied", "0 answered, 0 failed, 1 denied"] * 2
+
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-headless-shell") or shutil.which("google-chrome")
 
 
