@@ -52,7 +52,7 @@ async def test_a_token_says_who_calls_and_the_policy_what_they_may(serve: Serve,
 
 def unsigned() -> str:
     """A token with no signature."""
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "exp": int(time()) + 600, "sub": "ana", "org": "acme"}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "exp": int(time()) + 86_400, "sub": "ana", "org": "acme"}
     return jwt.encode(claims, "", algorithm="none")
 
 

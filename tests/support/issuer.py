@@ -13,11 +13,11 @@ JWK = jwt.get_algorithm_by_name("EdDSA").to_jwk(KEY.public_key(), as_dict=True) 
 
 
 def token(user: str = "ana", *roles: str, key: Any = KEY, **changes: Any) -> str:
-    """A token that is in order, but for what is changed; None takes a claim out."""
+    """A token that is in order for a day, but for what is changed; None takes a claim out."""
     claims = {
         "iss": ISSUER,
         "aud": AUDIENCE,
-        "exp": int(time()) + 600,
+        "exp": int(time()) + 86_400,
         "sub": user,
         "org": "acme",
         "roles": list(roles),
