@@ -8,6 +8,7 @@ import platform
 import secrets
 import socket
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mcpguard.audit.chain import START, line, link
 from mcpguard.audit.merkle import Tree
@@ -18,8 +19,7 @@ from mcpguard.core.events import Event
 __all__ = ["Entry", "Position", "Stream"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One record, ready to be kept.
 
     Args:
@@ -59,6 +59,9 @@ class Stream:
         seq: Position of the last record.
         head: Its hash.
         tree: The tree over this file's records.
+
+    Attributes:
+        is_signed: Whether somebody signs what the tree comes to; else it does not grow.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Stream:
         self.seq = seq
         self.head = head
         self.tree = Tree() if tree is None else tree
+        self.is_signed = True
 
     def mark(self) -> Position:
         """Where it stands."""
@@ -139,5 +143,6 @@ class Stream:
         hashed = link(self.head, body)
         self.head = hashed
         self.seq += 1
-        self.tree.add(hashed)
+        if self.is_signed:
+            self.tree.add(hashed)
         return Entry(self.seq, hashed, body, row)

@@ -120,6 +120,7 @@ class Writer:
         self.dropped = 0
         self._medium = medium
         self._stream = start.stream
+        self._stream.is_signed = signer is not None
         self._members = start.members
         self._mode = mode
         self._overflow = overflow
@@ -187,7 +188,8 @@ class Writer:
             raise OSError("the trail is closed")
         waiter = Waiter()
         self._queue.append(waiter)
-        self._hurry.set()
+        if not self._hurry.is_set():
+            self._hurry.set()
         if self._is_idle or self._thread is None:
             self._rouse()
         await waiter.wait()

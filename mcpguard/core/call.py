@@ -5,9 +5,9 @@ on first use, shared, and dropped by the rewrite that invalidates it.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypedDict, Unpack, cast
+from typing import Final, TypeAlias, TypedDict, Unpack, cast
 
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Result
@@ -80,13 +80,18 @@ _CARRIED: Final = "_carried"
 class _Derived:
     """What has been derived from a call's parameters so far."""
 
-    __slots__ = ("canonical", "digest", "fingerprint", "texts")
+    __slots__ = ("account", "canonical", "digest", "fingerprint", "texts")
 
     def __init__(self) -> None:
+        self.account: _Account | None = None
         self.canonical: bytes | None = None
         self.digest: tuple[bytes, str] | None = None
         self.fingerprint: str | None = None
         self.texts: tuple[str, ...] | None = None
+
+
+_Account: TypeAlias = tuple[object, Principal | None, Mapping[str, object]]
+"""Who gives an account of a call, whose the call is, and the account."""
 
 
 class _Changes(TypedDict, total=False):
@@ -272,6 +277,19 @@ class Call:
         if derived.digest is None or derived.digest[0] is not key:
             derived.digest = key, digest(self.canonical_arguments, key)
         return derived.digest[1]
+
+    def account(self, by: object, tell: Callable[["Call"], Mapping[str, object]]) -> Mapping[str, object]:
+        """What `tell` says of the parameters and of whose call it is; asked once for all events of a call.
+
+        Args:
+            by: Whose account it is; for another, `tell` is asked again.
+            tell: Gives the account. Not to be changed by anybody.
+        """
+        derived = self._derive()
+        known = derived.account
+        if known is None or known[0] is not by or known[1] is not self.principal:
+            known = derived.account = by, self.principal, tell(self)
+        return known[2]
 
     @property
     def fingerprint(self) -> str:

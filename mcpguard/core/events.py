@@ -444,9 +444,17 @@ class Emitter:
 
     def _of_call(self, kind: Kind, call: Call, details: _Details, number: int | None = None) -> bool:
         members: dict[str, object] = {
+            **call.account(self, self._account),
             "kind": kind,
             "seq": next(self._numbers) if number is None else number,
             "time": self.clock.time(),
+            **details,
+        }
+        return self._send(_made(members))
+
+    def _account(self, call: Call) -> dict[str, object]:
+        """What all events of a call say of it."""
+        members: dict[str, object] = {
             "call_id": call.id,
             "round": call.round,
             "server": call.server,
@@ -470,8 +478,7 @@ class Emitter:
             members["tenant"] = self._who(who.tenant)
             members["user"] = self._who(who.user)
             members["agent"] = self._who(who.agent)
-        members.update(details)
-        return self._send(_made(members))
+        return members
 
     def _send(self, event: Event) -> bool:
         if self._closed.is_set():

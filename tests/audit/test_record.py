@@ -11,7 +11,16 @@ from trails import event
 
 from mcpguard import Fate, Outcome
 from mcpguard.audit.payloads import Payload
-from mcpguard.audit.record import MAX_INTEGER, MAX_PAYLOAD, commitment, encode, of_event, payload_row, text
+from mcpguard.audit.record import (
+    MAX_INTEGER,
+    MAX_PAYLOAD,
+    Record,
+    commitment,
+    encode,
+    of_event,
+    payload_row,
+    text,
+)
 
 anything = st.text(st.characters())
 
@@ -23,6 +32,16 @@ def test_a_record_is_in_canonical_form(name: str, reason: str, code: int, durati
     record = of_event(event(target=name, reason=reason, error_code=code, duration=duration))
     body = encode(record)
     assert rfc8785.dumps(json.loads(body)) == body
+
+
+members = st.integers(-MAX_INTEGER, MAX_INTEGER) | st.booleans() | anything.map(text)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "time_us", "unclean", "kind", "seq", "%s", '"']), members))
+def test_a_record_is_what_any_json_writer_makes_of_it(record: Record) -> None:
+    """Sorted, compact, not escaped beyond need; whatever kinds of values stand under which names."""
+    plain = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert encode(record) == plain.encode()
 
 
 @given(anything, anything)

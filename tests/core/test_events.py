@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
-from mcpguard import JSON, Call, Event, Fate, Outcome, Result, Run, ToolFacts
+from mcpguard import JSON, Call, Event, Fate, Outcome, Principal, Result, Run, ToolFacts
 from mcpguard.core.events import MAX_NAME, MAX_OPEN, Emitter
 from mcpguard.core.interceptor import CallNext
 from mcpguard.core.timer import Timer
@@ -124,6 +124,25 @@ async def test_digests_are_keyed() -> None:
     other = RecordingSink()
     Emitter([other], clock=FakeClock()).received(tool_call(a="yes"))
     assert other.events[0].arguments_digest != digest(body, KEY)
+
+
+def test_whose_a_call_is_comes_from_the_call_that_is_recorded() -> None:
+    """What events of a call share is worked out once; a copy made by somebody else, or aimed elsewhere, is another."""
+    sink = RecordingSink()
+    emitter = Emitter([sink], clock=FakeClock(), policy="one")
+    call = tool_call("read", run=Run(id="job", principal=ADA))
+    for one in (call, call.made_by(Principal(tenant="other")), call.replace(params={"name": "write"}), call):
+        emitter.received(one)
+    emitter.following([sink], "two").received(call)
+    seen = [(event.tenant, event.target, event.policy) for event in sink.events]
+    mine = (ADA.tenant, "read", "one")
+    assert seen == [
+        mine,
+        ("other", "read", "one"),
+        (ADA.tenant, "write", "one"),
+        mine,
+        (ADA.tenant, "read", "two"),
+    ]
 
 
 async def test_payloads_are_what_the_scrubber_makes_of_them() -> None:

@@ -1,5 +1,6 @@
 """JSON values: canonical form, digests, copies and strings."""
 
+import hmac
 import json
 import math
 from collections import UserList
@@ -112,6 +113,12 @@ def test_a_digest_depends_on_its_key() -> None:
     assert digest(body, b"one") != digest(body, b"two")
     assert digest(body, b"one") == digest(body, b"one")
     assert len(digest(body, b"one")) == 32
+
+
+@given(st.binary(), st.binary(max_size=200))
+def test_a_digest_is_half_an_hmac(body: bytes, key: bytes) -> None:
+    """RFC 2104, by the standard library, for keys that are shorter and longer than a block."""
+    assert digest(body, key) == hmac.new(key, body, "sha256").hexdigest()[:32]
 
 
 @given(VALUES)
