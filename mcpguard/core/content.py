@@ -8,12 +8,12 @@ interceptors decide.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Final, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from mcpguard.core.carried import DATA, Carrier, carrier
 from mcpguard.core.result import Result
 from mcpguard.core.wire import JSON
+from mcpguard.core.zones import FREE, MESSAGE, Use, Zone, base64_in, is_array, key_use, within
 
 __all__ = [
     "FREE",
@@ -28,8 +28,6 @@ __all__ = [
     "passages_of",
     "rewritten",
     "rewritten_result",
-    "texts",
-    "texts_of",
 ]
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -38,36 +36,6 @@ Path: TypeAlias = tuple[str | int, ...]
 
 class ContentError(ValueError):
     """A message cannot be rewritten without losing something: two of its keys would become one."""
-
-
-class Use(Enum):
-    """What a string is there for."""
-
-    TEXT = "text"
-    KEY = "key"
-    """The name of a member of free data."""
-    HANDLE = "handle"
-    """A name, URI, schema word or protocol key: shown, and sent back as it is. Rewritten, it fits nothing."""
-    OPAQUE = "opaque"
-    """A cursor, state or id that only client and server read; the model never sees it."""
-
-
-class Zone(Enum):
-    """What kind of data a part of a message is."""
-
-    MESSAGE = "message"
-    """The protocol's own members."""
-    FREE = "free"
-    """Whatever somebody put there: arguments, structured content, an error's data."""
-    META = "meta"
-    """`_meta`: free data with the protocol's own tokens among it."""
-    SCHEMA = "schema"
-    """JSON Schema: its keys and values are words of a contract, its descriptions are text."""
-
-
-MESSAGE: Final = Zone.MESSAGE
-FREE: Final = Zone.FREE
-"""Bound once: reading a member of an enumeration costs more than a step of the walk on Python 3.11."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,72 +58,6 @@ class Passage:
 Treat: TypeAlias = Callable[[Passage], str]
 """What to put in a passage's place; the same text to leave it."""
 
-_FREE_KEYS: Final = frozenset({"structuredContent", "data", "input", "metadata", "experimental"})
-_SCHEMA_KEYS: Final = frozenset({"inputSchema", "outputSchema", "requestedSchema"})
-_HANDLE_KEYS: Final = frozenset(
-    {"level", "logger", "method", "mimeType", "name", "resultType", "role", "type", "uri", "uriTemplate"}
-)
-_OPAQUE_KEYS: Final = frozenset(
-    {
-        "cursor",
-        "elicitationId",
-        "id",
-        "lastEventId",
-        "nextCursor",
-        "progressToken",
-        "requestId",
-        "requestState",
-        "taskId",
-        "toolUseId",
-    }
-)
-_SCHEMA_TEXTS: Final = frozenset({"description", "title", "$comment"})
-
-
-_SCALARS: Final = frozenset({int, float, bool, type(None)})
-
-
-def texts(value: JSON) -> list[str]:
-    """Every string of `value`, keys included, in no promised order: a quick look whether to look closer.
-
-    Text carried in base64 is there as it reads. Depth does not matter.
-    """
-    found: list[str] = []
-    ahead: list[object] = [value]
-    while ahead:
-        one = ahead.pop()
-        if type(one) in _SCALARS:
-            continue
-        if isinstance(one, str):
-            held = carrier(one) if one[:5].lower() == DATA else None
-            if held is None:
-                found.append(one)
-            elif held.text is not None:
-                found.append(held.text)
-        elif isinstance(one, dict) or isinstance(one, Mapping):  # noqa: SIM101 - a dict is told in no time
-            members = cast("Mapping[str, object]", one)
-            found.extend(members)
-            carried = _base64_in(members)
-            if carried is None:
-                ahead.extend(members.values())
-                continue
-            name, inside = carried
-            if inside.text is not None:
-                found.append(inside.text)
-            ahead.extend(member for key, member in members.items() if key != name)
-        elif _is_array(one):
-            ahead.extend(cast("Sequence[object]", one))
-    return found
-
-
-def texts_of(result: Result) -> list[str]:
-    """Every string of an answer: its value, and its error's message and data."""
-    found = [] if result.value is None else texts(result.value)
-    if result.error is not None:
-        found.append(result.error.message)
-        found.extend(texts(result.error.data))
-    return found
-
 
 def passages(value: JSON, *, zone: Zone = MESSAGE, path: Path = ()) -> Iterator[Passage]:
     """Every string of `value` with its use and place, in document order; keys before what they name.
@@ -176,18 +78,18 @@ def passages(value: JSON, *, zone: Zone = MESSAGE, path: Path = ()) -> Iterator[
                 yield Passage(held.text, use, path)
         elif isinstance(one, Mapping):
             members = cast("Mapping[str, object]", one)
-            carried = _base64_in(members)
+            carried = base64_in(members)
             steps: list[tuple[object, Zone, Use, Path]] = []
             for key, member in members.items():
                 place = (*path, key)
-                steps.append((_Key(key), zone, _key_use(zone), place))
+                steps.append((_Key(key), zone, key_use(zone), place))
                 if carried is not None and key == carried[0]:
                     member = carried[1].text  # noqa: PLW2901
-                steps.append((member, *_within(zone, key, member, use, members), place))
+                steps.append((member, *within(zone, key, member, use, members), place))
             ahead.extend(reversed(steps))
         elif isinstance(one, _Key):
             yield Passage(one.name, use, path, True)
-        elif _is_array(one):
+        elif is_array(one):
             items = cast("Sequence[object]", one)
             ahead.extend((items[at], zone, use, (*path, at)) for at in range(len(items) - 1, -1, -1))
 
@@ -244,7 +146,7 @@ def _rewritten(value: JSON, treat: Treat, zone: Zone, use: Use, path: Path) -> J
         return value if text == value else text
     if isinstance(value, Mapping):
         return _rewritten_mapping(value, treat, zone, use, path)
-    if isinstance(value, Sequence) and _is_array(value):
+    if isinstance(value, Sequence) and is_array(value):
         items = [_rewritten(item, treat, zone, use, (*path, at)) for at, item in enumerate(value)]
         return value if _are_same(items, value) else items
     return value
@@ -253,15 +155,15 @@ def _rewritten(value: JSON, treat: Treat, zone: Zone, use: Use, path: Path) -> J
 def _rewritten_mapping(
     value: Mapping[str, JSON], treat: Treat, zone: Zone, use: Use, path: Path
 ) -> Mapping[str, JSON]:
-    carried = _base64_in(value)
+    carried = base64_in(value)
     made: dict[str, JSON] = {}
     is_changed = False
     for key, member in value.items():
         place = (*path, key)
-        name = treat(Passage(key, _key_use(zone), place, True))
+        name = treat(Passage(key, key_use(zone), place, True))
         if name in made:
             raise ContentError("two keys of one object become the same when they are rewritten")
-        inner, inner_use = _within(zone, key, member, use, value)
+        inner, inner_use = within(zone, key, member, use, value)
         if carried is not None and key == carried[0]:
             made[name] = _carried(carried[1], treat, inner_use, place)
         else:
@@ -277,12 +179,6 @@ def _carried(held: Carrier, treat: Treat, use: Use, path: Path) -> str:
     return held.raw if text == held.text else held.carrying(text)
 
 
-def _is_array(value: object) -> bool:
-    if isinstance(value, list):
-        return True
-    return isinstance(value, Sequence) and not isinstance(value, bytes | bytearray)
-
-
 def _are_same(items: Sequence[JSON], others: Sequence[JSON]) -> bool:
     return all(item is other for item, other in zip(items, others, strict=True))
 
@@ -294,47 +190,3 @@ class _Key:
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-
-def _key_use(zone: Zone) -> Use:
-    return Use.KEY if zone is FREE or zone is Zone.META else Use.HANDLE
-
-
-def _within(zone: Zone, key: str, member: object, use: Use, beside: Mapping[str, object]) -> tuple[Zone, Use]:
-    """What kind of data a member is, and what its strings are there for."""
-    if zone is FREE:
-        return FREE, Use.TEXT
-    if zone is Zone.META:
-        return zone, Use.OPAQUE if key in _OPAQUE_KEYS else Use.TEXT
-    if key == "_meta":
-        return Zone.META, Use.TEXT
-    if zone is Zone.SCHEMA:
-        is_text = key in _SCHEMA_TEXTS and isinstance(member, str)
-        return zone, Use.TEXT if is_text else Use.HANDLE
-    if key in _FREE_KEYS or _is_form(key, member):
-        return FREE, Use.TEXT
-    if key in _SCHEMA_KEYS:
-        return Zone.SCHEMA, Use.HANDLE
-    if key == "name" and ("uri" in beside or "uriTemplate" in beside):
-        return zone, Use.TEXT  # a resource is asked for by its URI
-    if key in _HANDLE_KEYS:
-        return zone, Use.HANDLE
-    return zone, Use.OPAQUE if key in _OPAQUE_KEYS else Use.TEXT
-
-
-def _is_form(key: str, member: object) -> bool:
-    """Whether it is a mapping of the sender's own: a call's arguments, or what a person filled in."""
-    if not isinstance(member, Mapping):
-        return False
-    return key == "arguments" or (key == "content" and "type" not in member)
-
-
-def _base64_in(members: Mapping[str, object]) -> tuple[str, Carrier] | None:
-    """The member of a content block or resource that is base64, by its key."""
-    for key in ("blob", "data"):
-        raw = members.get(key)
-        if isinstance(raw, str) and (key == "blob" or members.get("type") in ("image", "audio")):
-            held = carrier(raw, members.get("mimeType"), is_base64=True)
-            if held is not None:
-                return key, held
-    return None

@@ -14,9 +14,9 @@ from itertools import chain
 from typing import Final, Literal
 
 from mcpguard.core.call import Call
-from mcpguard.core.content import texts
 from mcpguard.core.hosts import STOPS, UNSEEN, canonical_host, in_letters, shared_place
 from mcpguard.core.scope import Matcher, matcher
+from mcpguard.core.strings import texts
 from mcpguard.core.wire import JSON
 from mcpguard.detectors.labelling import DESTINATION, Labels
 

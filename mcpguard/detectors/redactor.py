@@ -19,10 +19,9 @@ from mcpguard.core.content import (
     passages_of,
     rewritten,
     rewritten_result,
-    texts_of,
 )
-from mcpguard.core.content import texts as texts_in
 from mcpguard.core.result import Result
+from mcpguard.core.strings import strings_of, texts
 from mcpguard.core.wire import JSON
 from mcpguard.detectors.findings import Finding, merged
 from mcpguard.detectors.json_text import rewritten_json
@@ -133,7 +132,7 @@ class Redactor:
 
     def scrub(self, value: JSON) -> JSON:
         """A value with what there is in it replaced by its kind."""
-        if not self._may_hold(texts_in(value), value):
+        if not self._may_hold(texts(value), value):
             return value
         seen = list(passages(value, zone=FREE))
         treat = self._treatment(seen, (), mask, opaque=True)
@@ -141,7 +140,7 @@ class Redactor:
 
     def params(self, value: Mapping[str, JSON], replace: Replace = mask) -> JSON:
         """Parameters with what there is in them replaced; the same object where there is nothing."""
-        if not self._may_hold(texts_in(value), value):
+        if not self._may_hold(texts(value), value):
             return value
         return rewritten(value, self._treatment(list(passages(value)), (), replace))
 
@@ -149,14 +148,14 @@ class Redactor:
         """An answer with what there is in it replaced; the same object where there is nothing."""
         blocks = _text_blocks(result)
         value: JSON = [result.value, None if result.error is None else result.error.data]
-        strings = texts_of(result)
+        strings = strings_of(result).every
         if len(blocks) > 1:
-            strings.append("".join(text for _, text in blocks))
+            strings = [*strings, "".join(text for _, text in blocks)]
         if not self._may_hold(strings, value):
             return result
         return rewritten_result(result, self._treatment(list(passages_of(result)), blocks, replace))
 
-    def _may_hold(self, strings: list[str], value: JSON) -> bool:
+    def _may_hold(self, strings: Sequence[str], value: JSON) -> bool:
         """Whether there may be anything: all strings in one go, and the names of members."""
         text = "\n".join(strings)
         return ("\\" in text) or bool(self.find(text)) or (self._secrets and has_secret_member(value))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mcpguard.core.content import texts
+from mcpguard.core.strings import texts
 from mcpguard.core.wire import JSONObject
 from mcpguard.detectors.injection.scan import scan
 from mcpguard.detectors.namespace import Namespace

@@ -11,12 +11,12 @@ from typing import Final, Literal, Unpack, cast
 from weakref import WeakKeyDictionary
 
 from mcpguard.core.call import Call
-from mcpguard.core.content import texts
 from mcpguard.core.host import Host
 from mcpguard.core.interceptor import Common, Interceptor, Place
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.run import Run
 from mcpguard.core.servers import ServerOptions
+from mcpguard.core.strings import strings_of
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
 from mcpguard.core.wire import JSON, LIFECYCLE, LISTINGS
 from mcpguard.detectors.destinations import Allowed, ReadDestinations, sent_by
@@ -151,16 +151,11 @@ class FlowControl(Interceptor):
         for label in _labels_in(result):
             if label in self._heeded or len(run.labels) < MAX_UNNAMED:
                 self._see(call, run, [label])
-        body: JSON = result.value
-        if result.error is not None:
-            body = [result.error.message, result.error.data]
-        if body is None:
-            return result
         for one in self._content:
-            if one.covers(call) and one.is_in(texts(body)):
+            if one.covers(call) and one.is_in(strings_of(result).every):
                 self._see(call, run, one.labels)
         if self._destinations is not None and self._destinations.origin == "read" and not labels.is_trusted:
-            self._of(run).read(texts(body))
+            self._of(run).read(strings_of(result).every)
         return result
 
     def warnings(self, servers: Collection[str]) -> Iterable[str]:

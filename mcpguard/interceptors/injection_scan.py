@@ -6,17 +6,18 @@ characters are `TextHygiene`'s.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, Protocol, Unpack
 
 import anyio.to_thread
 
 from mcpguard.core.call import Call
-from mcpguard.core.content import Passage, Use, passages, passages_of
+from mcpguard.core.content import Use, passages
 from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import matcher
+from mcpguard.core.strings import strings_of
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
 from mcpguard.core.wire import EMPTY, JSON, LISTINGS, JSONObject
 from mcpguard.detectors.injection.delimiting import Marks, delimited
@@ -121,7 +122,7 @@ class InjectionScan(Interceptor):
             return ALLOW
         if not self._covers(call):
             return ALLOW
-        finding = self._scanned(call, passages(call.params))
+        finding = self._scanned(call, _shown(call.params))
         if finding.score < self._threshold:
             return ALLOW
         self._tell(call, finding)
@@ -137,7 +138,7 @@ class InjectionScan(Interceptor):
             return result
         if call.method in LISTINGS:
             return self._listed(call, result)
-        return self._treated(call, result, self._scanned(call, passages_of(result)))
+        return self._treated(call, result, self._scanned(call, strings_of(result).shown))
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """The same, with further detectors, in a thread."""
@@ -150,7 +151,7 @@ class InjectionScan(Interceptor):
             or not self._covers(call)
         ):
             return treated
-        text = _joined(passages_of(result))
+        text = "\n".join(strings_of(result).shown)
         if not text or not call.enforced:
             return result
         scores = [await anyio.to_thread.run_sync(one.score, text[:MAX_CHARACTERS]) for one in self._detectors]
@@ -165,8 +166,8 @@ class InjectionScan(Interceptor):
             return False
         return not self._is_narrow or (call.method == "tools/call" and self._tool(call.target or ""))
 
-    def _scanned(self, call: Call, found: Iterator[Passage]) -> Finding:
-        text = _joined(found)
+    def _scanned(self, call: Call, found: Iterable[str]) -> Finding:
+        text = "\n".join(found)
         if len(text) > MAX_CHARACTERS:
             self._mark(call)
             self.host.warn(
@@ -191,7 +192,7 @@ class InjectionScan(Interceptor):
             return result
         shown: list[JSON] = []
         for item in items:
-            finding = self._scanned(call, passages({listing.items: [item]}))
+            finding = self._scanned(call, _shown({listing.items: [item]}))
             if finding.score >= self._threshold:
                 if self._action == "block":
                     self.host.warn(self, call, code="injection_found", reason=_said(finding))
@@ -260,9 +261,9 @@ def _labelled(value: JSONObject) -> JSONObject:
     return {**value, "_meta": {**(meta if isinstance(meta, Mapping) else EMPTY), **labels}}
 
 
-def _joined(found: Iterator[Passage]) -> str:
-    """All that is read of a message, in order: an instruction may be spread over its parts."""
-    return "\n".join(passage.text for passage in found if passage.use is not Use.OPAQUE)
+def _shown(message: JSON) -> Iterator[str]:
+    """All that is read of a message, in order."""
+    return (passage.text for passage in passages(message) if passage.use is not Use.OPAQUE)
 
 
 def _said(finding: Finding) -> str:

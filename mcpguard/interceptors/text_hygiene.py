@@ -6,14 +6,15 @@ honestly stays (`detectors.invisible` says where). It does not judge what the vi
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Unpack
 
 from mcpguard.core.call import Call
-from mcpguard.core.content import ContentError, Passage, Use, rewritten, rewritten_result, texts, texts_of
+from mcpguard.core.content import ContentError, Passage, Use, rewritten, rewritten_result
 from mcpguard.core.interceptor import Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
+from mcpguard.core.strings import strings_of, texts
 from mcpguard.core.verdict import ALLOW, Deny, Rewrite, Verdict
 from mcpguard.core.wire import JSON, LISTINGS, JSONObject
 from mcpguard.detectors.invisible import DIRECTION_MARKS, clean, is_clean
@@ -100,7 +101,7 @@ class TextHygiene(Interceptor):
         """Clean an answer."""
         if call.method == "tools/list":
             self._schemas.learn(call, result)
-        if _look_clean(texts_of(result)):
+        if _look_clean(strings_of(result).every):
             return result
         seen = _Cleaning()
         listing = LISTINGS.get(call.method)
@@ -186,7 +187,7 @@ class _Cleaning:
         return ", ".join(counts) or "hidden characters"
 
 
-def _look_clean(strings: list[str]) -> bool:
+def _look_clean(strings: Sequence[str]) -> bool:
     """Whether there is nothing to look at more closely. Each string is then judged by itself."""
     joined = "\n".join(strings)
     if "\\u" in joined or not is_clean(joined):

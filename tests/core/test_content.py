@@ -15,10 +15,9 @@ from mcpguard.core.content import (
     passages_of,
     rewritten,
     rewritten_result,
-    texts,
-    texts_of,
 )
 from mcpguard.core.result import Fate, Outcome, Result, WireError
+from mcpguard.core.strings import strings_of, texts
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4).decode()
 
@@ -27,6 +26,19 @@ DATA: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | STRINGS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(STRINGS, inner, max_size=4),
     max_leaves=20,
+)
+
+NAMES = st.sampled_from(
+    ["content", "structuredContent", "_meta", "id", "data", "blob", "type", "name", "uri", "inputSchema"]
+)
+MESSAGES: Any = st.dictionaries(
+    NAMES | STRINGS,
+    st.recursive(
+        DATA | st.sampled_from(["image", PNG, "data:text/plain,seen", "aGVsbG8gd29ybGQ="]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | STRINGS, inner, max_size=4),
+        max_leaves=12,
+    ),
+    max_size=4,
 )
 
 
@@ -166,7 +178,7 @@ def test_an_error_is_an_answer_too() -> None:
         outcome=Outcome.PROTOCOL_ERROR, fate=Fate.ANSWERED, error=error, cause=ValueError("a secret")
     )
     assert sum("secret" in passage.text for passage in passages_of(result)) == 2
-    assert sum("secret" in text for text in texts_of(result)) == 2
+    assert sum("secret" in text for text in strings_of(result).every) == 2
     changed = rewritten_result(result, shout)
     assert changed.error == WireError(-32000, "a SECRET", {"detail": ["SECRET"]})
     assert changed.cause is None
@@ -193,6 +205,38 @@ def test_the_quick_look_and_the_walk_see_the_same_strings(value: Any) -> None:
     """What one overlooked would pass untreated."""
     message = {"structuredContent": value, "_meta": value, "x": value}
     assert sorted(texts(message)) == sorted(passage.text for passage in passages(message))
+
+
+@given(MESSAGES, st.none() | MESSAGES)
+def test_the_strings_of_an_answer_are_those_of_the_walk_in_its_order(value: Any, data: Any) -> None:
+    """An order to a model may be spread over its parts; what the model is not shown is told apart."""
+    error = None if data is None else WireError(-32000, "failed", data)
+    result = Result(outcome=Outcome.OK, fate=Fate.ANSWERED, value=value, error=error)
+    found = list(passages_of(result))
+    assert list(strings_of(result).every) == [one.text for one in found]
+    assert list(strings_of(result).shown) == [one.text for one in found if one.use is not Use.OPAQUE]
+
+
+def test_the_strings_of_an_answer_are_gathered_once_and_those_of_a_changed_one_anew() -> None:
+    """Several interceptors look at an answer; what one of them puts in is looked at by the next."""
+    result = Result.of({"content": [{"type": "text", "text": "before"}]})
+    assert strings_of(result) is strings_of(result)
+    changed = result.replace(value={"content": [{"type": "text", "text": "a secret"}]})
+    assert "a secret" in strings_of(changed).shown
+    assert "a secret" not in strings_of(result).shown
+    assert result == Result.of({"content": [{"type": "text", "text": "before"}]})
+
+
+@pytest.mark.parametrize("depth", [10, 60, 5000])
+def test_the_strings_of_an_answer_are_gathered_at_any_depth(depth: int) -> None:
+    """Nesting ends no look, and what only client and server read is told apart below it too."""
+    deep: Any = {"_meta": {"progressToken": "hidden", "note": "bottom"}}
+    for _ in range(depth):
+        deep = [deep]
+    found = strings_of(Result.of({"content": deep}))
+    assert "bottom" in found.shown
+    assert "hidden" in found.every
+    assert "hidden" not in found.shown
 
 
 @given(DATA)

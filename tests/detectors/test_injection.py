@@ -17,6 +17,7 @@ from mcpguard.detectors.injection.markup import phrase_signals
 from mcpguard.detectors.injection.normal import folded
 from mcpguard.detectors.injection.phrases import BEYOND_WORDS, PHRASES, Phrase
 from mcpguard.detectors.injection.scan import scan
+from mcpguard.detectors.injection.vocabulary import known, standing_for
 
 FLAGGED = 0.5
 
@@ -246,4 +247,5 @@ def test_what_a_phrase_matches_is_never_passed_over_unseen(phrase: Phrase, data:
     """A phrase is looked for only where its words and marks are, so every match must have them."""
     text = data.draw(st.from_regex(phrase.pattern, fullmatch=True, alphabet=PLAIN))
     assume(text == text.lower())
-    assert [signal.name for signal in phrase_signals(text, words_of(text))]
+    words = known(words_of(text))
+    assert [signal.name for signal in phrase_signals(text, words, standing_for(words))]

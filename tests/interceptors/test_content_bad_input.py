@@ -21,7 +21,7 @@ from mcpguard import (
     TextHygiene,
     WireError,
 )
-from mcpguard.core.content import texts_of
+from mcpguard.core.strings import strings_of
 from mcpguard.testing import RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +89,7 @@ async def answered(value: dict[str, Any] | Result, **more: Any) -> Result:
 
 def holds(result: Result, *secrets: str) -> bool:
     """Whether anything of an answer, its refusal included, holds a secret."""
-    told = [*texts_of(result), repr(result.denial)]
+    told = [*strings_of(result).every, repr(result.denial)]
     return any(secret in text for secret in secrets for text in told)
 
 
@@ -131,7 +131,7 @@ async def test_fifty_megabytes_are_looked_at_and_cut() -> None:
     result = await answered({"content": [{"type": "text", "text": f"{TOKEN} {body} {TOKEN}"}]})
     assert result.denial is None
     assert not holds(result, TOKEN)
-    assert sum(map(len, texts_of(result))) < 300_000
+    assert sum(map(len, strings_of(result).every)) < 300_000
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_fifty_megabytes_are_looked_at_and_cut() -> None:
 async def test_secrets_that_overlap_or_are_split_do_not_come_out(blocks: list[str]) -> None:
     """Read one after another, too."""
     result = await answered({"content": [{"type": "text", "text": text} for text in blocks]})
-    read = "".join(texts_of(result))
+    read = "".join(strings_of(result).every)
     for secret in (TOKEN, OTHER, PASSWORD):
         assert secret not in read
         assert not holds(result, secret)

@@ -25,7 +25,7 @@ from mcpguard import (
     Run,
     WireError,
 )
-from mcpguard.core.content import texts_of
+from mcpguard.core.strings import strings_of
 from mcpguard.core.wire import canonical
 from mcpguard.detectors.vault import PLACEHOLDER
 from mcpguard.testing import FakeServer, RecordingSink
@@ -44,7 +44,7 @@ def block(*texts: str) -> dict[str, Any]:
 
 def leaks(result: Result, secret: str) -> bool:
     """Whether any string of an answer holds a secret."""
-    return any(secret in text for text in texts_of(result))
+    return any(secret in text for text in strings_of(result).every)
 
 
 async def answered(result: Result, *, run: Run | None = None, **options: Any) -> Result:
@@ -89,7 +89,9 @@ async def test_a_token_is_redacted_wherever_it_is(place: str) -> None:
     assert result.value is not None
     assert not leaks(result, TOKEN)
     assert not leaks(result, TOKEN[20:])
-    assert not any(TOKEN in str(json.loads(text)) for text in texts_of(result) if text.startswith("{"))
+    assert not any(
+        TOKEN in str(json.loads(text)) for text in strings_of(result).every if text.startswith("{")
+    )
 
 
 async def test_a_value_that_is_a_secret_in_one_place_is_redacted_in_every_place() -> None:
@@ -170,14 +172,14 @@ async def test_a_value_that_was_put_back_and_is_repeated_by_the_server_does_not_
     """Known by its name in one answer, it stands in the next one with nothing that says what it is."""
     chain, run = linked(Redaction(action="placeholder")).chain("tools/call", "outbound"), Run()
     shown = await chain(tool_call(run=run), Wire(Result.of(block(f"password={PASSWORD}"))))
-    (told,) = [text for text in texts_of(shown) if text.startswith("password=")]
+    (told,) = [text for text in strings_of(shown).every if text.startswith("password=")]
     name = told.removeprefix("password=")
     wire = Wire(Result.of({**block(f"unknown user {PASSWORD}"), "structuredContent": {"user": PASSWORD}}))
     params = {"name": "login", "arguments": {"user": name}}
     got = await chain(Call(id="2", method="tools/call", params=params, server="files", run=run), wire)
     assert wire.params[0]["arguments"] == {"user": PASSWORD}
     assert not leaks(got, PASSWORD)
-    assert any(name in text for text in texts_of(got))
+    assert any(name in text for text in strings_of(got).every)
 
 
 async def test_a_run_for_another_tenant_gets_no_value_of_the_run_that_it_is_part_of() -> None:
@@ -185,7 +187,7 @@ async def test_a_run_for_another_tenant_gets_no_value_of_the_run_that_it_is_part
     chain = linked(Redaction(action="placeholder")).chain("tools/call", "outbound")
     ours = Run(principal=Principal(user="ana", tenant="ours"))
     shown = await chain(tool_call(run=ours), Wire(Result.of(block(TOKEN))))
-    (name,) = [text for text in texts_of(shown) if text.startswith("<GITHUB_TOKEN_")]
+    (name,) = [text for text in strings_of(shown).every if text.startswith("<GITHUB_TOKEN_")]
     for tenant, expected in (("ours", TOKEN), ("theirs", name)):
         inner = Run(parent=ours, principal=Principal(user="bob", tenant=tenant))
         wire = Wire(OK)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpguard import ALLOW, Call, Deny, Fate, Guard, Outcome, Result, Rewrite, TextHygiene, WireError
-from mcpguard.core.content import texts_of
+from mcpguard.core.strings import strings_of
 from mcpguard.core.wire import canonical
 from mcpguard.testing import FakeServer, RecordingSink, structured
 
@@ -241,7 +241,9 @@ def test_no_trick_survives_anywhere_and_a_second_pass_changes_nothing(value: Any
     once = TextHygiene().filter(
         call, Result.of({"content": [], "structuredContent": value, "_meta": {"x": value}})
     )
-    assert not any(trick in text for text in texts_of(once) for trick in (HIDDEN[0], BIDI, ESCAPE, "\x00"))
+    assert not any(
+        trick in text for text in strings_of(once).every for trick in (HIDDEN[0], BIDI, ESCAPE, "\x00")
+    )
     assert TextHygiene().filter(call, once) is once
 
 
@@ -249,7 +251,7 @@ async def test_large_and_odd_answers_are_no_trouble() -> None:
     """A hundred thousand blocks, lone surrogates, deep nesting refused rather than crashed."""
     wide = {"content": [{"type": "text", "text": f"{n}{BIDI}"} for n in range(20_000)]}
     result = await answered(Result.of(wide), note=False)
-    assert not any(BIDI in text for text in texts_of(result))
+    assert not any(BIDI in text for text in strings_of(result).every)
     half = await answered(Result.of(block("a\ud800b")))
     assert half.value == block("a\ufffdb")
     deep: Any = BIDI

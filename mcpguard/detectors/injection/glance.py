@@ -22,8 +22,9 @@ _UNLEETED: Final = bytes.maketrans(b"013457@$2689", b"oieastasZZZZ").translate(
 )
 """Digits as letters; those that are none stay in their word, which is then none."""
 
+_LEET: Final = "013457@$"
 _LEET_SHAPE: Final = bytes(
-    0x61 if byte in _LETTER else 0x30 if byte in b"013457@$" else 0x20 for byte in range(256)
+    0x61 if byte in _LETTER else 0x30 if chr(byte) in _LEET else 0x20 for byte in range(256)
 )
 _APART_SHAPE: Final = bytes(
     0x61 if byte >= 0x80 or chr(byte).isalnum() else 0x20 if byte in b" .-_*" else 0x2F for byte in range(256)
@@ -38,23 +39,25 @@ _RUN: Final = b"a" * MIN_BASE64
 _NOT_BASE64: Final = re.compile(rb"[^a]")
 
 
-def words_of(text: str) -> set[str]:
+def words_of(text: str) -> list[str]:
     """The words of a text in lower case: what stands between blanks, digits and punctuation."""
     return _split(text, _BLANKED)
 
 
-def words_unleeted(text: str) -> set[str]:
+def words_unleeted(text: str) -> list[str]:
     """Words of a text with digits read as letters; none where no digit stands among letters."""
+    if not any(map(text.__contains__, _LEET)):
+        return []
     shape = text.encode("utf-8", "surrogatepass").translate(_LEET_SHAPE)
-    return _split(text, _UNLEETED) if b"0aa" in shape or b"a0a" in shape else set()
+    return _split(text, _UNLEETED) if b"0aa" in shape or b"a0a" in shape else []
 
 
-def _split(text: str, table: bytes) -> set[str]:
+def _split(text: str, table: bytes) -> list[str]:
     """The bytes apart: a table of bytes is applied many times faster than one of characters."""
     if text.isascii():
-        return set(text.encode().translate(table).decode().split())
+        return text.encode().translate(table).decode().split()
     read = _OTHER_MARKS.sub(" ", text).encode("utf-8", "surrogatepass").translate(table)
-    return set(read.decode("utf-8", "surrogatepass").split())
+    return read.decode("utf-8", "surrogatepass").split()
 
 
 def looks_apart(text: str) -> bool:

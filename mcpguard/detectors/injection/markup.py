@@ -3,7 +3,7 @@
 Every pattern begins with something rare, and is looked for only where a cheap search has found that.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from mcpguard.detectors.injection.glance import words_of
@@ -11,15 +11,14 @@ from mcpguard.detectors.injection.phrases import (
     BEYOND_WORDS,
     CARRIES,
     MARKUP,
-    PHRASES,
     REMOTE,
     SOLICITING,
     SOLICITS,
     TAGS,
     UNSPACED,
-    Phrase,
 )
 from mcpguard.detectors.injection.signals import Signal
+from mcpguard.detectors.injection.vocabulary import NEEDS
 
 __all__ = ["NO_TOOLS", "ToolNames", "hidden_signals", "markup_signals", "phrase_signals", "tool_signals"]
 
@@ -49,19 +48,6 @@ NO_TOOLS: Final = ToolNames({})
 """Without tools that could be asked for."""
 
 
-def _bits() -> tuple[dict[str, int], tuple[tuple[int, Phrase], ...]]:
-    """A bit for each set of words that some phrase needs, by word; and the bits that each phrase needs."""
-    sets = list(dict.fromkeys(need for one in PHRASES for need in one.needs))
-    bits: dict[str, int] = {}
-    for at, need in enumerate(sets):
-        for word in need:
-            bits[word] = bits.get(word, 0) | 1 << at
-    return bits, tuple((sum(1 << sets.index(need) for need in one.needs), one) for one in PHRASES)
-
-
-_BITS, _NEEDS = _bits()
-
-
 def hidden_signals(text: str) -> Iterator[Signal]:
     """Characters that a model reads and a person does not see."""
     if not text.isascii() and b"\xf3\xa0" in text.encode("utf-8", "surrogatepass"):
@@ -82,23 +68,23 @@ def markup_signals(text: str) -> Iterator[Signal]:
                 yield Signal("exfiltrating_link", 0.55, match.start(), match.end())
 
 
-def phrase_signals(text: str, words: Set[str], whole: str = "", at: int = 0) -> Iterator[Signal]:
+def phrase_signals(
+    text: str, words: Set[str], present: int, whole: str = "", at: int = 0
+) -> Iterator[Signal]:
     """Phrases that name the model, give it an order, or bid it be silent.
 
     Args:
         text: What is read.
-        words: All its words.
+        words: Those of its words that are in the vocabulary.
+        present: All that they stand for.
         whole: What it is a part of, so that its beginning is not taken for a line's.
         at: Where in `whole` it begins.
     """
     whole, stop = whole or text, at + len(text)
-    present = 0
-    for word in _BITS.keys() & words:
-        present |= _BITS[word]
-    for needed, (name, weight, _, marks, pattern) in _NEEDS:
-        if present & needed == needed and (not marks or any(map(text.__contains__, marks))):
-            for match in pattern.finditer(whole, at, stop):
-                yield Signal(name, weight, match.start() - at, match.end() - at)
+    for needed, one in NEEDS:
+        if present & needed == needed and one.may_be_in(text, words):
+            for match in one.pattern.finditer(whole, at, stop):
+                yield Signal(one.name, one.weight, match.start() - at, match.end() - at)
     if not text.isascii() and UNSPACED.search(text) is not None:
         for name, weight, marks, pattern in BEYOND_WORDS:
             if any(map(text.__contains__, marks)):
@@ -106,11 +92,18 @@ def phrase_signals(text: str, words: Set[str], whole: str = "", at: int = 0) -> 
                     yield Signal(name, weight, match.start(), match.end())
 
 
-def tool_signals(text: str, words: Set[str], tools: ToolNames) -> Iterator[Signal]:
-    """Orders to use one of these tools; `words` are all there are."""
+def tool_signals(text: str, words: Set[str], every: Sequence[str], tools: ToolNames) -> Iterator[Signal]:
+    """Orders to use one of these tools.
+
+    Args:
+        text: What is read.
+        words: Those of its words that are in the vocabulary.
+        every: All its words.
+        tools: The tools that may be asked for.
+    """
     if not tools or SOLICITING.isdisjoint(words):
         return
-    names = [name for word in tools.by_word.keys() & words for name in tools.by_word[word]]
+    names = [name for word in tools.by_word.keys() & every for name in tools.by_word[word]]
     if len(names) > FEW or any(name in text for name in names):
         for match in SOLICITS.finditer(text):
             weight = tools.get(match[1].rstrip("."))

@@ -30,6 +30,9 @@ __all__ = [
 MAX_DECODED: Final = 200_000
 """Characters of base64 that are decoded of one text."""
 
+FEW: Final = 32
+"""Characters that are replaced one by one: a table of characters is slower than so many passes."""
+
 _ESCAPED: Final = re.compile(
     r"&(?:#[0-9]{1,7}|#x[0-9a-fA-F]{1,6}|lt|gt|amp|quot|apos|nbsp);"
     r"|%[0-9a-fA-F]{2}(?:%[0-9a-fA-F]{2})*"
@@ -94,13 +97,22 @@ def folded(text: str) -> View:
             view = _assembled(pieces)
     if view.text.isascii():
         return view
-    fresh = set(view.text) - _EVEN
-    uneven = [one for one in fresh if len(_FOLD[ord(one)]) != 1]
-    _EVEN.update(fresh.difference(uneven))
+    odd = set(view.text) - _PLAIN
+    reads = {one: _FOLD[ord(one)] for one in odd}
+    _PLAIN.update(one for one in odd if reads[one] == one)
+    even = [one for one in odd if len(reads[one]) == 1 and reads[one] != one]
+    uneven = [one for one in odd if len(reads[one]) != 1]
+    text = view.text
+    if len(even) > FEW:
+        text = text.translate({ord(one): reads[one] for one in even})
+    else:
+        for one in even:
+            text = text.replace(one, reads[one])
+    view = view.with_text(text)
     if not uneven:
-        return view.with_text(view.text.translate(_FOLD))
+        return view
     pattern = re.compile("[" + "".join(map(re.escape, uneven)) + "]+")
-    return _within(view, _pieces(view.text, pattern, _refolded, lambda part: part.translate(_FOLD)))
+    return _within(view, _pieces(text, pattern, _refolded, str))
 
 
 def joined(view: View) -> View:
@@ -166,15 +178,16 @@ def _read(one: str) -> str:
     if category == "Mn" and (code < 0x0900 or 0xFE00 <= code <= 0xFE0F):
         return ""
     if code >= 0x0900:
-        return unicodedata.normalize("NFKC", one).lower()
+        reads = unicodedata.normalize("NFKC", one).lower()
+        return reads if len(reads) != 1 or reads == one else _read(reads)
     marks = unicodedata.normalize("NFKD", one)
     return "".join(part for part in marks if unicodedata.category(part) != "Mn").lower()
 
 
 _FOLD: Final = _Fold()
 
-_EVEN: Final[set[str]] = set()
-"""Characters seen that read as one; bounded by the number of characters."""
+_PLAIN: Final[set[str]] = set()
+"""Characters seen that read as they are; bounded by the number of characters."""
 
 
 def _lower(text: str) -> str:

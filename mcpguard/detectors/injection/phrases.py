@@ -4,6 +4,7 @@ Every quantifier is bounded, and nothing is looked for before a cheap search has
 """
 
 import re
+from collections.abc import Set
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -28,23 +29,41 @@ class Phrase(NamedTuple):
         name: The signal's name.
         weight: The signal's weight.
         needs: Sets of words. Every match has one of each.
-        marks: Every match has one of these in it. Empty: nothing is as common to all.
+        marks: Every match has one of these in it, each with the word it begins with, or nothing if that is
+            no whole word. Empty: nothing is as common to all.
         pattern: The phrase.
     """
 
     name: str
     weight: float
     needs: tuple[frozenset[str], ...]
-    marks: tuple[str, ...]
+    marks: tuple[tuple[str, tuple[str, ...]], ...]
     pattern: re.Pattern[str]
+
+    def may_be_in(self, text: str, words: Set[str]) -> bool:
+        """Whether one of the marks stands in a text that has these words, or there are no marks."""
+        for first, marks in self.marks:
+            if not first or first in words:
+                for mark in marks:
+                    if mark in text:
+                        return True
+        return not self.marks
 
 
 def phrase(name: str, weight: float, needs: list[str], pattern: str, *marks: str) -> Phrase:
     """A phrase, its needs written as words apart; a mark `a|b ~ c|d` is each of both, side by side."""
-    sides = [[side.split("|") for side in mark.split(" ~ ")] for mark in marks]
-    made = (" ".join(parts) for mark in sides for parts in product(*mark))
+    made: dict[str, list[str]] = {}
+    for mark in marks:
+        firsts, *rest = [side.split("|") for side in mark.split(" ~ ")]
+        for first in firsts:
+            word = first if rest and first.isalpha() else ""
+            made.setdefault(word, []).extend(" ".join((first, *parts)) for parts in product(*rest))
     return Phrase(
-        name, weight, tuple(frozenset(words.split()) for words in needs), tuple(made), re.compile(pattern)
+        name,
+        weight,
+        tuple(frozenset(words.split()) for words in needs),
+        tuple((word, tuple(its)) for word, its in made.items()),
+        re.compile(pattern),
     )
 
 

@@ -4,7 +4,7 @@ What is done about it is decided elsewhere: a high score is a reason to be caref
 no proof of anything.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from mcpguard.detectors.injection.normal import (
     unmixed,
 )
 from mcpguard.detectors.injection.signals import Signal, word_signals
+from mcpguard.detectors.injection.vocabulary import LETTERS, known, standing_for
 
 __all__ = ["CLEAN", "Finding", "scan"]
 
@@ -43,7 +44,6 @@ OVERLAP: Final = 256
 MIN_APART: Final = 6
 """Different letters that stand alone where a word is written with its letters apart."""
 
-_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz")
 _APOSTROPHES: Final = ("don't", "can't", "do'nt")
 """Words of the lexicon that are two where words end at apostrophes."""
 
@@ -109,9 +109,10 @@ def _of(view: View, tools: ToolNames) -> Iterator[Signal]:
     yield from _placed(view, 0, markup_signals(text))
     for start in range(0, max(1, len(text)), CHUNK):
         chunk = text[start : start + CHUNK + OVERLAP]
-        words = _words(chunk)
-        yield from _placed(view, start, _of_words(chunk, words, tools, text, start))
-        if len(_LETTERS & words) >= MIN_APART and looks_apart(chunk):
+        every = words_of(chunk)
+        words = _known(chunk, every)
+        yield from _placed(view, start, _of_words(chunk, words, every, tools, text, start))
+        if len(LETTERS & words) >= MIN_APART and looks_apart(chunk):
             other = joined(View(chunk))
             if _has_more(words_of(other.text), words):
                 yield from _disguised(view, start, other, tools)
@@ -119,30 +120,33 @@ def _of(view: View, tools: ToolNames) -> Iterator[Signal]:
             yield from _disguised(view, start, unleeted(View(chunk)), tools)
 
 
-def _words(chunk: str) -> set[str]:
-    words = words_of(chunk)
+def _known(chunk: str, every: Sequence[str]) -> set[str]:
+    """The words of a chunk that are in the vocabulary."""
+    words = known(every)
     if "'" in chunk:
         words.update(word for word in _APOSTROPHES if word in chunk)
     return words
 
 
 def _of_words(
-    chunk: str, words: Set[str], tools: ToolNames, whole: str = "", at: int = 0
+    chunk: str, words: Set[str], every: Sequence[str], tools: ToolNames, whole: str = "", at: int = 0
 ) -> Iterator[Signal]:
-    yield from phrase_signals(chunk, words, whole, at)
-    yield from tool_signals(chunk, words, tools)
-    yield from word_signals(chunk, words)
+    present = standing_for(words)
+    yield from phrase_signals(chunk, words, present, whole, at)
+    yield from tool_signals(chunk, words, every, tools)
+    yield from word_signals(chunk, words, present)
 
 
-def _has_more(read: Set[str], words: Set[str]) -> bool:
+def _has_more(read: Sequence[str], words: Set[str]) -> bool:
     """Whether another reading has words of the lexicon that stand in none of the plain ones."""
-    more = (read - words) & lexicon().keys()
-    return any(len(word) > 2 for word in more)
+    more = known(read) - words
+    return any(len(word) > 2 and word in lexicon() for word in more)
 
 
 def _disguised(view: View, offset: int, other: View, tools: ToolNames) -> Iterator[Signal]:
     """The signals of another reading of a chunk."""
-    for signal in _of_words(other.text, _words(other.text), tools):
+    every = words_of(other.text)
+    for signal in _of_words(other.text, _known(other.text, every), every, tools):
         start, end = other.span(signal.start, signal.end)
         yield from _placed(view, offset, iter([Signal(signal.name, signal.weight, start, end)]))
 

@@ -141,14 +141,19 @@ _OPENERS: Final = frozenset(
 """Words after which an order may begin."""
 
 
-def word_signals(text: str, words: Set[str]) -> Iterator[Signal]:
-    """What the words of a text in lower case say; `words` are all that stand in it."""
-    known = lexicon()
-    here = {word: known[word] for word in known.keys() & words}
-    present = reduce(int.__or__, here.values(), 0)
+def word_signals(text: str, words: Set[str], present: int) -> Iterator[Signal]:
+    """What the words of a text in lower case say.
+
+    Args:
+        text: What is read.
+        words: Those of its words that are in the vocabulary.
+        present: All that they stand for.
+    """
     rules = [rule for rule in _RULES if present & rule.mask == rule.mask and rule.may_hold(present)]
     if not rules:
         return
+    known = lexicon()
+    here = {word: known[word] for word in known.keys() & words}
     tokens = _tokens(text, known, [_spellings(rule, here) for rule in rules])
     for rule in rules:
         yield from _hits(rule, tokens)
