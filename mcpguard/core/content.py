@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final, TypeAlias, cast
 
 from mcpguard.core.carried import DATA, Carrier, carrier
+from mcpguard.core.plain import plain
 from mcpguard.core.result import Result
 from mcpguard.core.wire import JSON
 
@@ -40,6 +41,7 @@ class ContentError(ValueError):
     """A message cannot be rewritten without losing something: two of its keys would become one."""
 
 
+@plain
 class Use(Enum):
     """What a string is there for."""
 
@@ -52,6 +54,7 @@ class Use(Enum):
     """A cursor, state or id that only client and server read; the model never sees it."""
 
 
+@plain
 class Zone(Enum):
     """What kind of data a part of a message is."""
 
