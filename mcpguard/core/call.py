@@ -311,31 +311,31 @@ class Call:
 
     def replace(self, **changes: Unpack[_Changes]) -> "Call":
         """A copy with other parameters or questions. Everything else of a call is the guard's."""
-        return self._with(changes, keep_derived="params" not in changes)
+        return self._with(changes)
 
     def with_tool(self, facts: ToolFacts | None) -> "Call":
         """A copy that carries the tool's definition."""
-        return self._with({"tool": facts}, keep_derived=True)
+        return self._with({"tool": facts})
 
     def nested(self) -> "Call":
         """A copy that a guard further out has under way."""
-        return self._with({"is_nested": True}, keep_derived=True)
+        return self._with({"is_nested": True})
 
     def with_timeout(self, timeout: float) -> "Call":
         """A copy that says how long its caller waits for the answer."""
-        return self._with({"timeout": timeout}, keep_derived=True)
+        return self._with({"timeout": timeout})
 
     def with_timer(self, timer: Timer) -> "Call":
         """A copy whose timer tells what the layer that `times` it knows."""
-        return self._with({"timer": timer}, keep_derived=True)
+        return self._with({"timer": timer})
 
     def as_explained(self) -> "Call":
         """A copy for checks that are only to say what they would."""
-        return self._with({"explained": True}, keep_derived=True)
+        return self._with({"explained": True})
 
     def made_by(self, principal: Principal | None) -> "Call":
         """A copy made on another's behalf."""
-        return self._with({"principal": principal}, keep_derived=True)
+        return self._with({"principal": principal})
 
     @property
     def carried(self) -> JSONObject:
@@ -348,7 +348,7 @@ class Call:
 
     def carrying(self, members: JSONObject) -> "Call":
         """A copy with further members to put into `_meta`."""
-        return self._with({_CARRIED: {**self.carried, **members}}, keep_derived=True)
+        return self._with({_CARRIED: {**self.carried, **members}})
 
     def sent(self, params: JSONObject) -> JSONObject:
         """`params` with what the call carries: what goes on the wire."""
@@ -367,7 +367,7 @@ class Call:
             changes["tool"] = ToolFacts(self.tool.name, _mapping(mutable_copy(self.tool.definition)))
         if self.principal is not None:
             changes["principal"] = self.principal.copy()
-        copy = self._with(changes, keep_derived=False)
+        copy = self._with(changes)
         del copy.__dict__[_ORIGIN]
         return copy
 
@@ -389,10 +389,10 @@ class Call:
         """
         return Result.denied(refusal(code=code, reason=reason, message=message, retry_after=retry_after))
 
-    def _with(self, changes: Mapping[str, object], *, keep_derived: bool) -> "Call":
+    def _with(self, changes: Mapping[str, object]) -> "Call":
         members = {**self.__dict__, **changes}
         members.setdefault(_ORIGIN, self)
-        if not keep_derived:
+        if "params" in changes:
             members.pop(_DERIVED, None)
         copy = _new(Call)
         _fill(copy, members)

@@ -57,7 +57,8 @@ class Gate:
 
     def judge_again(self, call: Call, *, may_ask: bool) -> Call | Denial:
         """Let every check that had passed by here judge a call that was rewritten further in."""
-        return self._rejudge(call, (*self._earlier, *self._checks), may_ask=may_ask)
+        passed = (*self._earlier, *self._checks)
+        return self._rejudge(call, passed, may_ask=may_ask) if passed else call
 
     def _deliberate(self, call: Call, position: int, verdict: Verdict) -> Call | Denial:
         denials: list[Denial] = []

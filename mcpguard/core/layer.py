@@ -6,7 +6,6 @@ else's, go on twice unless it says so, or take a decision for another intercepto
 
 import logging
 from collections.abc import Mapping
-from typing import Final
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.errors import LayerError
@@ -14,12 +13,11 @@ from mcpguard.core.events import Emitter
 from mcpguard.core.gate import UNCHECKED, Gate, report_denial, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
 from mcpguard.core.result import Denial, Fate, Result
+from mcpguard.core.wire import TARGETS
 
 __all__ = ["Layer", "attributed", "failure", "unsendable", "unsent"]
 
 _log = logging.getLogger("mcpguard")
-
-_NOT_SENT: Final = Fate.NOT_SENT
 
 
 class _Next:
@@ -58,7 +56,7 @@ class _Next:
         self.result = result
         if result.denial is not None:
             self.denials = (*self.denials, result.denial)
-        if result.fate is not _NOT_SENT:
+        if result.fate is not Fate.NOT_SENT:
             self._reached = result.fate
         return result
 
@@ -128,7 +126,7 @@ class Layer:
         if not isinstance(after.params, (dict, Mapping)):
             raise LayerError(f"{self.interceptor.label} passed on parameters that are not a mapping")
         self.emitter.about("decision", after, interceptor=self.interceptor.label, verdict="rewrite")
-        if self.interceptor.injects and after.target == before.target:
+        if self.interceptor.injects and _has_same_target(before, after):
             return after
         if after.approved and not self.interceptor.resolves_asks:
             after = after.replace(approved=())
@@ -145,6 +143,11 @@ class Layer:
             if not step.was_called:
                 return await self.inner(call, wire)
         return failure(interceptor, what, step.fate)
+
+
+def _has_same_target(before: Call, after: Call) -> bool:
+    key = TARGETS.get(before.method)
+    return key is None or before.params.get(key) == after.params.get(key)
 
 
 def failure(interceptor: Interceptor, what: str, fate: Fate) -> Result:

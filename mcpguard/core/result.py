@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Self, TypedDict, Unpack
 
+from mcpguard.core.plain import plain
 from mcpguard.core.wire import JSON, JSONObject, mutable_copy
 
 __all__ = ["DENIED_CODE", "Denial", "Fate", "Outcome", "Result", "WireError", "check_texts"]
@@ -18,6 +19,7 @@ DENIED_CODE = -31403
 """JSON-RPC code of a denial that is answered with an error; outside the range JSON-RPC 2.0 reserves."""
 
 
+@plain
 class Outcome(StrEnum):
     """What kind of answer a result is."""
 
@@ -36,6 +38,7 @@ class Outcome(StrEnum):
     """The server wants input before it goes on (MCP 2026-07-28); a further round follows."""
 
 
+@plain
 class Fate(StrEnum):
     """How far the message got."""
 
@@ -43,11 +46,6 @@ class Fate(StrEnum):
     SENT = "sent"
     """It left; whether it was executed is unknown."""
     ANSWERED = "answered"
-
-
-_OK: Final = Outcome.OK
-_ANSWERED: Final = Fate.ANSWERED
-"""Bound once: reading a member of an enumeration costs more than making a result on Python 3.11."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +132,13 @@ class Result:
     @classmethod
     def of(cls, value: JSONObject) -> Self:
         """The result a server answered with `value`; its outcome is read from the value."""
-        outcome = _OK
+        outcome = Outcome.OK
         if value.get("isError") is True:
             outcome = Outcome.TOOL_ERROR
         elif value.get("resultType") == "input_required":
             outcome = Outcome.INPUT_REQUIRED
         result = _new(cls)
-        _fill(result, {"outcome": outcome, "fate": _ANSWERED, "value": value})
+        _fill(result, {"outcome": outcome, "fate": Fate.ANSWERED, "value": value})
         return result
 
     @classmethod

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from mcpguard.core.call import Call
+from mcpguard.core.plain import plain
 
 __all__ = ["Match", "Matcher", "Scope", "matcher"]
 
@@ -20,6 +21,7 @@ Matcher: TypeAlias = Callable[[str], bool]
 _GLOB: Final = frozenset("*?[")
 
 
+@plain
 class Match(Enum):
     """Whether a rule is about a call."""
 
@@ -93,6 +95,8 @@ class Scope:
     _agent: Matcher | None = field(init=False, repr=False, compare=False)
     _roles: frozenset[str] = field(init=False, repr=False, compare=False)
     _all: bool = field(init=False, repr=False, compare=False)
+    needs_principal: bool = field(init=False, repr=False, compare=False)
+    """Whether it depends on who calls."""
 
     def __post_init__(self) -> None:
         for name, patterns in (
@@ -104,17 +108,13 @@ class Scope:
             object.__setattr__(self, name, matcher(patterns) if patterns else None)
         check_roles(self.roles)
         object.__setattr__(self, "_roles", frozenset(self.roles))
+        object.__setattr__(self, "needs_principal", bool(self.roles or self.tenants or self.agents))
         object.__setattr__(self, "_all", not (self.servers or self.tools or self.needs_principal))
 
     @property
     def matches_all(self) -> bool:
         """Whether the rule is about every call, so that none need be looked at."""
         return self._all
-
-    @property
-    def needs_principal(self) -> bool:
-        """Whether it depends on who calls."""
-        return bool(self.roles or self.tenants or self.agents)
 
     def has_server(self, name: str) -> bool:
         """Whether the rule is about anything of this server."""

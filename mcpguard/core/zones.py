@@ -8,10 +8,12 @@ from enum import Enum
 from typing import Final
 
 from mcpguard.core.carried import Carrier, carrier
+from mcpguard.core.plain import plain
 
 __all__ = ["FREE", "MESSAGE", "OPAQUE_KEYS", "Use", "Zone", "base64_in", "is_array", "key_use", "within"]
 
 
+@plain
 class Use(Enum):
     """What a string is there for."""
 
@@ -24,6 +26,7 @@ class Use(Enum):
     """A cursor, state or id that only client and server read; the model never sees it."""
 
 
+@plain
 class Zone(Enum):
     """What kind of data a part of a message is."""
 

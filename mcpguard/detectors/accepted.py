@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Final, Literal, TypeAlias, cast
 
 from mcpguard.core.scope import matcher
@@ -76,12 +77,14 @@ class Accepted:
 
     def admits(self, value: object, resolve: Resolve | None = None) -> bool:
         """Whether `value` is accepted. A local path rule needs `resolve`."""
-        if value is MISSING:
-            return self.optional
-        for test in self._tests:
-            if not test(value):
-                return False
-        return self.path is None or self.path.admits(value, resolve)
+        return self.optional if value is MISSING else self.test(resolve)(value)
+
+    def test(self, resolve: Resolve | None = None) -> Test:
+        """Whether a value that is there is accepted, as one function."""
+        tests = [*self._tests]
+        if self.path is not None:
+            tests.append(partial(self.path.admits, resolve=resolve))
+        return tests[0] if len(tests) == 1 else partial(_passes_all, tests)
 
     def described(self) -> str:
         """What would be accepted, in words."""
@@ -131,6 +134,10 @@ class Accepted:
             yield lambda value: isinstance(value, str) and pattern(value)
         if self.url is not None:
             yield self.url.admits
+
+
+def _passes_all(tests: Collection[Test], value: object) -> bool:
+    return all(test(value) for test in tests)
 
 
 def _told_apart(value: object) -> tuple[bool, object]:

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from mcpguard.core.call import Call
+from mcpguard.core.plain import plain
 from mcpguard.core.wire import JSON, mutable_copy
 from mcpguard.detectors.extent import is_bounded
 
@@ -27,7 +28,8 @@ _ROOTS: Final = ("call", "principal", "run")
 Reads: TypeAlias = Mapping[str, frozenset[str] | None]
 """Member that a condition reads -> the members of that, or None for all."""
 
-_NOTHING: Final = frozenset[str]()
+_OF_CALL: Final = ("method", "server", "round")
+_OF_PRINCIPAL: Final = ("tenant", "user", "agent")
 
 _MEMBER: Final = r'(?:\s*\.\s*([A-Za-z_]\w*)(?!\w|\s*\()|\s*\[\s*"([^"\\]*)"\s*\])'
 """A member that is read by its name, and no function that is called."""
@@ -36,6 +38,7 @@ _BOUND: Final = re.compile(r"\.(?:all|exists|exists_one|existsOne|map|filter)\s*
 """Names that a macro binds inside itself."""
 
 
+@plain
 class Held(Enum):
     """What became of a condition."""
 
@@ -128,13 +131,12 @@ class Condition:
 
 
 def _call(call: Call, reads: Reads) -> dict[str, object]:
-    target = call.target
-    known: dict[str, object] = {"method": call.method, "server": call.server, "round": call.round}
-    if target is not None:
-        known["target"] = target
-        if call.method == "tools/call":
-            known["tool"] = target
-    facts = {name: value for name, value in known.items() if name in reads}
+    facts: dict[str, object] = {name: getattr(call, name) for name in _OF_CALL if name in reads}
+    target = call.target if "target" in reads or "tool" in reads else None
+    if target is not None and "target" in reads:
+        facts["target"] = target
+    if target is not None and "tool" in reads and call.method == "tools/call":
+        facts["tool"] = target
     if "arguments" in reads:
         given, names = call.arguments, reads["arguments"]
         facts["arguments"] = (
@@ -149,8 +151,9 @@ def _principal(call: Call, reads: Reads) -> dict[str, object]:
     who = call.principal
     if who is None:
         return {}
-    known: dict[str, object] = {"tenant": who.tenant, "user": who.user, "agent": who.agent}
-    facts = {name: value for name, value in known.items() if value is not None and name in reads}
+    facts: dict[str, object] = {
+        name: value for name in _OF_PRINCIPAL if name in reads and (value := getattr(who, name)) is not None
+    }
     if "roles" in reads:
         facts["roles"] = sorted(who.roles)
     if "claims" in reads:

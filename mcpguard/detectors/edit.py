@@ -74,11 +74,11 @@ class Edit:
 
     def hides(self, argument: str) -> bool:
         """Whether an argument is not shown, however it is spelled; or is a narrowed one spelled anew."""
-        if not self._guarded or argument in self._checks:
+        if not self._guarded:
             return False
         known = self._hidden.get(argument)
         if known is None:
-            known = folded(argument) in self._guarded
+            known = argument not in self._checks and folded(argument) in self._guarded
             if len(argument) <= MAX_REMEMBERED:
                 if len(self._hidden) >= MAX_KNOWN:
                     self._hidden = {}

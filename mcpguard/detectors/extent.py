@@ -25,12 +25,12 @@ def is_bounded(value: object) -> bool:
     for _ in range(MAX_DEPTH):
         below: list[JSON] = []
         for one in level:
-            if isinstance(one, str):
+            if one is None or isinstance(one, (str, int, float)):
                 continue
-            if isinstance(one, Mapping):
-                below.extend(one.values())
-            elif isinstance(one, Sequence):
-                below.extend(one)
+            if isinstance(one, (dict, Mapping)):
+                below += one.values()
+            elif isinstance(one, (list, Sequence)):
+                below += one
         if not below:
             return True
         count += len(below)

@@ -62,6 +62,8 @@ class PathRule:
     local: bool = False
     _is_windows: bool = field(init=False, repr=False, compare=False)
     _roots: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _folders: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """The roots, each with the separator that its members have behind it."""
     _base: str | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +79,10 @@ class PathRule:
         if len(set(windows)) > 1:
             raise ValueError("folders of Windows and others cannot be mixed in one rule")
         object.__setattr__(self, "_is_windows", windows[0])
-        object.__setattr__(self, "_roots", tuple(self._normal(root) for root in self.roots))
+        roots = tuple(self._normal(root) for root in self.roots)
+        separator = "\\" if windows[0] else "/"
+        object.__setattr__(self, "_roots", roots)
+        object.__setattr__(self, "_folders", tuple(root.rstrip(separator) + separator for root in roots))
         object.__setattr__(self, "_base", None if self.base is None else self._normal(self.base))
 
     def admits(self, path: object, resolve: Resolve | None = None) -> bool:
@@ -151,11 +156,7 @@ class PathRule:
         return posixpath.normpath("/" + path.lstrip("/"))
 
     def _contains(self, path: str) -> bool:
-        separator = "\\" if self._is_windows else "/"
-        return any(
-            path == root or path.startswith(root if root.endswith(separator) else root + separator)
-            for root in self._roots
-        )
+        return path.startswith(self._folders) or path in self._roots
 
     def _leads_inside(self, path: str, resolve: Resolve) -> bool:
         """Whether the file is inside one of the folders once links of either are followed."""

@@ -34,7 +34,7 @@ class Selector:
         ValueError: If it is written otherwise, or begins with `[*]`.
     """
 
-    __slots__ = ("_steps", "name", "text")
+    __slots__ = ("_is_plain", "_steps", "name", "text")
 
     def __init__(self, text: str) -> None:
         steps: list[str | None] = []
@@ -51,10 +51,11 @@ class Selector:
         self.text = text
         self.name = first
         self._steps = tuple(steps)  # None: `[*]`
+        self._is_plain = len(steps) == 1
 
     def select(self, arguments: Mapping[str, JSON]) -> Sequence[object]:
         """Everything it names, `MISSING` for each that is not there. An empty list has no elements."""
-        if len(self._steps) == 1:
+        if self._is_plain:
             return (arguments.get(self.name, MISSING),)
         found: list[JSON | _Missing] = [arguments]
         for step in self._steps:

@@ -11,52 +11,50 @@ __all__ = ["withheld", "without"]
 MARK: Final = "[credential]"
 """What stands in its place."""
 
-MIN_LENGTH: Final = 6
-"""Characters of a secret that is looked for; a shorter one would be found where it is not meant."""
-
 
 def without(params: JSONObject, secrets: Sequence[str]) -> JSONObject:
     """`params` with `secrets` replaced wherever they stand; the same object if they are nowhere."""
-    sought = [secret for secret in secrets if len(secret) >= MIN_LENGTH]
-    if not sought or not _holds(params, sought):
+    if not secrets or not _holds(params, secrets):
         return params
-    cleaned = _cleaned(params, sought)
+    cleaned = _cleaned(params, secrets)
     return cleaned if isinstance(cleaned, Mapping) else {}
 
 
 def withheld(result: Result, secrets: Sequence[str]) -> Result:
     """`result` with `secrets` replaced wherever they stand, in keys and in errors too."""
-    sought = [secret for secret in secrets if len(secret) >= MIN_LENGTH]
+    if not secrets:
+        return result
     if result.error is not None:
         told: JSON = [result.error.message, result.error.data]
-        if _holds(told, sought):
-            cleaned = _cleaned(told, sought)
+        if _holds(told, secrets):
+            cleaned = _cleaned(told, secrets)
             message, data = cleaned if isinstance(cleaned, list) else ("", None)
             error = WireError(result.error.code, str(message), data)
             return result.replace(error=error, cause=None)
-    elif result.cause is not None and any(secret in str(result.cause) for secret in sought):
+    elif result.cause is not None and any(secret in str(result.cause) for secret in secrets):
         return result.replace(cause=ConnectionError(type(result.cause).__name__))
-    if result.value is None or not _holds(result.value, sought):
+    if result.value is None or not _holds(result.value, secrets):
         return result
-    value = _cleaned(result.value, sought)
+    value = _cleaned(result.value, secrets)
     return result.replace(value=value) if isinstance(value, Mapping) else result
 
 
 def _holds(value: JSON, secrets: Sequence[str]) -> bool:
     ahead: list[JSON] = [value]
-    while ahead:
-        one = ahead.pop()
+    for one in ahead:  # it grows on the way
         if isinstance(one, str):
             for secret in secrets:
                 if secret in one:
                     return True
+        elif isinstance(one, list):
+            ahead += one
         elif one is None or isinstance(one, (int, float)):
             continue
         elif isinstance(one, (dict, Mapping)):
-            ahead.extend(one)
-            ahead.extend(one.values())
+            ahead += one
+            ahead += one.values()
         else:
-            ahead.extend(one)
+            ahead += one
     return False
 
 

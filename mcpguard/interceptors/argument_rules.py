@@ -189,7 +189,8 @@ class _Entry:
             "argument_unexpected", f"{where} accepts no others", f"accepted are {names}"
         )
         self._checks = tuple(
-            (selector, wanted, *_said(selector, wanted, where)) for selector, wanted in rule.accepted
+            (selector, wanted.test(os.path.realpath), wanted.optional, *_said(selector, wanted, where))
+            for selector, wanted in rule.accepted
         )
 
     def about(self, call: Call) -> Held | Deny:
@@ -197,9 +198,10 @@ class _Entry:
         match = self.rule.caller.match_principal(call)
         if match is not Match.YES:
             return Held.NO if match is Match.NO else self.nobody
-        if self.rule.condition is None:
+        condition = self.rule.condition
+        if condition is None:
             return Held.YES
-        held = self.rule.condition.held(call)
+        held = condition.held(call)
         if held is Held.FAILED:
             return self.failed
         if held is Held.MISSING and self.rule.effect != "allow":
@@ -210,14 +212,17 @@ class _Entry:
         """What the rule says of a call it is about."""
         if self.rule.effect == "deny":
             return _refused("arguments_denied", f"{self.where} is about it")
-        arguments = call.arguments
-        if self.rule.only and not arguments.keys() <= self.rule.names:
+        rule, arguments = self.rule, call.arguments
+        if rule.only and not arguments.keys() <= rule.names:
             return self._unexpected
-        for selector, wanted, refused, missing in self._checks:
+        for selector, is_accepted, is_optional, refused, missing in self._checks:
             for value in selector.select(arguments):
-                if not wanted.admits(value, os.path.realpath):
-                    return missing if value is MISSING else refused
-        if self.rule.effect == "ask":
+                if value is MISSING:
+                    if not is_optional:
+                        return missing
+                elif not is_accepted(value):
+                    return refused
+        if rule.effect == "ask":
             return Ask("arguments_need_approval", reason=f"{self.where} is about it")
         return ALLOW
 

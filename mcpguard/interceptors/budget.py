@@ -42,8 +42,6 @@ MAX_KEPT: Final = 4096
 MAX_SHOWN: Final = 100
 """Accounts that `status()` lists, the newest first; more would not be read."""
 
-_NOT_SENT: Final = Fate.NOT_SENT
-
 
 class Budget(Interceptor):
     """Deny tool calls once a run, an agent, a user, a tenant, a server or a tool has used up its budget.
@@ -229,7 +227,7 @@ class Budget(Interceptor):
             result = await call_next(call)
         finally:
             self._under_way.discard(call.id)
-        if result.fate is _NOT_SENT:
+        if result.fate is Fate.NOT_SENT:
             await self._close(call, taken, None)
             return result
         if not self._till.is_quick or self._tariff.is_corrected or self.tell:
@@ -284,7 +282,7 @@ class Budget(Interceptor):
         result = await call_next(call)
         if unfinished is None:
             return result
-        if result.fate is _NOT_SENT:
+        if result.fate is Fate.NOT_SENT:
             self._unfinished[call.id] = unfinished
             return result
         return await self._settled(call, result, *unfinished)

@@ -6,7 +6,7 @@ this is where it learns which. Where tokens come from and how long they are kept
 """
 
 import hashlib
-import secrets
+import os
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Final, Unpack
 
@@ -20,18 +20,22 @@ from mcpguard.core.principal import Principal
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.scope import Match
 from mcpguard.core.verdict import ALLOW, Rewrite, Verdict
-from mcpguard.core.wire import JSON, LIFECYCLE, JSONObject, canonical, is_notification
+from mcpguard.core.wire import EMPTY, JSON, LIFECYCLE, JSONObject, canonical, is_notification
 from mcpguard.detectors.argument_schema import without_arguments
 from mcpguard.detectors.withheld import withheld, without
 from mcpguard.tokens.credential import Credential
 from mcpguard.tokens.purse import Purse
-from mcpguard.tokens.secret import Secret, Token, TokenError
+from mcpguard.tokens.secret import Token, TokenError
+from mcpguard.tokens.sent import Sent
 from mcpguard.tokens.voucher import VOUCHER_KEY, Carried, Voucher
 
 __all__ = ["Credential", "Credentials"]
 
-MAX_SENT: Final = 32
-"""Credentials per server that are looked for in all it says: those it was sent last."""
+MAX_CASES: Final = 2048
+"""Uses whose rules are remembered; a client that makes up names has them looked up anew."""
+
+MAX_REMEMBERED: Final = 256
+"""Characters of a tool's name beyond which its rules are not remembered."""
 
 FETCH_TIMEOUT: Final = 15.0
 """Seconds that a call waits for a credential."""
@@ -68,9 +72,9 @@ class Credentials(Interceptor):
             raise ValueError("without rules there is nothing to inject")
         self._rules = tuple(rules)
         self._vouchers: dict[str, Voucher] = {}
-        self._header_servers: dict[str, bool] = {}
         self._purse = Purse(ALONE.clock)
-        self._sent: dict[str, dict[Secret, None]] = {}
+        self._servers: dict[str, _Server] = {}
+        self._cases: dict[tuple[str, str | None], Sequence[Credential]] = {}
         opening = {method for method in LIFECYCLE if not is_notification(method)}
         has_headers = any(rule.header is not None for rule in rules)
         self.layers = frozenset((method, "outbound") for method in {"*", *(opening if has_headers else ())})
@@ -97,11 +101,12 @@ class Credentials(Interceptor):
                 reason="rules are about this call, and none for whoever makes it",
                 message=_MESSAGE,
             )
-        has_headers = self.has_headers(call.server)
+        server = self._server(call.server)
+        sent, has_headers = server.sent, server.has_headers
         if not carried and not has_headers:
-            return withheld(await call_next(call), self._known_to(call.server))
-        self._note(call.server, carried)
-        number = secrets.token_hex(16)
+            return withheld(await call_next(call), sent.sought)
+        sent.note(carried)
+        number = os.urandom(16).hex()
         voucher = Voucher(call.method, call.server, call.principal, carried)
         if has_headers:
             self._vouchers[number] = voucher
@@ -111,19 +116,18 @@ class Credentials(Interceptor):
             )
         finally:
             self._vouchers.pop(number, None)
-        if voucher.headers and not voucher.was_used and result.fate is not Fate.NOT_SENT:
+        if not voucher.was_used and voucher.headers and result.fate is not Fate.NOT_SENT:
             self.host.warn(
                 self,
                 call,
                 code="credential_unused",
                 reason="no HTTP request carried the credential: is guard.http_auth() its client's auth?",
             )
-        self._note(call.server, voucher.carried)
-        return withheld(result, self._known_to(call.server))
+        return withheld(result, sent.note(voucher.carried))
 
     def check(self, call: Call) -> Verdict:
         """Take the credentials that a server was sent out of what it asks and tells by itself."""
-        params = without(call.params, self._known_to(call.server))
+        params = without(call.params, self._server(call.server).sent.sought)
         return ALLOW if params is call.params else Rewrite(params, reason="it repeats a credential")
 
     def filter(self, call: Call, result: Result) -> Result:
@@ -166,7 +170,7 @@ class Credentials(Interceptor):
             if rule.header is not None and rule.use != "calls" and rule.is_of(server, principal):
                 found.setdefault(rule.header.lower(), rule)
         carried = [Carried(rule, await self._token(rule, principal)) for rule in found.values()]
-        self._note(server, carried)
+        self._server(server).sent.note(carried)
         return carried
 
     async def renewed(self, carried: Sequence[Carried], principal: Principal | None) -> Sequence[Carried]:
@@ -192,7 +196,7 @@ class Credentials(Interceptor):
         for rule in rules:
             if rule.env is not None and rule.env not in variables and rule.is_of(server, principal):
                 token = await self._token(rule, principal)
-                self._note(server, [Carried(rule, token)])
+                self._server(server).sent.note([Carried(rule, token)])
                 variables[rule.env] = token.secret.reveal()
         missing = {rule.env for rule in rules} - variables.keys()
         if missing:
@@ -213,45 +217,56 @@ class Credentials(Interceptor):
 
     def has_headers(self, server: str) -> bool:
         """Whether it puts headers on requests to a server."""
-        known = self._header_servers.get(server)
+        return self._server(server).has_headers
+
+    def _server(self, name: str) -> "_Server":
+        known = self._servers.get(name)
         if known is None:
-            known = any(rule.header is not None and rule.scope.has_server(server) for rule in self._rules)
-            self._header_servers[server] = known
+            has_headers = any(rule.header is not None and rule.scope.has_server(name) for rule in self._rules)
+            known = self._servers.setdefault(name, _Server(has_headers))
         return known
-
-    def _note(self, server: str, carried: Iterable[Carried]) -> None:
-        """Remember what a server is sent."""
-        sent = self._sent.setdefault(server, {})
-        for one in carried:
-            sent.pop(one.token.secret, None)
-            sent[one.token.secret] = None
-        for secret in list(sent)[:-MAX_SENT]:
-            sent.pop(secret, None)
-
-    def _known_to(self, server: str) -> Sequence[str]:
-        return [secret.reveal() for secret in list(self._sent.get(server, ()))]
 
     async def _carried(self, call: Call) -> Sequence[Carried] | None:
         """What goes with a call; None if rules are about it, and none for whoever makes it."""
-        found: dict[tuple[str, str], Credential] = {}
-        missed: set[tuple[str, str]] = set()
-        for rule in self._rules:
-            where = rule.where
-            if where is None or where in found or rule.use == "session" or not rule.is_about(call):
-                continue
-            if rule.scope.match_principal(call) is Match.YES:
-                found[where] = rule
-            else:
-                missed.add(where)
-        if missed - found.keys() and call.method not in LIFECYCLE:
-            return None
-        return [Carried(rule, await self._token(rule, call.principal)) for rule in found.values()]
+        found: dict[tuple[str, str] | None, Credential | None] = {}
+        for rule in self._about(call):
+            if found.get(rule.where) is None:
+                found[rule.where] = rule if rule.scope.match_principal(call) is Match.YES else None
+        carried: list[Carried] = []
+        for one in found.values():
+            if one is not None:
+                key = self._key(one, call.principal)
+                token = self._purse.known(key)
+                if token is None:
+                    token = await self._fetched(key, one, call.principal)
+                carried.append(Carried(one, token))
+            elif call.method not in LIFECYCLE:
+                return None
+        return carried
+
+    def _about(self, call: Call) -> Sequence[Credential]:
+        """The rules that put something into messages such as this, whoever sends it."""
+        tool = call.target if call.method == "tools/call" else None
+        key = call.server, tool
+        rules = self._cases.get(key)
+        if rules is None:
+            rules = [
+                rule
+                for rule in self._rules
+                if rule.where is not None and rule.use != "session" and rule.is_about(call)
+            ]
+            if tool is None or len(tool) <= MAX_REMEMBERED:
+                if len(self._cases) >= MAX_CASES:
+                    self._cases.clear()
+                self._cases[key] = rules
+        return rules
 
     async def _token(self, rule: Credential, principal: Principal | None) -> Token:
         key = self._key(rule, principal)
         token = self._purse.known(key)
-        if token is not None:
-            return token
+        return await self._fetched(key, rule, principal) if token is None else token
+
+    async def _fetched(self, key: Hashable, rule: Credential, principal: Principal | None) -> Token:
         with anyio.move_on_after(FETCH_TIMEOUT):
             return await self._purse.get(key, lambda: rule.source.fetch(principal))
         raise TokenError("its source takes too long")
@@ -263,24 +278,31 @@ class Credentials(Interceptor):
         return id(rule), principal, claims
 
 
+class _Server:
+    """A server, whether headers go to it, and what it was sent."""
+
+    __slots__ = ("has_headers", "sent")
+
+    def __init__(self, has_headers: bool) -> None:
+        self.has_headers = has_headers
+        self.sent = Sent()
+
+
 def _with(call: Call, carried: Sequence[Carried], number: str | None) -> JSONObject:
     """The parameters with arguments and `_meta` fields that are credentials, and the voucher's number."""
-    known, given = call.params.get("_meta"), call.params.get("arguments")
-    meta: dict[str, JSON] = {**known} if isinstance(known, (dict, Mapping)) else {}
-    arguments: dict[str, JSON] = {**given} if isinstance(given, (dict, Mapping)) else {}
+    params: dict[str, JSON] = {**call.params}
+    known, given = params.get("_meta"), params.get("arguments")
+    meta: dict[str, JSON] = {**known} if known is not None and isinstance(known, (dict, Mapping)) else {}
     meta.pop(VOUCHER_KEY, None)
     for one in carried:
         if one.rule.meta is not None:
             meta[one.rule.meta] = one.text
-        elif one.rule.argument is not None:
-            arguments[one.rule.argument] = one.text
+        elif one.rule.argument is not None and isinstance(given, Mapping | None):
+            given = params["arguments"] = {**(given or EMPTY), one.rule.argument: one.text}
     if number is not None:
         meta[VOUCHER_KEY] = number
-    params: dict[str, JSON] = {**call.params}
     if meta or known is not None:
         params["_meta"] = meta
-    if arguments or given is not None:
-        params["arguments"] = arguments if given is None or isinstance(given, (dict, Mapping)) else given
     return params
 
 

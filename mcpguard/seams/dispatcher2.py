@@ -44,7 +44,6 @@ from mcpguard.seams.unasked import is_fetching_for_itself
 
 __all__ = ["GuardedDispatcher", "callback_failed", "guarded_intercept"]
 
-_OK: Final = Outcome.OK
 _PARAM_HEADER: Final = "mcp-param-"
 
 _CLOSED_MESSAGE: Final = "Connection closed"
@@ -119,7 +118,11 @@ class GuardedDispatcher:
                 result = Result.of(await self._inner.send_raw_request(method, sent, stamped))
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`
                 result = _failed(error, was_closed=was_closed)
-            return result if result.outcome is _OK and not is_listing else connection.answered(call, result)
+            return (
+                result
+                if result.outcome is Outcome.OK and not is_listing
+                else connection.answered(call, result)
+            )
 
         if is_listing and is_fetching_for_itself():
             result = await connection.unasked(method, given, wire)

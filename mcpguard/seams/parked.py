@@ -22,7 +22,7 @@ MAX_PARKED: Final = 256
 """Calls of one hub that may wait; a server's question in a further one is refused."""
 
 MAX_OF_ONE: Final = 64
-"""Of these, calls of one principal: who lets calls wait takes no place from all others."""
+"""Of these, calls of one principal; and never more than half of what is free, so that some is left for others."""
 
 _STATE: Final = "mcpguard-hub-"
 
@@ -119,7 +119,8 @@ class Lot:
             if one.is_done:
                 del self._parked[state]
         owned = sum(one.owner == parked.owner for one in self._parked.values())
-        if owned >= MAX_OF_ONE or len(self._parked) >= MAX_PARKED:
+        free = MAX_PARKED - len(self._parked)
+        if owned >= min(MAX_OF_ONE, free // 2):
             return None
         state = _STATE + secrets.token_hex(16)
         self._parked[state] = parked

@@ -56,7 +56,7 @@ class Voucher:
         self.method = method
         self.server = server
         self.principal = principal
-        self.carried = list(carried)
+        self.carried = carried
         self.was_used = False
         """Whether a request has taken its headers."""
 

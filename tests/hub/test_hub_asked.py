@@ -110,8 +110,9 @@ async def test_a_parked_call_that_died_with_its_server_is_forgotten() -> None:
 
 @pytest.mark.skipif(V1, reason="SDK 1.x knows no answers that ask for input")
 async def test_a_question_is_refused_where_too_many_calls_wait_of_one_or_of_all() -> None:
-    """Its server is told so, and no other is answered; one tenant's calls take no place from another's."""
-    servers, guard = {tenant: asking("legacy") for tenant in "abcde"}, Guard([])
+    """Its server is told so, and no other is answered; whatever some tenants hold, there is room for another."""
+    rooms = {"a": 64, "b": 64, "c": 43, "d": 28, "e": 19}
+    servers, guard = {tenant: asking("legacy") for tenant in rooms}, Guard([])
     async with guard.hub(servers) as hub, client(hub.server(), elicitation_callback=elicited) as peer:
 
         async def ask(tenant: str, number: int) -> Any:
@@ -119,12 +120,12 @@ async def test_a_question_is_refused_where_too_many_calls_wait_of_one_or_of_all(
             return await peer.caller.session.call_tool(f"{tenant}__ask", given, allow_input_required=True)
 
         with anyio.fail_after(60):
-            for tenant, room in zip("abcde", (64, 64, 64, 64, 0), strict=True):
+            for tenant, room in rooms.items():
                 async with guard.run(principal=Principal(tenant=tenant)):
                     for number in range(room):
                         assert (await ask(tenant, number)).request_state is not None
-                    assert tenant in "bc" or "too many calls wait" in text(wire(await ask(tenant, room)))
-        assert [len(server.replies) for server in servers.values()] == [1, 0, 0, 1, 1]
+                    assert "too many calls wait" in text(wire(await ask(tenant, room)))
+        assert [len(server.replies) for server in servers.values()] == [1, 1, 1, 1, 1]
 
 
 @pytest.mark.skipif(V1, reason="SDK 1.x knows no answers that ask for input")
