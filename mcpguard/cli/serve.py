@@ -42,6 +42,12 @@ def add_parser(commands: "Commands") -> argparse.ArgumentParser:
     parser.add_argument(
         "--servers", type=Path, metavar="FILE", help="a client's mcpServers JSON: serve those it lists"
     )
+    parser.add_argument(
+        "--from-env",
+        action="store_true",
+        help="the one --server listens at MCPGUARD_URL, and wants the headers in MCPGUARD_HEADERS, a line"
+        " each; its tools keep their names",
+    )
     parser.add_argument("--http", metavar="HOST:PORT", help="listen there, at /mcp, rather than on stdio")
     parser.add_argument(
         "--without-tokens",
@@ -68,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.getLogger("mcp.server.transport_security").setLevel(logging.ERROR)  # it repeats what it refuses
     if arguments.command and (arguments.http or arguments.servers or not arguments.server):
         return fail(["mcpguard serve: a COMMAND starts the one --server on stdio"])
+    if arguments.from_env and (arguments.command or arguments.servers or not arguments.server):
+        return fail(["mcpguard serve: --from-env is how the one --server is reached, and no other is"])
     guard = Guard.from_policy(arguments.policy)
     given = {who: getattr(arguments, who) for who in ("user", "tenant", "agent")}
     roles = frozenset(arguments.role)
@@ -108,7 +116,7 @@ def _hub(guard: "Guard", arguments: argparse.Namespace) -> Work:
     from mcpguard.serving.listening import Address, listening
     from mcpguard.serving.piped import piped
 
-    hub = guard.hub(_servers(guard, arguments))
+    hub = guard.hub(_servers(guard, arguments), naming="refuse" if arguments.from_env else "prefix")
     address = None if arguments.http is None else Address.parsed(arguments.http)
 
     async def serve(guard: "Guard", principal: "Principal | None") -> None:
@@ -135,9 +143,12 @@ def _servers(guard: "Guard", arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: If nothing is.
     """
+    from mcpguard.cli.servers_env import reached_by
     from mcpguard.cli.servers_file import read_servers
     from mcpguard.core.servers import ServerOptions
 
+    if arguments.from_env:
+        return {arguments.server: reached_by()}
     declared: Mapping[str, ServerOptions] = {} if guard.policy is None else guard.policy.servers
     found = {name: one for name, one in declared.items() if one.command or one.url}
     if arguments.servers is not None:

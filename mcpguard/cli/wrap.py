@@ -1,6 +1,7 @@
 """`mcpguard wrap FILE`: the same servers, each behind `mcpguard serve`.
 
-Every entry that starts a process starts `mcpguard serve` instead, which starts that process. What else an
+Every entry that starts a process starts `mcpguard serve` instead, which starts that process; one with a URL
+starts it too, and finds URL and headers in its environment: in the file that had them before. What else an
 entry says stays, its environment too: the guard inherits it, and hands it on.
 """
 
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.cli.output import fail, write
+from mcpguard.cli.servers_env import variables
 from mcpguard.cli.servers_file import Listed, read_servers, servers_of
+from mcpguard.hub.merge import SEPARATOR
 
 if TYPE_CHECKING:
     from mcpguard.cli import Commands
@@ -23,6 +26,15 @@ __all__ = ["add_parser", "run"]
 _MODULE: Final = ["-P", "-m", "mcpguard", "serve"]
 """`-P`: nothing in whatever folder the client is started from may pass for this package."""
 
+_KINDS: Final = ("type", "transport")
+"""Where clients say which transport a server has."""
+
+_HTTP: Final = (None, "http", "streamable-http", "streamableHttp", "streamable_http")
+"""What they call the one that is spoken to a URL here."""
+
+_LOGINS: Final = ("oauth", "auth", "authorization", "headersHelper")
+"""What has a client get credentials by itself, which it does for a URL only."""
+
 
 def add_parser(commands: "Commands") -> argparse.ArgumentParser:
     """Add the `wrap` command to the program's commands."""
@@ -30,8 +42,8 @@ def add_parser(commands: "Commands") -> argparse.ArgumentParser:
         "wrap",
         help="put the servers of a client's configuration behind a policy",
         description="Read the mcpServers JSON of a desktop client or an editor and print one in which each"
-        " server is started by `mcpguard serve`. Servers that are reached by a URL are left as they are, and"
-        " named on stderr.",
+        " server is started by `mcpguard serve`. Those that cannot be are left as they are, and named on"
+        " stderr.",
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the client's configuration")
     parser.add_argument("--policy", required=True, type=Path, metavar="POLICY", help="the policy file")
@@ -54,10 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     entries = servers_of(document) or {}
     left: list[str] = []
     for one in listed:
-        if one.command is None:
-            left.append(f"left as it is, not guarded: {one.name} is reached by a URL")
-        elif not _is_wrapped(one):
-            entries[one.name] = {**entries[one.name], **_wrapped(one, arguments.policy.absolute())}
+        try:
+            if not _is_wrapped(one):
+                entries[one.name] = _wrapped(one, entries[one.name], arguments.policy.absolute())
+        except ValueError as error:
+            left.append(f"left as it is, not guarded: {one.name}: {error}")
     text = json.dumps(document, indent=2) + "\n"
     if arguments.write:
         _replace(file, text)
@@ -70,9 +83,28 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _wrapped(one: Listed, policy: Path) -> dict[str, Any]:
-    args = [*_MODULE, str(policy), "--server", one.name, "--", str(one.command), *one.args]
-    return {"command": sys.executable, "args": args}
+def _wrapped(one: Listed, entry: dict[str, Any], policy: Path) -> dict[str, Any]:
+    """The entry that starts the guard.
+
+    Raises:
+        ValueError: If it cannot be reached through one.
+    """
+    args = [*_MODULE, str(policy), "--server", one.name]
+    started = {"command": sys.executable, "args": args}
+    if one.url is None:
+        args += ["--", str(one.command), *one.args]
+        return {**entry, **started}
+    kinds = {key: entry[key] for key in _KINDS if key in entry}
+    if not all(kind in _HTTP for kind in kinds.values()):
+        raise ValueError("it is reached by a URL, and not by Streamable HTTP")
+    if any(key in entry for key in _LOGINS):
+        raise ValueError("it is reached by a URL that the client logs in to by itself")
+    if SEPARATOR in one.name or one.name != one.name.strip("_"):
+        raise ValueError(f"it is reached by a URL, and its name has _ at an end, or {SEPARATOR} in it")
+    args.append("--from-env")
+    kept = {key: value for key, value in entry.items() if key not in ("url", "serverUrl", "headers")}
+    env = {**one.env, **variables(one.url, one.headers)}
+    return {**kept, **dict.fromkeys(kinds, "stdio"), **started, "env": env}
 
 
 def _is_wrapped(one: Listed) -> bool:
@@ -80,12 +112,16 @@ def _is_wrapped(one: Listed) -> bool:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write it whole or not at all, as readable as it was: it may hold secrets."""
+    """Keep what it was beside it, and change it."""
     mode = file.stat().st_mode & 0o777
-    file.with_name(f"{file.name}.bak").write_bytes(file.read_bytes())
-    file.with_name(f"{file.name}.bak").chmod(mode)
+    _put(file.with_name(f"{file.name}.bak"), file.read_bytes(), mode)
+    _put(file, text.encode(), mode)
+
+
+def _put(file: Path, content: bytes, mode: int) -> None:
+    """Write it whole or not at all, and never more readable than `mode` says: it may hold secrets."""
     descriptor, made = tempfile.mkstemp(dir=file.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
     Path(made).chmod(mode)
     Path(made).replace(file)

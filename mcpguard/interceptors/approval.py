@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias, Unpack
 
 import anyio
 
+from mcpguard.approvers.client import ClientApprover
 from mcpguard.approvers.signing import Keys
 from mcpguard.approvers.stored import Pending, StoredApprover
 from mcpguard.approvers.terminal import TerminalApprover
@@ -50,8 +51,9 @@ class Approval(Interceptor):
 
     Args:
         rules: Calls that a person is asked about, beside those that other interceptors ask about.
-        approver: Who is asked: `terminal`; `store`, for answers by `mcpguard approvals`; or in Python any
-            function of a request.
+        approver: Who is asked: `terminal`; `store`, for answers by `mcpguard approvals`; `client`, where the
+            guard is served, for the person at the client that makes the call; or in Python any function of a
+            request.
         keys: Public keys of those who may answer by way of the store.
         store: Where questions are left for `store`. None: the guard's store.
         poll: Seconds between two looks into the store.
@@ -76,7 +78,7 @@ class Approval(Interceptor):
         self,
         *,
         rules: Sequence[ApprovalRule] = (),
-        approver: Literal["terminal", "store"] | Approver = "terminal",
+        approver: Literal["terminal", "store", "client"] | Approver = "terminal",
         keys: Collection[str] = (),
         store: Store | None = None,
         poll: float = 1.0,
@@ -100,11 +102,10 @@ class Approval(Interceptor):
         if wait is not None and not 0 <= wait < 1e9:
             raise ValueError(f"wait is seconds, 0 or more, not {wait}")
         self._keys = Keys(keys) if approver == "store" else None
-        chosen = (
-            _nobody if approver == "store" else TerminalApprover() if approver == "terminal" else approver
-        )
+        chosen = _KNOWN[approver]() if isinstance(approver, str) and approver in _KNOWN else approver
         if isinstance(chosen, str) or not callable(chosen):
-            raise TypeError(f"approver is 'terminal', 'store' or a function of a request, not {approver!r}")
+            known = ", ".join(map(repr, _KNOWN))
+            raise TypeError(f"approver is {known} or a function of a request, not {approver!r}")
         self._own = store
         self._poll = poll
         self._wait = wait
@@ -254,6 +255,13 @@ class Approval(Interceptor):
 async def _nobody(request: ApprovalRequest) -> Answer:
     """Who is asked by way of a store as long as no guard has lent one."""
     return Declined(by="nobody", reason=f"there is no store to ask in about {request.id}")
+
+
+_KNOWN: Final[Mapping[str, Callable[[], Approver]]] = {
+    "terminal": TerminalApprover,
+    "store": lambda: _nobody,
+    "client": ClientApprover,
+}
 
 
 def _answered(call: Call) -> Call:

@@ -10,6 +10,8 @@ from mcp import types
 from mcp.shared.exceptions import McpError
 from mcp.shared.message import ServerMessageMetadata
 
+from mcpguard.core.errors import HubError
+from mcpguard.core.wire import JSONObject
 from mcpguard.seams.serving import forwarded
 
 __all__ = ["Client", "aimed", "meta_of"]
@@ -45,7 +47,9 @@ class Client:
         return None if meta is None else meta.progressToken
 
     async def ask(self, method: str, params: Any) -> Any:
-        """Ask by a request of the hub's own."""
+        """Ask by a request of the hub's own; who has no session is not asked: no answer would get here."""
+        if self._context.session.client_params is None:
+            return types.ErrorData(code=types.INVALID_REQUEST, message="a client without a session")
         asked: dict[str, Any] = {"method": method}
         if params is not None:
             asked["params"] = params.model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -57,6 +61,19 @@ class Client:
             )
         except McpError as error:
             return error.error
+
+    async def elicit(self, params: JSONObject) -> JSONObject:
+        """What the client answers to a form of the guard's own, wire-shaped.
+
+        Raises:
+            HubError: If it does not answer forms.
+        """
+        asked = types.ElicitRequestFormParams.model_validate(params)
+        answer = await self.ask("elicitation/create", asked)
+        if not isinstance(answer, types.ElicitResult):
+            raise HubError("the client does not answer forms")
+        told: JSONObject = answer.model_dump(by_alias=True, mode="json", exclude_none=True)
+        return told
 
     async def tell(self, params: Any) -> None:
         """Hand on a log message."""

@@ -11,7 +11,9 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 
+from mcpguard.core.errors import HubError
 from mcpguard.core.run import current_run
+from mcpguard.core.wire import JSONObject
 from mcpguard.seams.parked import Ask, Parked
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Modern",
     "Silent",
     "connection_of",
+    "elicited",
     "is_modern",
     "request_of",
     "response_to",
@@ -118,6 +121,20 @@ class Modern(Silent):
             return await super().ask(method, params)
         answer = await self._parked.ask(method, params)
         return await super().ask(method, params) if answer is None else answer
+
+
+async def elicited(client: Legacy | Silent, params: JSONObject) -> JSONObject:
+    """What a client answers to a form of the guard's own, wire-shaped.
+
+    Raises:
+        HubError: If it does not answer forms.
+    """
+    asked = types.ElicitRequestFormParams.model_validate(params)
+    answer = await client.ask("elicitation/create", asked)
+    if not isinstance(answer, types.ElicitResult):
+        raise HubError("the client does not answer forms")
+    told: JSONObject = answer.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return told
 
 
 def is_modern(ctx: _Ctx) -> bool:

@@ -1,9 +1,9 @@
 """A call that goes on while its client is asked: the client has an answer that asks for input meanwhile.
 
 A modern client (MCP 2026-07-28) is asked inside results and asks again with what was wanted; a server behind
-a hub waits for its answer in the middle of a call. So the call runs in a task of the hub's, and is picked up
-by the message that continues it: the same request of the same principal, under a state that holds once and
-for a bounded time.
+a hub, or the guard in front, waits for its answer in the middle of a call. So the call runs in a task of
+the hub's, and is picked up by the message that continues it: the same request of the same principal, under a
+state that holds once and for a bounded time.
 
 Above: `serving2`.
 """
@@ -29,7 +29,7 @@ _STATE: Final = "mcpguard-hub-"
 
 @dataclass(slots=True)
 class Ask:
-    """What a server wants to know.
+    """What a server, or a guard, wants to know.
 
     Args:
         method: What it asks.
@@ -85,10 +85,12 @@ class Parked:
         key, ask = f"hub-{self._numbers}", Ask(method, params)
         self.asks[key] = ask
         self._news.set()
-        with anyio.move_on_after(self._wait_for):
-            await ask.is_answered.wait()
-            return ask.answer
-        self.asks.pop(key, None)
+        try:
+            with anyio.move_on_after(self._wait_for):
+                await ask.is_answered.wait()
+                return ask.answer
+        finally:
+            self.asks.pop(key, None)
         self.scope.cancel()
         return None
 

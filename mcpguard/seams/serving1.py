@@ -17,6 +17,7 @@ from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import McpError
 
+from mcpguard.core.asking import client_asked
 from mcpguard.core.errors import Denied, HubError
 from mcpguard.core.wire import LISTINGS
 from mcpguard.seams.asked1 import Client, aimed, meta_of
@@ -112,7 +113,9 @@ class _Serving:
             asked, connection = (None, None) if context is None else (context.request, context.session)
             try:
                 run = self._runs(asked, connection)
-                return types.ServerResult(await in_run(run, partial(handler, request)))
+                client = self._client()
+                with client_asked(None if client is None else client.elicit):
+                    return types.ServerResult(await in_run(run, partial(handler, request)))
             except (HubError, Denied) as error:
                 raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message=str(error))) from error
 

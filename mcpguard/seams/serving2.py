@@ -14,6 +14,7 @@ from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
 
+from mcpguard.core.asking import client_asked
 from mcpguard.core.errors import Denied, HubError
 from mcpguard.core.nesting import taken_up
 from mcpguard.core.principal import Principal
@@ -25,6 +26,7 @@ from mcpguard.seams.asked2 import (
     Modern,
     Silent,
     connection_of,
+    elicited,
     is_modern,
     request_of,
     response_to,
@@ -176,21 +178,25 @@ class _Serving:
 
     async def _sent(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
         if not is_modern(ctx):
-            return await self._hub.send(method, shown, work, Legacy(ctx, partial(self._wants, ctx)))
+            legacy = Legacy(ctx, partial(self._wants, ctx))
+            with client_asked(partial(elicited, legacy)):
+                return await self._hub.send(method, shown, work, legacy)
         capabilities = ctx.session.client_capabilities
         answers = {what for what in CAPABILITIES.values() if getattr(capabilities, what, None) is not None}
         if not answers:
-            return await self._hub.send(method, shown, work, Silent(ctx))
+            with client_asked(None):
+                return await self._hub.send(method, shown, work, Silent(ctx))
         key = _key(ctx)
         if params.request_state is None and params.input_responses is None:
             parked = Parked(key, self._wait_for, _owner())
             client = Modern(parked, ctx, answers)
             call = partial(self._hub.send, method, shown, work, client)
-            self._hub.start(partial(parked.run, call))
+            with client_asked(partial(elicited, client)):
+                self._hub.start(partial(parked.run, call))
         else:
             waiting = self._lot.take(params.request_state or "", key)
             if waiting is None:
-                raise MCPError(code=types.INVALID_PARAMS, message="nothing waits for this answer")
+                raise MCPError(code=types.INVALID_PARAMS, message=_NOTHING_WAITS)
             parked = waiting
             self._answer(parked, params.input_responses or {})
         return await self._news(parked)
@@ -229,6 +235,10 @@ class _Serving:
         return _LEVELS.index(level) >= _LEVELS.index(least)
 
 
+_NOTHING_WAITS: Final = (
+    "nothing waits for this answer here: it is late, was given before, is for another request, or what asked"
+    " for it was another process"
+)
 _LISTS: Final = {method: one.items for method, one in LISTINGS.items()}
 
 

@@ -1,6 +1,7 @@
 """`mcpguard serve`, `wrap` and `init`: a server behind a policy, for whoever starts servers."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from hosts import SCRIPT, Server
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from protected import served
 from replicas import environment, listening
 from trails import kept
 
 from mcpguard.cli import main
 from mcpguard.cli.init import policy_text
+from mcpguard.cli.servers_env import reached_by
 from mcpguard.config import parse_policy
 
 pytestmark = [
@@ -62,9 +65,9 @@ def server(tmp_path: Path) -> Server:
 
 
 @asynccontextmanager
-async def client(command: str, args: list[str]) -> AsyncIterator[Any]:
+async def client(command: str, args: list[str], **variables: str) -> AsyncIterator[Any]:
     """The SDK's own client of what is started."""
-    started = StdioServerParameters(command=command, args=args, env=environment())
+    started = StdioServerParameters(command=command, args=args, env=environment() | variables)
     async with stdio_client(started) as (read, write), ClientSession(read, write) as session:
         await session.initialize()
         yield session
@@ -234,6 +237,9 @@ async def test_idle_connections_do_not_use_up_its_files(policy: Path, server: Se
         ([], "no server to serve"),
         (["--http", "127.0.0.1:0", "--server", "wire", "--", "x"], "a COMMAND starts the one --server"),
         (["--", "x"], "a COMMAND starts the one --server"),
+        (["--from-env"], "--from-env is how the one --server is reached"),
+        (["--from-env", "--server", "wire", "--", "x"], "--from-env is how the one --server is reached"),
+        (["--from-env", "--server", "wire"], "MCPGUARD_URL: url is http:// or https://"),
     ],
 )
 def test_what_cannot_be_listened_on_is_one_line(
@@ -298,13 +304,99 @@ def test_wrapping_in_place_keeps_what_was_there_and_wraps_once(
     assert {one.stat().st_mode & 0o777 for one in tmp_path.glob("client.json*")} == {0o600}
 
 
-def test_a_server_behind_a_url_is_named_and_not_passed_off_as_guarded(
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_wrapped_server_behind_a_url_is_reached_through_the_policy(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1: somebody has to look."""
-    file = configuration(tmp_path, {"wire": {"url": "http://127.0.0.1:1/mcp"}})
+    """Under its tools' own names, with its headers, which nobody reads who lists processes."""
+    by_name = POLICY.replace("wire", "crm").replace("[echo, count], roles: [clerk]", "[note]")
+    await anyio.Path(policy).write_text(by_name)
+    with served() as site:
+        token = site.issue("ana")
+        headers = {"Authorization": f"Bearer {token}"}
+        entry = {"type": "http", "url": site.url, "headers": headers, "timeout": 9, "env": {"A": "b"}}
+        file = configuration(tmp_path, {"crm": entry})
+        assert main(["wrap", str(file), "--policy", str(policy)]) == 0
+        made = json.loads(capsys.readouterr().out)["mcpServers"]["crm"]
+        assert not {"url", "headers"} & set(made)
+        assert (made["type"], made["timeout"], made["env"]["A"]) == ("stdio", 9, "b")
+        assert site.url not in str(made["args"])
+        assert token not in str(made["args"])
+        async with client(made["command"], made["args"], **made["env"]) as session:
+            assert [tool.name for tool in (await session.list_tools()).tools] == ["note"]
+            assert "acme 1" in str(await session.call_tool("note", {"tenant": "acme", "number": 1}))
+            assert "no tool of this name" in str(await session.call_tool("repeat", {}))
+        assert site.calls() == [("ana", {"tenant": "acme", "number": 1})]
+
+
+def test_secrets_of_a_wrapped_url_are_in_no_file_that_did_not_have_them(policy: Path, tmp_path: Path) -> None:
+    """The file itself, and what it was; both as little readable as it was, and nothing else is written."""
+    secret = "-".join(["only", "for", "tests"])
+    entry = {"url": f"https://mcp.example.org/{secret}", "headers": {"X-Key": secret}}
+    file = configuration(tmp_path, {"wire": entry})
+    file.chmod(0o600)
+    assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
+    once = file.read_text()
+    assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
+    assert file.read_text() == once
+    holding = [one for one in tmp_path.rglob("*") if one.is_file() and secret in one.read_text()]
+    assert {one.name for one in holding} == {"client.json", "client.json.bak"}
+    assert {one.stat().st_mode & 0o777 for one in holding} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "said"),
+    [
+        ("wire", {"type": "sse"}, "not by Streamable HTTP"),
+        ("wire", {"transport": "ws"}, "not by Streamable HTTP"),
+        ("wire", {"oauth": {}}, "logs in to by itself"),
+        ("wire", {"headersHelper": "x"}, "logs in to by itself"),
+        ("wire", {"url": "ws://127.0.0.1:1/mcp"}, "url is http:// or https://"),
+        ("wire", {"url": "${input:url}"}, "url is http:// or https://"),
+        ("wire", {"headers": {"X": "hidden\nY: z"}}, "a value in one line"),
+        ("wire", {"headers": {"X Y": "hidden"}}, "a header has a name"),
+        ("wi__re", {}, "or __ in it"),
+    ],
+)
+def test_a_server_behind_a_url_that_cannot_be_guarded_is_named_and_left_as_it_is(
+    policy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    entry: dict[str, Any],
+    said: str,
+) -> None:
+    """Exit code 1: somebody has to look. What is said repeats no header."""
+    policy.write_text(POLICY.replace("wire", name))
+    given = {"url": "http://127.0.0.1:1/mcp", **entry}
+    file = configuration(tmp_path, {name: given})
     assert main(["wrap", str(file), "--policy", str(policy)]) == 1
-    assert "not guarded: wire is reached by a URL" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["mcpServers"] == {name: given}
+    assert f"not guarded: {name}: " in printed.err
+    assert said in printed.err
+    assert "hidden" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("hidden", "a line for each header"),
+        ("A B: hidden", "a line for each header"),
+        ("A: b\nhidden", "a line for each header"),
+        ("A: hidden\x00", "a line for each header"),
+    ],
+)
+def test_headers_in_an_environment_that_are_none_are_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, lines: str, said: str
+) -> None:
+    """And what was read is in the environment no more: nothing that is started has it."""
+    monkeypatch.setattr(os, "environ", {"MCPGUARD_URL": "http://a/mcp", "MCPGUARD_HEADERS": lines})
+    with pytest.raises(ValueError, match=said) as raised:
+        reached_by()
+    assert "hidden" not in str(raised.value)
+    assert os.environ == {}
 
 
 @pytest.mark.parametrize(

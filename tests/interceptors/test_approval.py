@@ -597,3 +597,14 @@ async def test_a_host_approves_only_by_an_accepted_form_that_says_so(result: Any
         expires=0.0,
     )
     assert await ElicitationApprover(ask)(request) == expected
+
+
+async def test_where_no_client_is_served_there_is_none_to_ask() -> None:
+    """A policy that asks clients refuses in a program that has none, rather than to ask somebody else."""
+    one = Asking("client")
+    assert await one.call(path="a") == "approval_failed"
+    assert one.wire.calls == []
+    with pytest.raises(ValueError, match="are for approver='store'"):
+        Approval(approver="client", wait=0)
+    with pytest.raises(TypeError, match="'terminal', 'store', 'client' or a function"):
+        Approval(approver="nobody")  # type: ignore[arg-type]

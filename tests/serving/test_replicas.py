@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from harness import text, wire
+from harness import V1, MCPError, text, wire
 from hosts import SCRIPT
 from issuer import principals, token
+from mcp.types import ElicitResult
 from replicas import listening
 from served import Served
 from servers import running
@@ -29,8 +30,12 @@ PRIVATE, PUBLIC = make_key(PASSPHRASE)
 CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call"}
 
 
-@pytest.fixture
-def replicas(tmp_path: Path) -> Iterator[tuple[Served, Served, str]]:
+STORED = f"{{approver: store, keys: ['{PUBLIC}'], wait: 0, rules: [{{tools: [delete]}}]}}"
+ASKED = "{approver: client, rules: [{tools: [delete]}]}"
+
+
+@pytest.fixture(params=[STORED])
+def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Served, Served, str]]:
     """The two, and where their store is."""
     with ExitStack() as stack:
         redis = stack.enter_context(running(tmp_path))
@@ -40,7 +45,7 @@ def replicas(tmp_path: Path) -> Iterator[tuple[Served, Served, str]]:
             f"version: 1\nstore: {redis.url}\nservers: {{wire: {json.dumps(reached)}}}\ninterceptors:\n"
             "  access: {default: allow}\n"
             "  budget: {id: cap, per: tenant, calls: 3, tools: [echo]}\n"
-            f"  approval: {{approver: store, keys: ['{PUBLIC}'], wait: 0, rules: [{{tools: [delete]}}]}}\n"
+            f"  approval: {request.param}\n"
             f"{principals()}"
         )
         first, second = (stack.enter_context(listening(str(policy)))[0] for _ in range(2))
@@ -79,3 +84,34 @@ async def test_two_replicas_are_one_where_it_counts(replicas: tuple[Served, Serv
         await store.aclose()
         assert "approval_pending" in text(wire(await there.call_tool("wire__delete", {"text": "d"})))
         assert "delete" in text(wire(await there.call_tool("wire__delete", {"text": "c"})))
+
+
+@pytest.mark.skipif(V1, reason="SDK 1.x knows no answers that ask for input")
+@pytest.mark.parametrize("replicas", [ASKED], indirect=True)
+async def test_an_answer_for_a_call_that_is_parked_in_another_process_is_refused(
+    replicas: tuple[Served, Served, str],
+) -> None:
+    """It says why, makes no call, and uses nothing up: where the call is parked the answer still holds."""
+    first, second, _ = replicas
+    yes = ElicitResult(action="accept", content={"decision": "approve"})
+
+    async def person(context: object, params: object) -> ElicitResult:
+        del context, params
+        return yes
+
+    async with (
+        first.client(token("ana"), "modern", elicitation_callback=person) as here,
+        second.client(token("ana"), "modern", elicitation_callback=person) as there,
+    ):
+        given = ("wire__delete", {"text": "c"})
+        asked = await here.session.call_tool(*given, allow_input_required=True)
+        answer = {
+            "input_responses": dict.fromkeys(asked.input_requests, yes),
+            "request_state": asked.request_state,
+            "allow_input_required": True,
+        }
+        with pytest.raises(MCPError, match="another process"):
+            await there.session.call_tool(*given, **answer)
+        assert text(wire(await here.session.call_tool(*given, **answer))) == "delete: c"
+        with pytest.raises(MCPError, match="nothing waits"):
+            await here.session.call_tool(*given, **answer)

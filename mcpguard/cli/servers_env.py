@@ -1,0 +1,56 @@
+"""How a server is reached by a URL, in the environment of the process that reaches it.
+
+The URL and its headers are secrets as often as not. On a command line every user of the machine could read
+them; in the environment that a client's configuration gives they stay in the file that had them before.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from mcpguard.core.servers import ServerOptions
+
+__all__ = ["reached_by", "variables"]
+
+URL: Final = "MCPGUARD_URL"
+"""Where the server listens."""
+
+HEADERS: Final = "MCPGUARD_HEADERS"
+"""What a request to it needs: a line for each header, `Name: value`."""
+
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A header's name (RFC 9110, 5.1)."""
+
+
+def variables(url: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """The variables that say it.
+
+    Raises:
+        ValueError: If the URL is none, or a header is none. No message repeats one.
+    """
+    ServerOptions(url=url)
+    for name, value in headers.items():
+        if not (_NAME.fullmatch(name) and value.isprintable()):
+            raise ValueError("a header has a name, and a value in one line")
+    lines = "\n".join(f"{name}: {value}" for name, value in headers.items())
+    return {URL: url} | ({HEADERS: lines} if lines else {})
+
+
+def reached_by() -> ServerOptions:
+    """What the variables say. They are taken out of the environment: nothing that is started has them.
+
+    Raises:
+        ValueError: If they say nothing, or something else than a URL and headers.
+    """
+    url, lines = os.environ.pop(URL, ""), os.environ.pop(HEADERS, "")
+    headers = dict[str, str]()
+    for line in filter(None, lines.split("\n")):
+        name, colon, value = line.partition(":")
+        if not (colon and _NAME.fullmatch(name) and value.isprintable()):
+            raise ValueError(f"{HEADERS} has a line for each header, such as Name: value")
+        headers[name] = value.strip()
+    try:
+        return ServerOptions(url=url, headers=headers)
+    except ValueError as error:
+        raise ValueError(f"{URL}: {error}") from None
