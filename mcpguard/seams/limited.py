@@ -10,6 +10,7 @@ Above: every seam that has streams. Below: `watch`, which decides; `stdio` and `
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
+from math import inf
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -146,11 +147,12 @@ class LimitedRead:
             if watch.refusals:
                 await self._writer.refuse()
                 continue
-            if watch.deadline <= anyio.current_time():  # a flood is read without ever waiting
+            until = watch.read_until
+            if until < inf and until <= anyio.current_time():  # a flood is read without ever waiting
                 watch.expire()
                 continue
             item: Any = None
-            with anyio.CancelScope(deadline=watch.deadline) as scope:
+            with anyio.CancelScope(deadline=until) as scope:
                 watch.reading = scope
                 try:
                     item = await self._stream.receive()
@@ -232,8 +234,8 @@ class LimitedWrite:
             return
         if kind is Request:
             watch.asked(body)
-            if watch.reading is not None and watch.reading.deadline > watch.deadline:
-                watch.reading.deadline = watch.deadline
+            if watch.reading is not None and watch.reading.deadline > watch.read_until:
+                watch.reading.deadline = watch.read_until
         elif kind is Notification and body.method == CANCELLED:
             watch.gave_up(given_up_by(body))
         try:

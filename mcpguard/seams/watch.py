@@ -89,6 +89,8 @@ class Watch:
         """Whether the client has been told so."""
         self.reading: anyio.CancelScope | None = None
         """Around the read that the client waits in, if it does."""
+        self.is_looked_at = False
+        """Whether a task of the transport's calls `look` in short intervals: then no read needs a timer."""
         self.on_loss: Callable[[str], None] | None = None
         """Makes a lost connection again, where something can."""
         self.returning: anyio.Event | None = None
@@ -119,6 +121,17 @@ class Watch:
     def deadline(self) -> float:
         """When `expire` may have something to do; not before. All requests are given the same time."""
         return min(self._first_until, self._late_until) if self._late else self._first_until
+
+    @property
+    def read_until(self) -> float:
+        """When a read must end by itself."""
+        return inf if self.is_looked_at else self.deadline
+
+    def look(self) -> None:
+        """Do what `deadline` is for."""
+        if self.deadline <= self._now():
+            self.expire()
+            self.wake()
 
     def asked(self, body: Any) -> None:
         """A request is about to be sent."""
