@@ -22,7 +22,7 @@ from mcpguard.seams import messages
 from mcpguard.seams.brake import Brake
 from mcpguard.seams.messages import CANCELLED, Key, Notification, Request, given_up_by
 from mcpguard.seams.supervised import SupervisedTransport
-from mcpguard.seams.watch import Tell, Watch
+from mcpguard.seams.watch import Tally, Watch
 
 __all__ = ["LimitedRead", "LimitedTransport", "LimitedWrite", "limit_streams"]
 
@@ -39,7 +39,7 @@ class LimitedTransport:
     Args:
         open_it: Makes the transport, given the watch over it; more than once where `can_return`.
         limits: What the server is held to.
-        tell: Told of each limit that is hit.
+        tally: Told of each limit that is hit.
         is_parsed_here: Whether the transport parses within the limits.
         can_return: Whether a lost connection can be made again.
     """
@@ -48,14 +48,14 @@ class LimitedTransport:
         self,
         open_it: Callable[[Watch], Any],
         limits: ConnectionLimits,
-        tell: Tell,
+        tally: Tally,
         *,
         is_parsed_here: bool = False,
         can_return: bool = False,
     ) -> None:
         self._open_it = open_it
         self._limits = limits
-        self._tell = tell
+        self._tally = tally
         self._is_parsed_here = is_parsed_here
         self._can_return = can_return
         self._entered: tuple[Any, Watch, anyio.CancelScope] | None = None
@@ -64,7 +64,7 @@ class LimitedTransport:
         """What the transport yields, with its two streams under limits."""
         if self._entered is not None:
             raise RuntimeError("this transport is in use; every session needs one of its own")
-        watch = Watch(self._limits, self._tell, anyio.current_time, is_parsed_here=self._is_parsed_here)
+        watch = Watch(self._limits, self._tally, anyio.current_time, is_parsed_here=self._is_parsed_here)
         scope = anyio.CancelScope()
         can_return = self._can_return and self._limits.reconnects > 0
         transport = SupervisedTransport(self._open_it, watch) if can_return else self._open_it(watch)
@@ -109,10 +109,10 @@ class LimitedTransport:
 
 
 def limit_streams(
-    read: Any, write: Any, limits: ConnectionLimits, tell: Tell
+    read: Any, write: Any, limits: ConnectionLimits, tally: Tally
 ) -> tuple["LimitedRead", "LimitedWrite"]:
     """Two streams of somebody's transport, under limits; how they are closed remains its business."""
-    watch = Watch(limits, tell, anyio.current_time, is_parsed_here=False)
+    watch = Watch(limits, tally, anyio.current_time, is_parsed_here=False)
     writer = LimitedWrite(write, watch)
     return LimitedRead(read, watch, writer), writer
 

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 
@@ -28,12 +28,20 @@ from mcpguard.seams.reports import Report, Said
 from mcpguard.seams.results import asked_version, is_definition, is_result
 from mcpguard.seams.structured import Structured
 
-__all__ = ["Tell", "Watch"]
+__all__ = ["Tally", "Watch"]
 
 _log = logging.getLogger("mcpguard")
 
-Tell = Callable[[str, str, float], None]
-"""Reports that a limit was hit: its name, a sentence for the operator, and the time."""
+
+class Tally(Protocol):
+    """Reports that a limit was hit."""
+
+    def tell(self, limit: str, reason: str, now: float, kind: str = "") -> None:
+        """Take its name, a sentence for the operator, the time, and what is counted apart under it."""
+
+    def flush(self) -> None:
+        """Report what was only counted; nothing more will come for the moment."""
+
 
 LISTENING: Final = "subscriptions/listen"
 """The request that stays open for as long as the client wants (MCP 2026-07-28): it has no deadline."""
@@ -70,13 +78,13 @@ class Watch:
 
     Args:
         limits: What the server is held to.
-        tell: Told of each limit that is hit.
+        tally: Told of each limit that is hit.
         now: A steady clock, in seconds; the event loop's.
         is_parsed_here: Whether messages were parsed within the limits, so that they need not be measured.
     """
 
     def __init__(
-        self, limits: ConnectionLimits, tell: Tell, now: Callable[[], float], *, is_parsed_here: bool
+        self, limits: ConnectionLimits, tally: Tally, now: Callable[[], float], *, is_parsed_here: bool
     ) -> None:
         self.limits = limits
         self.own: deque[Any] = deque()
@@ -98,7 +106,7 @@ class Watch:
         self.memoir: Memoir | None = None
         """What a new connection must be told, where there can be one."""
         self._now = now
-        self._tell = tell
+        self._tally = tally
         self._is_parsed_here = is_parsed_here
         self._storms = Storms(
             notifications=limits.notifications_per_second, requests=limits.requests_per_second
@@ -113,9 +121,9 @@ class Watch:
         self._version: str | None = None
         """The protocol's version, where the handshake has agreed on one."""
 
-    def hit(self, limit: str, reason: str) -> None:
+    def hit(self, limit: str, reason: str, *, kind: str = "") -> None:
         """Report that a limit was hit."""
-        self._tell(limit, reason, self._now())
+        self._tally.tell(limit, reason, self._now(), kind)
 
     @property
     def deadline(self) -> float:
@@ -211,6 +219,7 @@ class Watch:
             report = Report.of("connection_lost", limit=why)
             self.own.append(messages.error(one.id, report.error("The connection was lost.")))
         self._waiting.clear()
+        self._tally.flush()
         self.wake()
 
     def refused(self, fault: Fault) -> None:
@@ -298,7 +307,7 @@ class Watch:
         kind = kind_of(method, is_request=is_request)
         if not self._storms.admits(kind, self._now(), is_request=is_request):
             limit = "requests_per_second" if is_request else "notifications_per_second"
-            self.hit(limit, f"too many {kind}: one was {'refused' if is_request else 'dropped'}")
+            self.hit(limit, f"too many {kind}: one was {'refused' if is_request else 'dropped'}", kind=kind)
             if is_request:
                 self.refusals.append(messages.error(body.id, _TOO_MANY))
             elif kind == "changes":

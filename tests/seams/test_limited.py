@@ -14,6 +14,7 @@ from harness import V1, MCPError, Peer, opened, text, wire
 from line import Line, item_of, message_of, modern_client, talking
 from mcp import ClientSession, StdioServerParameters
 from protected import Site, http, served
+from tallies import Names
 
 from mcpguard import Call, ConnectionLimits, Fate, Guard, Interceptor, Outcome, Result
 from mcpguard.config import parse_policy
@@ -77,6 +78,32 @@ async def test_a_server_that_does_not_read_ends_what_waits_on_it() -> None:
         with pytest.raises(anyio.EndOfStream):
             await client.hears()
     assert [event.state for event in record.events if event.interceptor == "connection"] == ["write_seconds"]
+
+
+async def test_storms_are_counted_for_each_kind() -> None:
+    """What is dropped beside the first of its kind is told when the connection ends, if not before."""
+    record = RecordingSink()
+    guard = guard_with(record, notifications_per_second=0.1)
+    storm = {
+        "notifications/message": {"level": "info", "data": "canary"},
+        "notifications/progress": {"progressToken": 1, "progress": 1.0},
+    }
+    async with talking(guard) as (client, line):
+        for method, params in storm.items():
+            for _ in range(6 if "progress" in method else 4):
+                await line.says({"method": method, "params": params})
+        line.to_client.close()
+        with suppress(anyio.EndOfStream):
+            while True:
+                await client.hears()
+    said = [event.reason for event in record.events if event.state == "notifications_per_second"]
+    assert said == [
+        "too many log messages: one was dropped",
+        "too many progress: one was dropped",
+        "too many log messages: one was dropped (1 times more since the last such event)",
+        "too many progress: one was dropped (3 times more since the last such event)",
+    ]
+    assert guard.status()["limits_hit"] == {"files": {"notifications_per_second": 8}}
 
 
 async def test_giving_up_a_call_is_bounded_and_costs_no_connection() -> None:
@@ -151,7 +178,7 @@ async def test_what_a_server_says_too_often_is_dropped_and_what_it_asks_refused(
         ]
         assert (await line.hears())["id"] == 8
     states = [event.state for event in record.events if event.interceptor == "connection"]
-    assert states == ["notifications_per_second", "requests_per_second"]
+    assert states == ["notifications_per_second", "requests_per_second", "notifications_per_second"]
     hit = {"notifications_per_second": 2, "requests_per_second": 1}
     assert guard.status()["limits_hit"] == {"files": hit}
 
@@ -274,7 +301,7 @@ def watched(told: list[str], **limits: Any) -> Watch:
     """A watch over one connection."""
     return Watch(
         ConnectionLimits(**limits),
-        lambda limit, *_: told.append(limit),
+        Names(told),
         anyio.current_time,
         is_parsed_here=True,
     )
