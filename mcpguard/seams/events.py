@@ -233,11 +233,16 @@ class Events:
 
 def _event_fault(data: bytes, limits: ConnectionLimits, id: Key | None) -> tuple[str | None, bool]:
     """What speaks against a message in an event, and whether it is the answer to `id`."""
-    if id is None or not is_answer(data):
-        parsed = parse(data, limits)
-        return (parsed.limit if isinstance(parsed, Fault) else None), False
-    fault = answer_fault(data, limits, id)
-    return fault, fault is None
+    if id is not None and len(data) > PARSED_BYTES and sdk_major() > 1 and is_answer(data):
+        fault = answer_fault(data, limits, id)
+        return fault, fault is None
+    parsed = parse(data, limits)
+    if isinstance(parsed, Fault):
+        return parsed.limit, False
+    body = messages.body_of(parsed)
+    if id is None or type(body) not in (Response, Error):
+        return None, False
+    return ("id", False) if _is_of_another(body, id) else (None, True)
 
 
 def answer_fault(text: bytes, limits: ConnectionLimits, id: Key) -> str | None:
@@ -251,5 +256,8 @@ def answer_fault(text: bytes, limits: ConnectionLimits, id: Key) -> str | None:
     body = messages.body_of(parsed)
     if type(body) not in (Response, Error):
         return "malformed"
-    is_other = body.id is not None and id_key(body.id) != id_key(id)
-    return "id" if is_other else None
+    return "id" if _is_of_another(body, id) else None
+
+
+def _is_of_another(body: Any, id: Key) -> bool:
+    return body.id is not None and id_key(body.id) != id_key(id)

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 
 import anyio
+import anyio.to_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from mcpguard.core.connection_limits import ConnectionLimits
@@ -168,6 +169,9 @@ class LimitedRead:
             if passed is not None:
                 self._brake.release()
                 self.last_context = getattr(self._stream, "last_context", None)
+                check, watch.unchecked = watch.unchecked, None
+                if check is not None:
+                    return watch.checked(passed, await anyio.to_thread.run_sync(check))
                 return passed
             await self._brake.slow()
 

@@ -26,7 +26,7 @@ from mcpguard.seams.memoir import Memoir
 from mcpguard.seams.messages import Error, Key, Notification, Request, Response, id_key
 from mcpguard.seams.reports import Report, Said
 from mcpguard.seams.results import asked_version, is_definition, is_result
-from mcpguard.seams.structured import Structured
+from mcpguard.seams.structured import Check, Structured
 
 __all__ = ["Tally", "Watch"]
 
@@ -99,6 +99,8 @@ class Watch:
         """Around the read that the client waits in, if it does."""
         self.is_looked_at = False
         """Whether a task of the transport's calls `look` in short intervals: then no read needs a timer."""
+        self.unchecked: Check | None = None
+        """What is still to be found out in a thread about the result that `received` has let pass."""
         self.on_loss: Callable[[str], None] | None = None
         """Makes a lost connection again, where something can."""
         self.returning: anyio.Event | None = None
@@ -270,10 +272,19 @@ class Watch:
                 self.memoir.answered(one.method, body.result)
         elif one.tool is not None:
             checked = self._structured.checked(one.tool, body.result)
-            if checked is not body.result:
-                self.hit("structured_content", "a result is not what the tool's output schema promises")
-                return messages.response(body.id, checked)
+            if callable(checked):
+                self.unchecked = checked
+                return item
+            return self.checked(item, checked)
         return item
+
+    def checked(self, item: Any, result: JSONObject) -> Any:
+        """The item as it goes on, now that its result has been held against the tool's output schema."""
+        body = messages.body_of(item)
+        if result is body.result:
+            return item
+        self.hit("structured_content", "a result is not what the tool's output schema promises")
+        return messages.response(body.id, result)
 
     def _judged(self, method: str, definition: JSONObject) -> JSONObject | str:
         """A definition as it may be shown; what the SDK cannot read would cost the whole listing."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviours import behaviours
+from behaviours import OPENING, OPENINGS, behaviours
 from clients import Steps, talk
 
 from mcpguard import ConnectionLimits, Guard
@@ -40,6 +40,8 @@ NOT_AT_ONCE = {
     "empty lines for ever",
     "no message for ever",
     "notifications for ever",
+    "NULs for ever",
+    "answers, then closes stdout",
     "endless line",
     "endless answer",
     "1,000 pings",  # over HTTP each is answered by a request of its own
@@ -80,6 +82,19 @@ async def test_a_guarded_client_outlives_what_a_server_does(
     assert steps.left == "ok"
     assert steps.runs <= 1
     assert "honest" in steps.tools or behaviour in NO_TOOLS
+
+
+@pytest.mark.parametrize(
+    ("kind", "behaviour"), [(kind, name) for kind, names in OPENINGS.items() for name in names]
+)
+async def test_a_server_that_misbehaves_at_once_is_given_up(
+    kind: str, behaviour: str, tmp_path: Path
+) -> None:
+    """Whatever stands in the place of the handshake, opening ends with the protocol's error."""
+    steps, _ = await meet(kind, OPENING + behaviour, tmp_path)
+    assert steps.listed == "not reached"
+    assert steps.left.lower().startswith("mcperror")
+    assert steps.runs == 0
 
 
 @pytest.mark.parametrize(

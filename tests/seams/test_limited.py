@@ -20,6 +20,7 @@ from mcpguard import Call, ConnectionLimits, Fate, Guard, Interceptor, Outcome, 
 from mcpguard.config import parse_policy
 from mcpguard.core.interceptor import CallNext
 from mcpguard.seams.stdio import limited_stdio
+from mcpguard.seams.structured import CHEAP_STEPS
 from mcpguard.seams.watch import Watch
 from mcpguard.testing import FakeServer, RecordingSink
 
@@ -397,6 +398,25 @@ async def test_structured_content_that_is_as_promised_passes() -> None:
     server.tool("good", output_schema=schema).returns({"content": [], "structuredContent": {"n": 1}})
     async with opened(guard_with(), server, "session") as peer:
         assert (await peer.call("good"))["structuredContent"] == {"n": 1}
+
+
+@pytest.mark.parametrize(("last", "is_error"), [(0, None), ("canary", True)])
+async def test_much_structured_content_is_held_against_its_schema_too(last: object, is_error: object) -> None:
+    """In a thread; the SDK would raise when it finds out, after the tool has run."""
+    schema = {"type": "object", "properties": {"n": {"type": "array", "items": {"type": "number"}}}}
+    tool = {"name": "go", "inputSchema": {"type": "object"}, "outputSchema": schema}
+    record = RecordingSink()
+    async with talking(guard_with(record)) as (client, line):
+        await client.says({"id": 1, "method": "tools/list"})
+        await line.answers(tools=[tool])
+        await client.hears()
+        await client.calls("go", 2)
+        await line.answers(content=[], structuredContent={"n": [*range(CHEAP_STEPS), last]})
+        result = (await client.hears())["result"]
+    assert result.get("isError") == is_error
+    assert ("structuredContent" in result) is (is_error is None)
+    hits = [event.state for event in record.events if event.interceptor == "connection"]
+    assert hits == (["structured_content"] if is_error else [])
 
 
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")

@@ -17,7 +17,7 @@ from mcpguard.seams import messages
 from mcpguard.seams.exchanges import MAX_UNDER_WAY
 from mcpguard.seams.limited import LimitedTransport, limit_streams
 from mcpguard.seams.memoir import Memoir
-from mcpguard.seams.structured import MAX_STEPS, Structured
+from mcpguard.seams.structured import CHEAP_STEPS, MAX_STEPS, Structured
 from mcpguard.seams.supervised import FIRST_PAUSE, STABLE_SECONDS, SupervisedTransport
 from mcpguard.seams.watch import Watch
 
@@ -649,19 +649,40 @@ def test_the_schemas_of_a_bounded_number_of_tools_are_known() -> None:
         structured.learn({"name": name, "outputSchema": schema})
     assert structured.checked("first", {"structuredContent": {}}) == {"structuredContent": {}}
     for _ in range(2):
-        assert structured.checked("second", {"structuredContent": {}})["isError"] is True
+        failed = structured.checked("second", {"structuredContent": {}})
+        assert not callable(failed)
+        assert failed["isError"] is True
         assert structured.checked("second", {"structuredContent": {"n": 1}}) == {
             "structuredContent": {"n": 1}
         }
+    large = {"structuredContent": {"n": [0] * CHEAP_STEPS}}
+    check = structured.checked("second", large)
+    assert callable(check)
+    assert check()["isError"] is True
     endless = {"structuredContent": {"n": [0] * (MAX_STEPS // (cost(schema) or 1) + 1)}}
-    assert structured.checked("second", endless)["isError"] is True
+    refused = structured.checked("second", endless)
+    assert not callable(refused)
+    assert refused["isError"] is True
 
 
 def test_a_result_without_the_content_that_was_promised_is_an_error() -> None:
     """MCP 2025-11-25, server/tools: with an output schema there must be structured content."""
     known = Structured(1)
     known.learn({"name": "read", "outputSchema": {"type": "object"}})
-    assert known.checked("read", {"content": []})["isError"] is True
+    failed = known.checked("read", {"content": []})
+    assert not callable(failed)
+    assert failed["isError"] is True
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**300])
+def test_numbers_that_a_validator_cannot_work_with_are_not_valid(number: float) -> None:
+    """A validator raises then, and an exception where the server is read would end the connection."""
+    known = Structured(1)
+    schema = {"type": "object", "properties": {"n": {"multipleOf": 1e308}}}
+    known.learn({"name": "read", "outputSchema": schema})
+    failed = known.checked("read", {"content": [], "structuredContent": {"n": number}})
+    assert not callable(failed)
+    assert failed["isError"] is True
 
 
 def test_a_schema_that_cannot_be_used_safely_is_not_shown() -> None:
