@@ -11,16 +11,18 @@ import re
 from codecs import BOM_UTF8
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.detectors.shapes import find_id, is_answer, shape_fault
 from mcpguard.seams import messages
 from mcpguard.seams.brake import Brake
-from mcpguard.seams.frames import Fault, parse, sentence
-from mcpguard.seams.inflate import Inflater, TooLarge
+from mcpguard.seams.frames import THREAD_BYTES, Fault, parse, sentence
+from mcpguard.seams.inflate import Inflater, Pace, TooLarge
 from mcpguard.seams.messages import Error, Key, Response, id_key
 from mcpguard.seams.reports import Report
 from mcpguard.seams.session import sdk_major
@@ -100,6 +102,7 @@ class Events:
         self._has_begun = False
         self._has_half_end = False
         self._brake = Brake()
+        self._pace = Pace()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Events that may pass, whole."""
@@ -115,8 +118,9 @@ class Events:
                     limit = "answer_seconds"
                     break
                 for piece in self._last_piece() if chunk is None else inflater.pieces(chunk):
+                    await self._pace.take(len(piece))
                     for event in self._cut(piece):
-                        passed = self._passed(event)
+                        passed = await self._passed(event)
                         if passed is not None:
                             yield passed
                         await self._brake.slow()
@@ -160,7 +164,7 @@ class Events:
             begun = 0
         return events
 
-    def _passed(self, event: bytes) -> bytes | None:
+    async def _passed(self, event: bytes) -> bytes | None:
         """The event as it goes on: what was looked at, written in one way; None if nothing is left of it."""
         if self._is_answered:
             return None
@@ -186,7 +190,9 @@ class Events:
         if retry is not None:
             head += self._retry(retry)
         if data and kind in (b"message", b""):
-            limit = self._fault(data)
+            look = partial(_event_fault, data, self._watch.limits, self._id)
+            is_large = len(data) >= THREAD_BYTES
+            limit, self._is_answered = await anyio.to_thread.run_sync(look) if is_large else look()
             if limit is not None:
                 return self._refused(limit, data, head)
             self._brake.release()
@@ -204,15 +210,6 @@ class Events:
             return rest
         self._watch.hit(limit, f"an event of the server was refused: {sentence(limit)}")
         return rest if limit == "id" or not is_answer(data) else self._lost(self._id, limit)
-
-    def _fault(self, data: bytes) -> str | None:
-        """What speaks against a message; it notes whether it is the answer."""
-        if self._id is None or not is_answer(data):
-            parsed = parse(data, self._watch.limits)
-            return parsed.limit if isinstance(parsed, Fault) else None
-        fault = answer_fault(data, self._watch.limits, self._id)
-        self._is_answered = fault is None
-        return fault
 
     def _lost(self, id: Key, limit: str | None) -> bytes:
         self._is_answered = True
@@ -234,6 +231,20 @@ class Events:
         return b"retry: %d\n" % round(1000 * min(max(asked, LEAST_RETRY), most))
 
 
+def _event_fault(data: bytes, limits: ConnectionLimits, id: Key | None) -> tuple[str | None, bool]:
+    """What speaks against a message in an event, and whether it is the answer to `id`."""
+    if id is not None and len(data) > PARSED_BYTES and sdk_major() > 1 and is_answer(data):
+        fault = answer_fault(data, limits, id)
+        return fault, fault is None
+    parsed = parse(data, limits)
+    if isinstance(parsed, Fault):
+        return parsed.limit, False
+    body = messages.body_of(parsed)
+    if id is None or type(body) not in (Response, Error):
+        return None, False
+    return ("id", False) if _is_of_another(body, id) else (None, True)
+
+
 def answer_fault(text: bytes, limits: ConnectionLimits, id: Key) -> str | None:
     """Why `text` is no answer to `id`: the limit it breaks, `malformed`, or `id` for another request's."""
     if len(text) > PARSED_BYTES and sdk_major() > 1:
@@ -245,5 +256,8 @@ def answer_fault(text: bytes, limits: ConnectionLimits, id: Key) -> str | None:
     body = messages.body_of(parsed)
     if type(body) not in (Response, Error):
         return "malformed"
-    is_other = body.id is not None and id_key(body.id) != id_key(id)
-    return "id" if is_other else None
+    return "id" if _is_of_another(body, id) else None
+
+
+def _is_of_another(body: Any, id: Key) -> bool:
+    return body.id is not None and id_key(body.id) != id_key(id)

@@ -7,12 +7,34 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["Inflater", "TooLarge"]
+import anyio
+import anyio.lowlevel
+
+__all__ = ["Inflater", "Pace", "TooLarge"]
 
 PIECE: Final = 2**16
 """Bytes that are decompressed at once."""
 
+TURN_BYTES: Final = 2**20
+"""Bytes after which others have their turn: decompressing them takes some milliseconds."""
+
 _WINDOWS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+class Pace:
+    """Gives others their turn while a body is decompressed, of which a chunk may hold megabytes."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    async def take(self, size: int) -> None:
+        """`size` more bytes are there."""
+        self._taken += size
+        if self._taken >= TURN_BYTES:
+            self._taken = 0
+            await anyio.lowlevel.checkpoint()
 
 
 class TooLarge(Exception):  # noqa: N818 - it becomes an answer

@@ -10,10 +10,12 @@ Above: every seam that has streams. Below: `watch`, which decides; `stdio` and `
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
+from math import inf
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
 import anyio
+import anyio.to_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from mcpguard.core.connection_limits import ConnectionLimits
@@ -21,7 +23,7 @@ from mcpguard.seams import messages
 from mcpguard.seams.brake import Brake
 from mcpguard.seams.messages import CANCELLED, Key, Notification, Request, given_up_by
 from mcpguard.seams.supervised import SupervisedTransport
-from mcpguard.seams.watch import Tell, Watch
+from mcpguard.seams.watch import Tally, Watch
 
 __all__ = ["LimitedRead", "LimitedTransport", "LimitedWrite", "limit_streams"]
 
@@ -38,7 +40,7 @@ class LimitedTransport:
     Args:
         open_it: Makes the transport, given the watch over it; more than once where `can_return`.
         limits: What the server is held to.
-        tell: Told of each limit that is hit.
+        tally: Told of each limit that is hit.
         is_parsed_here: Whether the transport parses within the limits.
         can_return: Whether a lost connection can be made again.
     """
@@ -47,14 +49,14 @@ class LimitedTransport:
         self,
         open_it: Callable[[Watch], Any],
         limits: ConnectionLimits,
-        tell: Tell,
+        tally: Tally,
         *,
         is_parsed_here: bool = False,
         can_return: bool = False,
     ) -> None:
         self._open_it = open_it
         self._limits = limits
-        self._tell = tell
+        self._tally = tally
         self._is_parsed_here = is_parsed_here
         self._can_return = can_return
         self._entered: tuple[Any, Watch, anyio.CancelScope] | None = None
@@ -63,7 +65,7 @@ class LimitedTransport:
         """What the transport yields, with its two streams under limits."""
         if self._entered is not None:
             raise RuntimeError("this transport is in use; every session needs one of its own")
-        watch = Watch(self._limits, self._tell, anyio.current_time, is_parsed_here=self._is_parsed_here)
+        watch = Watch(self._limits, self._tally, anyio.current_time, is_parsed_here=self._is_parsed_here)
         scope = anyio.CancelScope()
         can_return = self._can_return and self._limits.reconnects > 0
         transport = SupervisedTransport(self._open_it, watch) if can_return else self._open_it(watch)
@@ -108,10 +110,10 @@ class LimitedTransport:
 
 
 def limit_streams(
-    read: Any, write: Any, limits: ConnectionLimits, tell: Tell
+    read: Any, write: Any, limits: ConnectionLimits, tally: Tally
 ) -> tuple["LimitedRead", "LimitedWrite"]:
     """Two streams of somebody's transport, under limits; how they are closed remains its business."""
-    watch = Watch(limits, tell, anyio.current_time, is_parsed_here=False)
+    watch = Watch(limits, tally, anyio.current_time, is_parsed_here=False)
     writer = LimitedWrite(write, watch)
     return LimitedRead(read, watch, writer), writer
 
@@ -146,11 +148,12 @@ class LimitedRead:
             if watch.refusals:
                 await self._writer.refuse()
                 continue
-            if watch.deadline <= anyio.current_time():  # a flood is read without ever waiting
+            until = watch.read_until
+            if until < inf and until <= anyio.current_time():  # a flood is read without ever waiting
                 watch.expire()
                 continue
             item: Any = None
-            with anyio.CancelScope(deadline=watch.deadline) as scope:
+            with anyio.CancelScope(deadline=until) as scope:
                 watch.reading = scope
                 try:
                     item = await self._stream.receive()
@@ -166,6 +169,9 @@ class LimitedRead:
             if passed is not None:
                 self._brake.release()
                 self.last_context = getattr(self._stream, "last_context", None)
+                check, watch.unchecked = watch.unchecked, None
+                if check is not None:
+                    return watch.checked(passed, await anyio.to_thread.run_sync(check))
                 return passed
             await self._brake.slow()
 
@@ -232,8 +238,8 @@ class LimitedWrite:
             return
         if kind is Request:
             watch.asked(body)
-            if watch.reading is not None and watch.reading.deadline > watch.deadline:
-                watch.reading.deadline = watch.deadline
+            if watch.reading is not None and watch.reading.deadline > watch.read_until:
+                watch.reading.deadline = watch.read_until
         elif kind is Notification and body.method == CANCELLED:
             watch.gave_up(given_up_by(body))
         try:

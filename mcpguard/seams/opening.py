@@ -70,7 +70,7 @@ class Opening:
             transport = await self._maker()(stack)
             binding, limits = self.binding, self.binding.limits
             if limits is not None:
-                transport = limited(transport, limits, Hits(binding.handle, binding.name).tell)
+                transport = limited(transport, limits, Hits(binding.handle, binding.name))
                 binding = replace(binding, limits=None)
             watched = _watched(transport, callbacks["message_handler"])
             async with _session(watched, binding, callbacks) as session:

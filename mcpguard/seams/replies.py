@@ -8,7 +8,7 @@ from typing import Any, Final
 from mcpguard.seams.events import Events
 from mcpguard.seams.frames import sentence
 from mcpguard.seams.http_wire import error_text, stream_class
-from mcpguard.seams.inflate import Inflater, TooLarge
+from mcpguard.seams.inflate import Inflater, Pace, TooLarge
 from mcpguard.seams.messages import Key
 from mcpguard.seams.reports import Report
 from mcpguard.seams.watch import Watch
@@ -80,10 +80,12 @@ async def body_of(response: Any, most: int) -> bytes:
         TooLarge: If it is larger than `most`, or compressed in a way that was not asked for.
     """
     inflater = Inflater(response.headers.get("content-encoding"))
+    pace = Pace()
     body = bytearray()
     async for chunk in response.aiter_raw():
         for piece in inflater.pieces(chunk):
             body += piece
             if len(body) > most:
                 raise TooLarge
+            await pace.take(len(piece))
     return bytes(body)

@@ -69,8 +69,8 @@ def _limit_streams(session: Any, binding: Binding, limits: ConnectionLimits) -> 
     read = getattr(holder, "_read_stream", None)
     if read is None or getattr(session, "_task_group", None) is not None:
         return
-    tell = Hits(binding.handle, binding.name).tell
-    holder._read_stream, holder._write_stream = limit_streams(read, holder._write_stream, limits, tell)
+    tally = Hits(binding.handle, binding.name)
+    holder._read_stream, holder._write_stream = limit_streams(read, holder._write_stream, limits, tally)
 
 
 def _limited_server(server: Any, binding: Binding, limits: ConnectionLimits) -> Any:
@@ -87,7 +87,7 @@ def _limited_server(server: Any, binding: Binding, limits: ConnectionLimits) -> 
         server = stdio_client(server)
     elif not hasattr(server, "__aenter__"):
         return server
-    return limited(server, limits, Hits(binding.handle, binding.name).tell)
+    return limited(server, limits, Hits(binding.handle, binding.name))
 
 
 def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> Any:

@@ -178,7 +178,7 @@ class Session2:
                 await self._validate(name, result)
             else:
                 await anyio.to_thread.run_sync(anyio.run, self._validate, name, result)
-        except RuntimeError:
+        except (RuntimeError, ArithmeticError, ValueError):  # NaN as a multiple of something
             failed = failed_result(_wire(result), "its structured content is not what its schema allows")
             told = types.CallToolResult.model_validate(failed)
             result.content, result.is_error, result.structured_content = told.content, True, None

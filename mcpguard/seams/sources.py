@@ -18,20 +18,20 @@ from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.seams.http import limited_client
 from mcpguard.seams.limited import LimitedTransport
 from mcpguard.seams.stdio import limited_stdio
-from mcpguard.seams.watch import Tell, Watch
+from mcpguard.seams.watch import Tally, Watch
 
 __all__ = ["limited"]
 
 _Made: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def limited(transport: Any, limits: ConnectionLimits, tell: Tell) -> LimitedTransport:
+def limited(transport: Any, limits: ConnectionLimits, tally: Tally) -> LimitedTransport:
     """`transport` within limits; one of the SDK's own is made again, so that what it reads is bounded too."""
     made = _makers().get(getattr(transport, "func", None))
     if made is None:
-        return LimitedTransport(lambda _watch: transport, limits, tell)
+        return LimitedTransport(lambda _watch: transport, limits, tally)
     again = partial(made, transport.func, (transport.args, transport.kwds))
-    return LimitedTransport(again, limits, tell, is_parsed_here=True, can_return=True)
+    return LimitedTransport(again, limits, tally, is_parsed_here=True, can_return=True)
 
 
 @cache

@@ -66,8 +66,10 @@ async def limited_stdio(
     to_writer, outbox = anyio.create_memory_object_stream[Any](0)
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_write, process, outbox, server, watch)
-            tasks.start_soon(_mourn, process, watch)
+            writer = _Writer(process, server, watch)
+            watch.is_looked_at = True
+            tasks.start_soon(writer.run, outbox)
+            tasks.start_soon(_mourn, process, watch, writer)
             try:
                 yield _Lines(process, server, watch), to_writer
             finally:
@@ -155,6 +157,11 @@ class _Cutter:
 
     def feed(self, chunk: bytes) -> None:
         """Take what was read."""
+        if not (self._rest or self._is_skipping) and chunk.find(b"\n") == len(chunk) - 1:
+            self._lines = [
+                chunk
+            ]  # one whole line, as nearly all are; how long it may be is `parse`'s business
+            return
         first, *others = chunk.split(b"\n")
         lines: list[bytes | Fault] = []
         self._add(first, lines)
@@ -179,31 +186,58 @@ class _Cutter:
             self._is_skipping = True
 
 
-async def _write(process: anyio.abc.Process, outbox: Any, server: Any, watch: Watch) -> None:
-    """Write each message, in a task of its own: whoever is cancelled must not leave half a line."""
-    stdin = process.stdin
-    assert stdin is not None  # noqa: S101 - it was opened with pipes
-    try:
-        with anyio.CancelScope() as scope:
-            async for item in outbox:
-                text = item.message.model_dump_json(by_alias=True, **{_UNSAID: True}) + "\n"
-                scope.deadline = anyio.current_time() + watch.limits.write_seconds
-                await stdin.send(text.encode(server.encoding, server.encoding_error_handler))
-                scope.deadline = inf
-        if scope.cancelled_caught:
-            watch.hit("write_seconds", "the server does not read: the connection is given up")
-            watch.end("write_seconds")
-    except (anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
-        await anyio.sleep(LAST_WORDS_SECONDS)
-        watch.end("ended")
-    finally:
-        outbox.close()
+class _Writer:
+    """Writes each message, in a task of its own: whoever is cancelled must not leave half a line."""
+
+    def __init__(self, process: anyio.abc.Process, server: Any, watch: Watch) -> None:
+        self._process = process
+        self._server = server
+        self._watch = watch
+        self._scope = anyio.CancelScope()
+        self._item: Any = None
+        """What is being written."""
+        self._seen: Any = None
+        self._until = inf
+
+    async def run(self, outbox: Any) -> None:
+        """Write what comes until the process takes no more."""
+        stdin = self._process.stdin
+        assert stdin is not None  # noqa: S101 - it was opened with pipes
+        encoding, errors = self._server.encoding, self._server.encoding_error_handler
+        try:
+            with self._scope:
+                async for item in outbox:
+                    text = item.message.model_dump_json(by_alias=True, **{_UNSAID: True}) + "\n"
+                    self._item = item
+                    await stdin.send(text.encode(encoding, errors))
+                    self._item = None
+            if self._scope.cancelled_caught:
+                self._watch.hit("write_seconds", "the server does not read: the connection is given up")
+                self._watch.end("write_seconds")
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
+            await anyio.sleep(LAST_WORDS_SECONDS)
+            self._watch.end("ended")
+        finally:
+            outbox.close()
+
+    def look(self) -> None:
+        """Give up on a server that has not read for too long; a timer for each message costs more."""
+        now = anyio.current_time()
+        if self._item is not self._seen:
+            self._seen, self._until = self._item, now + self._watch.limits.write_seconds
+        elif self._item is not None and self._until <= now:
+            self._scope.cancel()
 
 
-async def _mourn(process: anyio.abc.Process, watch: Watch) -> None:
-    """Wait for the process to end by itself; then the connection has, whoever holds its pipes."""
-    while process.returncode is None:  # noqa: ASYNC110 - there is no event that children cannot hold back
+async def _mourn(process: anyio.abc.Process, watch: Watch, writer: _Writer) -> None:
+    """Wait for the process to end by itself; then the connection has, whoever holds its pipes.
+
+    Meanwhile, see to what takes too long.
+    """
+    while process.returncode is None:
         await anyio.sleep(POLL_SECONDS)
+        watch.look()
+        writer.look()
     await anyio.sleep(LAST_WORDS_SECONDS)
     watch.end("ended")
     _signal(process, signal.SIGKILL)

@@ -8,15 +8,16 @@ Above: `watch`. Below: `detectors.schemas`, what a schema may cost.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.detectors.schemas import cost
 
-__all__ = ["CHEAP_STEPS", "MAX_STEPS", "Structured", "failed_result", "steps"]
+__all__ = ["CHEAP_STEPS", "MAX_STEPS", "Check", "Structured", "failed_result", "steps"]
 
 CHEAP_STEPS: Final = 5_000
 """Steps of validation that are taken on the event loop: some 20 ms."""
@@ -25,6 +26,10 @@ MAX_STEPS: Final = 2_000_000
 """Steps above which a result is refused: the SDK would take them on the event loop, for seconds."""
 
 _SCHEMA: Final = "outputSchema"
+
+
+Check: TypeAlias = Callable[[], JSONObject]
+"""Tells whether a result is what was promised: the result, or an error result in its place."""
 
 
 @dataclass(slots=True)
@@ -62,8 +67,11 @@ class Structured:
             self._known.popitem(last=False)
         return tool
 
-    def checked(self, tool: str, result: JSONObject) -> JSONObject:
-        """The result of a call to `tool`; an error result in its place if it is not what was promised."""
+    def checked(self, tool: str, result: JSONObject) -> JSONObject | Check:
+        """The result of a call to `tool`; an error result in its place if it is not what was promised.
+
+        Where telling takes long, what tells: for a thread.
+        """
         known = self._known.get(tool)
         if known is None or result.get("isError") is True or result.get("resultType") == "input_required":
             return result
@@ -77,9 +85,8 @@ class Structured:
             return failed_result(
                 result, "its structured content is too large to be checked against its schema"
             )
-        if taken > CHEAP_STEPS or _is_valid(known, content):
-            return result
-        return failed_result(result, "its structured content is not what its output schema allows")
+        check = partial(_valid_result, known, result, content)
+        return check if taken > CHEAP_STEPS else check()
 
 
 def failed_result(result: JSONObject, why: str) -> JSONObject:
@@ -108,10 +115,20 @@ def steps(value: JSON, price: int) -> int:
     return seen * price
 
 
+def _valid_result(known: _Known, result: JSONObject, content: JSON) -> JSONObject:
+    if _is_valid(known, content):
+        return result
+    return failed_result(result, "its structured content is not what its output schema allows")
+
+
 def _is_valid(known: _Known, content: JSON) -> bool:
+    """Whether the SDK will find it valid; NaN as a multiple of something raises, and is not."""
     if known.validator is None:
         validator_for: Any = import_module("jsonschema.validators").validator_for
         registry: Any = import_module("referencing").Registry
         known.validator = validator_for(known.schema)(known.schema, registry=registry())
-    valid: bool = known.validator.is_valid(content)
+    try:
+        valid: bool = known.validator.is_valid(content)
+    except (ArithmeticError, ValueError, RecursionError):
+        return False
     return valid

@@ -88,8 +88,13 @@ class SupervisedTransport:
         else:
             await self._tasks.__aexit__(None, None, None)
 
+    @property
+    def streams(self) -> tuple[Any, Any] | None:
+        """The streams of the connection of the moment, if there is one."""
+        return self._streams
+
     async def current(self) -> tuple[Any, Any]:
-        """The streams of the connection of the moment; waits while there is none.
+        """The same; waits while there is none.
 
         Raises:
             EndOfStream: If there will be none any more.
@@ -209,7 +214,7 @@ class _Reading:
         while True:
             if self._is_closed:
                 raise anyio.ClosedResourceError
-            read, _ = await self._transport.current()
+            read, _ = self._transport.streams or await self._transport.current()
             try:
                 item = await read.receive()
             except (anyio.EndOfStream, *GONE):
@@ -261,7 +266,7 @@ class _Writing:
     def _current(self) -> Any:
         if self._is_closed:
             raise anyio.ClosedResourceError
-        streams = self._transport._streams
+        streams = self._transport.streams
         if streams is None:
             raise anyio.BrokenResourceError
         return streams[1]

@@ -43,8 +43,8 @@ def guarded_transport(transport: Any, binding: Binding) -> "GuardedTransport":
             f"not {seen}; a URL or an in-process server is for guard.client()"
         )
     if binding.limits is not None:
-        tell = Hits(binding.handle, binding.name).tell
-        return GuardedTransport(limited(transport, binding.limits, tell), binding)
+        tally = Hits(binding.handle, binding.name)
+        return GuardedTransport(limited(transport, binding.limits, tally), binding)
     return GuardedTransport(transport, binding)
 
 

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 
@@ -26,14 +26,22 @@ from mcpguard.seams.memoir import Memoir
 from mcpguard.seams.messages import Error, Key, Notification, Request, Response, id_key
 from mcpguard.seams.reports import Report, Said
 from mcpguard.seams.results import asked_version, is_definition, is_result
-from mcpguard.seams.structured import Structured
+from mcpguard.seams.structured import Check, Structured
 
-__all__ = ["Tell", "Watch"]
+__all__ = ["Tally", "Watch"]
 
 _log = logging.getLogger("mcpguard")
 
-Tell = Callable[[str, str, float], None]
-"""Reports that a limit was hit: its name, a sentence for the operator, and the time."""
+
+class Tally(Protocol):
+    """Reports that a limit was hit."""
+
+    def tell(self, limit: str, reason: str, now: float, kind: str = "") -> None:
+        """Take its name, a sentence for the operator, the time, and what is counted apart under it."""
+
+    def flush(self) -> None:
+        """Report what was only counted; nothing more will come for the moment."""
+
 
 LISTENING: Final = "subscriptions/listen"
 """The request that stays open for as long as the client wants (MCP 2026-07-28): it has no deadline."""
@@ -70,13 +78,13 @@ class Watch:
 
     Args:
         limits: What the server is held to.
-        tell: Told of each limit that is hit.
+        tally: Told of each limit that is hit.
         now: A steady clock, in seconds; the event loop's.
         is_parsed_here: Whether messages were parsed within the limits, so that they need not be measured.
     """
 
     def __init__(
-        self, limits: ConnectionLimits, tell: Tell, now: Callable[[], float], *, is_parsed_here: bool
+        self, limits: ConnectionLimits, tally: Tally, now: Callable[[], float], *, is_parsed_here: bool
     ) -> None:
         self.limits = limits
         self.own: deque[Any] = deque()
@@ -89,6 +97,10 @@ class Watch:
         """Whether the client has been told so."""
         self.reading: anyio.CancelScope | None = None
         """Around the read that the client waits in, if it does."""
+        self.is_looked_at = False
+        """Whether a task of the transport's calls `look` in short intervals: then no read needs a timer."""
+        self.unchecked: Check | None = None
+        """What is still to be found out in a thread about the result that `received` has let pass."""
         self.on_loss: Callable[[str], None] | None = None
         """Makes a lost connection again, where something can."""
         self.returning: anyio.Event | None = None
@@ -96,7 +108,7 @@ class Watch:
         self.memoir: Memoir | None = None
         """What a new connection must be told, where there can be one."""
         self._now = now
-        self._tell = tell
+        self._tally = tally
         self._is_parsed_here = is_parsed_here
         self._storms = Storms(
             notifications=limits.notifications_per_second, requests=limits.requests_per_second
@@ -111,14 +123,25 @@ class Watch:
         self._version: str | None = None
         """The protocol's version, where the handshake has agreed on one."""
 
-    def hit(self, limit: str, reason: str) -> None:
+    def hit(self, limit: str, reason: str, *, kind: str = "") -> None:
         """Report that a limit was hit."""
-        self._tell(limit, reason, self._now())
+        self._tally.tell(limit, reason, self._now(), kind)
 
     @property
     def deadline(self) -> float:
         """When `expire` may have something to do; not before. All requests are given the same time."""
         return min(self._first_until, self._late_until) if self._late else self._first_until
+
+    @property
+    def read_until(self) -> float:
+        """When a read must end by itself."""
+        return inf if self.is_looked_at else self.deadline
+
+    def look(self) -> None:
+        """Do what `deadline` is for."""
+        if self.deadline <= self._now():
+            self.expire()
+            self.wake()
 
     def asked(self, body: Any) -> None:
         """A request is about to be sent."""
@@ -198,6 +221,7 @@ class Watch:
             report = Report.of("connection_lost", limit=why)
             self.own.append(messages.error(one.id, report.error("The connection was lost.")))
         self._waiting.clear()
+        self._tally.flush()
         self.wake()
 
     def refused(self, fault: Fault) -> None:
@@ -248,10 +272,19 @@ class Watch:
                 self.memoir.answered(one.method, body.result)
         elif one.tool is not None:
             checked = self._structured.checked(one.tool, body.result)
-            if checked is not body.result:
-                self.hit("structured_content", "a result is not what the tool's output schema promises")
-                return messages.response(body.id, checked)
+            if callable(checked):
+                self.unchecked = checked
+                return item
+            return self.checked(item, checked)
         return item
+
+    def checked(self, item: Any, result: JSONObject) -> Any:
+        """The item as it goes on, now that its result has been held against the tool's output schema."""
+        body = messages.body_of(item)
+        if result is body.result:
+            return item
+        self.hit("structured_content", "a result is not what the tool's output schema promises")
+        return messages.response(body.id, result)
 
     def _judged(self, method: str, definition: JSONObject) -> JSONObject | str:
         """A definition as it may be shown; what the SDK cannot read would cost the whole listing."""
@@ -285,7 +318,7 @@ class Watch:
         kind = kind_of(method, is_request=is_request)
         if not self._storms.admits(kind, self._now(), is_request=is_request):
             limit = "requests_per_second" if is_request else "notifications_per_second"
-            self.hit(limit, f"too many {kind}: one was {'refused' if is_request else 'dropped'}")
+            self.hit(limit, f"too many {kind}: one was {'refused' if is_request else 'dropped'}", kind=kind)
             if is_request:
                 self.refusals.append(messages.error(body.id, _TOO_MANY))
             elif kind == "changes":

@@ -155,8 +155,52 @@ ANSWERS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
         "its own id, another, and 100 kB",
         lambda i: good(i)[:-1] + b', "x": "' + b"x" * 100_000 + b'", "id": 777}',
     ),
+    "id with a sign": ("its id as text, with a sign", lambda i: good(f"+{i}")),
+    "id in other digits": (
+        "its id in Arabic digits",
+        lambda i: good("".join(chr(0x660 + int(n)) for n in str(i))),
+    ),
+    "id with spaces": ("its id as text, among spaces", lambda i: good(f" {i}\t")),
+    "names in escapes": (
+        "another id, names in escapes",
+        lambda _: good(777).replace(b'"id"', b'"\\u0069d"').replace(b'"result"', b'"\\u0072esult"'),
+    ),
+    "result far behind": (
+        "another id, and its result behind 10 kB",
+        lambda _: good(777).replace(b'"result"', b'"x": "' + b"x" * 10_000 + b'", "result"'),
+    ),
     "two results": ("two results", lambda i: good(i)[:-1] + b', "result": {"content": []}}'),
     "infinity": ("1e999", lambda i: good(i)[:-2] + b', "_meta": {"x": 1e999}}}'),
+    "numbers in structured content": (
+        "numbers that are none, in structured content",
+        lambda i: answer(i, result={**TEXT, "structuredContent": {"n": 1}}).replace(
+            b'"n": 1', b'"n": [NaN, -Infinity, -0, 1e-999, 1E400]'
+        ),
+    ),
+    "deep meta": (
+        "55 objects inside one another as _meta",
+        lambda i: answer(i, result={**TEXT, "_meta": 0}).replace(
+            b": 0}", b": " + b'{"x": ' * 55 + b"0" + b"}" * 56
+        ),
+    ),
+    "odd blocks": (
+        "an image that is none, a link to a script, a resource of nobody",
+        lambda i: answer(
+            i,
+            result={
+                "content": [
+                    {"type": "image", "data": "!", "mimeType": "\r\n"},
+                    {"type": "resource_link", "uri": "javascript:alert(1)", "name": ""},
+                    {"type": "resource", "resource": {"uri": "", "blob": "!"}},
+                    {"type": "text", "text": "\x1b[2J\0"},
+                ]
+            },
+        ),
+    ),
+    "all answers again": ("every earlier answer again", lambda i: _lines(i, *(good(n) for n in range(i)))),
+    "a prompt before it": ("a prompt on the line of the answer", lambda i: b"> " + good(i)),
+    "spaces before it": ("16 MB of spaces before the answer", lambda i: b" " * 2**24 + good(i)),
+    "a long line before it": ("a line of 16 MB first", lambda i: b"x" * 2**24 + b"\n" + good(i)),
     "answer and request": ("a result and a method", lambda i: good(i)[:-1] + b', "method": "ping"}'),
     "error without code": ("an error without code", lambda i: answer(i, error={"message": "m"})),
     "error is null": ("null as error", lambda i: answer(i, error=None)),

@@ -27,6 +27,11 @@ LIFE: dict[str, str] = {
     "no message for ever": "lines without an end that are no messages",
     "notifications for ever": "notifications without an end",
     "ignores its end": "ignores the end of stdin and SIGTERM",
+    "a byte at a time": "writes its answer byte by byte",
+    "in two halves": "pauses in the middle of its answer",
+    "NULs for ever": "NULs without an end, and no line",
+    "exits within its answer": "ends in the middle of its answer",
+    "answers, then closes stdout": "answers, closes its stdout and lives on",
     "endless line": "sends one line without an end",
     "endless answer": "sends 1 GB in one line",
 }
@@ -67,6 +72,51 @@ HTTP: dict[str, str] = {
 """Behaviours of HTTP."""
 
 
+OPENING = "opening: "
+"""Before the name of a behaviour: it is shown in the place of the handshake, and not to a call."""
+
+OPENINGS: dict[str, list[str]] = {
+    "stdio": [
+        "honest",
+        "silence",
+        "exits",
+        "closes stdout",
+        "not UTF-8",
+        "batch",
+        "another id",
+        "null result",
+        "error code is text",
+        "two million values",
+        "100,000 content blocks",
+        "1,000 sampling requests",
+        "empty lines for ever",
+        "endless line",
+        "half a line",
+    ],
+    "http": [
+        "honest",
+        "401",
+        "404 for the session",
+        "500",
+        "202 for a call",
+        "text/html",
+        "not HTTP",
+        "closes at once",
+        "cut body",
+        "compression bomb",
+        "slow headers",
+        "only a notification",
+        "SSE: another id",
+        "SSE: never ends",
+        "SSE: retry of a day",
+        "SSE: a bomb",
+        "redirects to itself",
+        "early hints for ever",
+    ],
+}
+"""Behaviours that are tried in the place of the handshake."""
+
+
 def chosen(named: str) -> str:
     """The behaviour that a server was started with; `@PATH` is whichever stands in a file at the moment."""
     return Path(named[1:]).read_text() if named.startswith("@") else named
@@ -75,7 +125,7 @@ def chosen(named: str) -> str:
 def behaviours(transport: str) -> dict[str, str]:
     """Every behaviour that can be had over `transport`, and what it is."""
     own = LIFE if transport == "stdio" else HTTP
-    skipped = set() if transport == "stdio" else {"garbage around", "two answers"}
+    skipped = set() if transport == "stdio" else {"garbage around", "two answers", "a long line before it"}
     skipped |= {"text under its schema", "numbers under its schema", *LISTS.values()}
     answers = {name: said for name, (said, _) in ANSWERS.items() if name not in skipped}
     return {**answers, **{name: said for name, (said, _) in TOOLS.items() if name not in skipped}, **own}

@@ -3,13 +3,14 @@
 Each is given the call's id, and yields what goes to the socket until it closes. `STREAMS` answers a GET.
 """
 
+import gzip
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any
 
-from wire import answer, good, notification
+from wire import answer, good, notification, request
 
 Said = Callable[[Any], Iterator[bytes]]
 
@@ -133,6 +134,100 @@ EXCHANGES: dict[str, tuple[str, Said]] = {
     "half a gzip": (
         "half of what was compressed",
         lambda i: iter([whole(zlib.compress(good(i))[:30], Content_Encoding="deflate")]),
+    ),
+    "100 and nothing": ("100, and nothing more", lambda _: slowly(b"HTTP/1.1 100 Continue\r\n\r\n", b"")),
+    "101": ("101", lambda _: iter([head("101 Switching Protocols", Upgrade="x")])),
+    "slow status": ("a status line without an end", lambda _: slowly(b"HTTP/1.1 200 O", b"K")),
+    "header without an end": (
+        "a header that goes on",
+        lambda _: slowly(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 2**16),
+    ),
+    "odd headers": (
+        "headers with bytes that headers cannot hold",
+        lambda i: iter([whole(good(i), X_Odd="\0\xff\x0b", X_Folded="a\r\n b")]),
+    ),
+    "500 cookies": (
+        "500 cookies",
+        lambda i: iter([whole(good(i)).replace(b"Connection", b"Set-Cookie: a=b\r\n" * 500 + b"Connection")]),
+    ),
+    "empty body": ("a body of nothing", lambda _: iter([whole(b"")])),
+    "blank body": ("a body of spaces", lambda _: iter([whole(b" \r\n" * 100)])),
+    "null": ("null as body", lambda _: iter([whole(b"null")])),
+    "chunk extensions": (
+        "chunks with 10 kB of extensions",
+        lambda i: iter(
+            [
+                head(Content_Type="application/json", Transfer_Encoding="chunked"),
+                b"%x;%s\r\n%s\r\n0\r\n\r\n" % (len(good(i)), b"x" * 10_000, good(i)),
+            ]
+        ),
+    ),
+    "gzip and more": (
+        "more behind what was compressed",
+        lambda i: iter([whole(gzip.compress(good(i)) + b"more", Content_Encoding="gzip")]),
+    ),
+    "gzip with a wrong sum": (
+        "a checksum that is wrong",
+        lambda i: iter([whole(gzip.compress(good(i))[:-8] + b"\0" * 8, Content_Encoding="gzip")]),
+    ),
+    "UTF-16, as it says": (
+        "UTF-16, as it says",
+        lambda i: iter(
+            [whole(good(i).decode().encode("utf-16"), Content_Type="application/json; charset=utf-16")]
+        ),
+    ),
+    "type in capitals": (
+        "its type in capitals",
+        lambda i: iter([whole(good(i), Content_Type="APPLICATION/JSON; Charset=UTF-8")]),
+    ),
+    "events as JSON": ("an event as a JSON body", lambda i: iter([whole(event(good(i)))])),
+    "JSON as events": (
+        "a JSON body as an event stream",
+        lambda i: iter([whole(good(i), Content_Type="text/event-stream")]),
+    ),
+    "session changes": (
+        "another session with the answer",
+        lambda i: iter([whole(good(i), Mcp_Session_Id="another")]),
+    ),
+    "two responses": (
+        "a second response behind the first",
+        lambda i: iter([(whole(good(i)) + whole(good(i + 1))).replace(b"Connection: close\r\n", b"")]),
+    ),
+    **{
+        f"redirect to {name}": (
+            f"a redirect to {name}",
+            lambda _, to=to: iter([whole(b"", "302 Found", **to)]),
+        )  # type: ignore[misc]
+        for name, to in {
+            "a file": {"Location": "file:///etc/passwd"},
+            "nowhere": {},
+            "credentials": {"Location": "http://a:b@127.0.0.1:9/"},
+            "no URL": {"Location": "http://[::1"},
+        }.items()
+    },
+    "SSE: a byte at a time": (
+        "an event byte by byte",
+        lambda i: events(*(bytes([one]) for one in event(good(i)))),
+    ),
+    "SSE: no end of the event": ("an event that does not end", lambda i: events(b"data: " + good(i))),
+    "SSE: stays open": (
+        "comments for ever after the answer",
+        lambda i: slowly(head(Content_Type="text/event-stream"), event(good(i)), b": still here\n\n"),
+    ),
+    "SSE: NULs": ("NULs before and in the event", lambda i: events(b"\0\0\n\n", event(good(i), id="\0"))),
+    "SSE: names in escapes": (
+        "another id, names in escapes",
+        lambda i: events(event(good(777).replace(b'"result"', b'"\\u0072esult"')), event(good(i))),
+    ),
+    "SSE: result far behind": (
+        "another id, and its result behind 10 kB",
+        lambda i: events(
+            event(good(777).replace(b'"result"', b'"x": "' + b"x" * 10_000 + b'", "result"')), event(good(i))
+        ),
+    ),
+    "SSE: request under the call's id": (
+        "a request with the id of the call, then its answer",
+        lambda i: events(event(request(i, "roots/list")), event(good(i))),
     ),
     "SSE: carriage returns": (
         "lines that end with carriage returns",

@@ -72,6 +72,9 @@ class Exchange(socketserver.StreamRequestHandler):
         id, method, params = message.get("id"), message.get("method"), message.get("params") or {}
         if id is None or method is None:
             return self.send("202 Accepted", {}, b"")
+        if method == "initialize" and self.behaviour.startswith(behaviours.OPENING):
+            self.behaviour = self.behaviour.removeprefix(behaviours.OPENING)
+            return self.go(id)
         if method == "initialize":
             result = {
                 "protocolVersion": "2025-06-18",

@@ -71,6 +71,17 @@ TOOLS: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: [{**TOOL, "outputSchema": _schema(type="array", items={"type": "number"})}, HONEST],
     ),
     "name of 1 MB": ("a name of 1 MB", lambda: [{**TOOL, "name": "x" * 10**6}, TOOL, HONEST]),
+    "odd names": (
+        "names that are empty, unprintable, look alike",
+        lambda: [
+            *(
+                {**TOOL, "name": name}
+                for name in ("", "\0", "\u202eog", "g\u043e", "go ", "Go", "__proto__", "go\n")
+            ),
+            TOOL,
+            HONEST,
+        ],
+    ),
     "odd members": (
         "tools with members of the wrong kind",
         lambda: [

@@ -49,6 +49,10 @@ GROWTH = 1.1
 LIBC = ctypes.CDLL(None)
 """Gives free memory back where it can, so that what is measured is in use."""
 
+ALLOCATOR = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}
+"""Python's own allocator keeps a megabyte for one object in it: the memory of a process grows in steps, to
+whatever it once needed, and what is in use does not. Without it, free pages are given back."""
+
 MARK = "MCPGUARD_SOAK"
 """The variable that every process of a soak inherits."""
 
@@ -216,6 +220,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
     chosen = parser.parse_args()
+    if not ALLOCATOR.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})  # noqa: S606
     logging.disable(logging.CRITICAL)
     os.environ[MARK] = f"{os.getpid()}-{time.time_ns()}"
     print(f"seed {chosen.seed}, {chosen.backend}", flush=True)

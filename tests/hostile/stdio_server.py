@@ -20,6 +20,7 @@ import wire
 RUNS = Path(sys.argv[1])
 FLOODS = {
     "empty lines for ever": b"\n" * 2**16,
+    "NULs for ever": b"\0" * 2**16,
     "no message for ever": b"{}\n" * 2**14,
     "notifications for ever": (wire.notification("notifications/message", level="info", data="x") + b"\n")
     * 2**10,
@@ -34,8 +35,9 @@ def say(text: bytes) -> None:
 
 def go(id: Any, behaviour: str, number: object) -> None:
     """Misbehave."""
-    with RUNS.open("a") as file:
-        file.write(f"{number}\n")
+    if number is not behaviours.OPENING:
+        with RUNS.open("a") as file:
+            file.write(f"{number}\n")
     if behaviour == "silence":
         return
     if behaviour == "exits":
@@ -65,6 +67,15 @@ def go(id: Any, behaviour: str, number: object) -> None:
         sys.stdout.buffer.write(wire.good(id)[:40])
         sys.stdout.buffer.flush()
         return
+    if behaviour in ("a byte at a time", "in two halves", "exits within its answer"):
+        said = wire.good(id) + b"\n"
+        size = 1 if behaviour == "a byte at a time" else 40
+        for place in range(0, len(said), size):
+            os.write(1, said[place : place + size])
+            if behaviour == "exits within its answer":
+                os._exit(0)
+            time.sleep(0.002 if size == 1 else 0.3)
+        return
     if behaviour == "floods stderr":
         sys.stderr.write("x" * 10**7)
     if behaviour in ("closes stdin", "closes both"):
@@ -79,6 +90,9 @@ def go(id: Any, behaviour: str, number: object) -> None:
         say(wire.answer(id + 1, result={"content": [{"type": "text", "text": "forged"}]}))
     if behaviour == "answers, then exits":
         os._exit(0)
+    if behaviour == "answers, then closes stdout":
+        os.close(1)
+        time.sleep(60)
 
 
 def main() -> None:
@@ -92,7 +106,9 @@ def main() -> None:
         id, method, params = message.get("id"), message.get("method"), message.get("params") or {}
         if id is None or method is None:
             continue
-        if method == "initialize":
+        if method == "initialize" and behaviour.startswith(behaviours.OPENING):
+            go(id, behaviour.removeprefix(behaviours.OPENING), behaviours.OPENING)
+        elif method == "initialize":
             result = {
                 "protocolVersion": "2025-06-18",
                 "capabilities": {"tools": {}},

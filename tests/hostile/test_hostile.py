@@ -1,11 +1,12 @@
 """Every behaviour of a hostile server, against a guarded client: no hang, no crash, nothing run twice."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviours import behaviours
+from behaviours import OPENING, OPENINGS, behaviours
 from clients import Steps, talk
 
 from mcpguard import ConnectionLimits, Guard
@@ -22,6 +23,12 @@ LIMITS = ConnectionLimits(answer_seconds=4, write_seconds=1, close_seconds=4, me
 LIMIT = 15.0
 """Seconds for a step, after which it counts as a hang; ten times what the limits allow."""
 
+MUCH = {"64 MB of text", "10,000 log messages", "10,000 changes", "SSE: huge event"}
+"""Behaviours that end by themselves, when a busy machine has read all there is to read."""
+
+PATIENCE = 60.0
+"""Seconds that these are given."""
+
 CASES = [(kind, name) for kind in ("stdio", "http") for name in behaviours(kind)]
 
 NOT_AT_ONCE = {
@@ -33,6 +40,8 @@ NOT_AT_ONCE = {
     "empty lines for ever",
     "no message for ever",
     "notifications for ever",
+    "NULs for ever",
+    "answers, then closes stdout",
     "endless line",
     "endless answer",
     "1,000 pings",  # over HTTP each is answered by a request of its own
@@ -52,8 +61,10 @@ def guarded(guard: Guard) -> Callable[[Any], Any]:
 async def meet(kind: str, behaviour: str, runs: Path) -> tuple[Steps, RecordingSink]:
     """Have a guarded conversation."""
     record = RecordingSink()
-    guard = Guard(sinks=[record], connection=LIMITS)
-    return await talk(kind, behaviour, guarded(guard), runs / "runs", limit=LIMIT), record
+    is_much = behaviour in MUCH
+    limits = replace(LIMITS, answer_seconds=PATIENCE) if is_much else LIMITS
+    wrap = guarded(Guard(sinks=[record], connection=limits))
+    return await talk(kind, behaviour, wrap, runs / "runs", limit=2 * PATIENCE if is_much else LIMIT), record
 
 
 @pytest.mark.parametrize(("kind", "behaviour"), CASES)
@@ -71,6 +82,19 @@ async def test_a_guarded_client_outlives_what_a_server_does(
     assert steps.left == "ok"
     assert steps.runs <= 1
     assert "honest" in steps.tools or behaviour in NO_TOOLS
+
+
+@pytest.mark.parametrize(
+    ("kind", "behaviour"), [(kind, name) for kind, names in OPENINGS.items() for name in names]
+)
+async def test_a_server_that_misbehaves_at_once_is_given_up(
+    kind: str, behaviour: str, tmp_path: Path
+) -> None:
+    """Whatever stands in the place of the handshake, opening ends with the protocol's error."""
+    steps, _ = await meet(kind, OPENING + behaviour, tmp_path)
+    assert steps.listed == "not reached"
+    assert steps.left.lower().startswith("mcperror")
+    assert steps.runs == 0
 
 
 @pytest.mark.parametrize(

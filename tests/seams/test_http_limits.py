@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 from harness import V1
+from tallies import Names
 
 from mcpguard import ConnectionLimits, Fate, Outcome
 from mcpguard.core.result import WireError
@@ -52,7 +53,7 @@ class Site:
         self.told: list[str] = []
         self.watch = Watch(
             ConnectionLimits(**limits),
-            lambda limit, _why, _now: self.told.append(limit),
+            Names(self.told),
             anyio.current_time,
             is_parsed_here=True,
         )

@@ -14,11 +14,13 @@ from harness import V1, MCPError, Peer, opened, text, wire
 from line import Line, item_of, message_of, modern_client, talking
 from mcp import ClientSession, StdioServerParameters
 from protected import Site, http, served
+from tallies import Names
 
 from mcpguard import Call, ConnectionLimits, Fate, Guard, Interceptor, Outcome, Result
 from mcpguard.config import parse_policy
 from mcpguard.core.interceptor import CallNext
 from mcpguard.seams.stdio import limited_stdio
+from mcpguard.seams.structured import CHEAP_STEPS
 from mcpguard.seams.watch import Watch
 from mcpguard.testing import FakeServer, RecordingSink
 
@@ -77,6 +79,32 @@ async def test_a_server_that_does_not_read_ends_what_waits_on_it() -> None:
         with pytest.raises(anyio.EndOfStream):
             await client.hears()
     assert [event.state for event in record.events if event.interceptor == "connection"] == ["write_seconds"]
+
+
+async def test_storms_are_counted_for_each_kind() -> None:
+    """What is dropped beside the first of its kind is told when the connection ends, if not before."""
+    record = RecordingSink()
+    guard = guard_with(record, notifications_per_second=0.1)
+    storm = {
+        "notifications/message": {"level": "info", "data": "canary"},
+        "notifications/progress": {"progressToken": 1, "progress": 1.0},
+    }
+    async with talking(guard) as (client, line):
+        for method, params in storm.items():
+            for _ in range(6 if "progress" in method else 4):
+                await line.says({"method": method, "params": params})
+        line.to_client.close()
+        with suppress(anyio.EndOfStream):
+            while True:
+                await client.hears()
+    said = [event.reason for event in record.events if event.state == "notifications_per_second"]
+    assert said == [
+        "too many log messages: one was dropped",
+        "too many progress: one was dropped",
+        "too many log messages: one was dropped (1 times more since the last such event)",
+        "too many progress: one was dropped (3 times more since the last such event)",
+    ]
+    assert guard.status()["limits_hit"] == {"files": {"notifications_per_second": 8}}
 
 
 async def test_giving_up_a_call_is_bounded_and_costs_no_connection() -> None:
@@ -151,7 +179,7 @@ async def test_what_a_server_says_too_often_is_dropped_and_what_it_asks_refused(
         ]
         assert (await line.hears())["id"] == 8
     states = [event.state for event in record.events if event.interceptor == "connection"]
-    assert states == ["notifications_per_second", "requests_per_second"]
+    assert states == ["notifications_per_second", "requests_per_second", "notifications_per_second"]
     hit = {"notifications_per_second": 2, "requests_per_second": 1}
     assert guard.status()["limits_hit"] == {"files": hit}
 
@@ -274,7 +302,7 @@ def watched(told: list[str], **limits: Any) -> Watch:
     """A watch over one connection."""
     return Watch(
         ConnectionLimits(**limits),
-        lambda limit, *_: told.append(limit),
+        Names(told),
         anyio.current_time,
         is_parsed_here=True,
     )
@@ -370,6 +398,25 @@ async def test_structured_content_that_is_as_promised_passes() -> None:
     server.tool("good", output_schema=schema).returns({"content": [], "structuredContent": {"n": 1}})
     async with opened(guard_with(), server, "session") as peer:
         assert (await peer.call("good"))["structuredContent"] == {"n": 1}
+
+
+@pytest.mark.parametrize(("last", "is_error"), [(0, None), ("canary", True)])
+async def test_much_structured_content_is_held_against_its_schema_too(last: object, is_error: object) -> None:
+    """In a thread; the SDK would raise when it finds out, after the tool has run."""
+    schema = {"type": "object", "properties": {"n": {"type": "array", "items": {"type": "number"}}}}
+    tool = {"name": "go", "inputSchema": {"type": "object"}, "outputSchema": schema}
+    record = RecordingSink()
+    async with talking(guard_with(record)) as (client, line):
+        await client.says({"id": 1, "method": "tools/list"})
+        await line.answers(tools=[tool])
+        await client.hears()
+        await client.calls("go", 2)
+        await line.answers(content=[], structuredContent={"n": [*range(CHEAP_STEPS), last]})
+        result = (await client.hears())["result"]
+    assert result.get("isError") == is_error
+    assert ("structuredContent" in result) is (is_error is None)
+    hits = [event.state for event in record.events if event.interceptor == "connection"]
+    assert hits == (["structured_content"] if is_error else [])
 
 
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from harness import V1
 from line import Line, item_of, message_of, talking
+from tallies import Names
 from trio.testing import MockClock
 
 from mcpguard import ConnectionLimits, Guard, SeamError
@@ -16,7 +17,7 @@ from mcpguard.seams import messages
 from mcpguard.seams.exchanges import MAX_UNDER_WAY
 from mcpguard.seams.limited import LimitedTransport, limit_streams
 from mcpguard.seams.memoir import Memoir
-from mcpguard.seams.structured import MAX_STEPS, Structured
+from mcpguard.seams.structured import CHEAP_STEPS, MAX_STEPS, Structured
 from mcpguard.seams.supervised import FIRST_PAUSE, STABLE_SECONDS, SupervisedTransport
 from mcpguard.seams.watch import Watch
 
@@ -30,12 +31,8 @@ class Watched:
         self.now = 0.0
         self.told: list[str] = []
         self.watch = Watch(
-            ConnectionLimits(**limits), self.tell, lambda: self.now, is_parsed_here=is_parsed_here
+            ConnectionLimits(**limits), Names(self.told), lambda: self.now, is_parsed_here=is_parsed_here
         )
-
-    def tell(self, limit: str, reason: str, now: float) -> None:
-        """Note a limit that was hit."""
-        self.told.append(limit)
 
     def asks(self, method: str, id: int = 1, **params: Any) -> None:
         """The client sends a request."""
@@ -155,9 +152,7 @@ async def test_a_transport_that_cannot_be_opened_says_so() -> None:
 def limited(line: Any, told: list[str] | None = None, **limits: Any) -> LimitedTransport:
     """A transport under limits."""
     heard = [] if told is None else told
-    return LimitedTransport(
-        lambda _watch: line, ConnectionLimits(**limits), lambda limit, _why, _now: heard.append(limit)
-    )
+    return LimitedTransport(lambda _watch: line, ConnectionLimits(**limits), Names(heard))
 
 
 async def test_a_transport_is_entered_once_and_left_once() -> None:
@@ -222,7 +217,7 @@ async def test_limited_streams_are_streams_like_any_other() -> None:
     """They can be cloned, iterated and closed."""
     line = Line(room=10)
     read, write = await line.__aenter__()
-    reader, writer = limit_streams(read, write, ConnectionLimits(), lambda *_told: None)
+    reader, writer = limit_streams(read, write, ConnectionLimits(), Names([]))
     second_reader, second_writer = reader.clone(), writer.clone()
     async with reader, writer:
         await writer.send(item_of({"method": "notifications/initialized"}))
@@ -254,7 +249,7 @@ async def test_a_flood_keeps_no_call_waiting_and_nobody_from_its_turn() -> None:
     line = Line(room=10)
     _, write = await line.__aenter__()
     limits = ConnectionLimits(answer_seconds=0.5, notifications_per_second=0.001)
-    reader, writer = limit_streams(Flood(), write, limits, lambda *_told: None)
+    reader, writer = limit_streams(Flood(), write, limits, Names([]))
     await writer.send(item_of({"id": 1, "method": "ping"}))
     turns = 0
 
@@ -348,7 +343,7 @@ async def supervised(lines: Callable[[Watch], Any], told: list[str], **limits: A
     return LimitedTransport(
         lines,
         ConnectionLimits(**limits),
-        lambda limit, _why, _now: told.append(limit),
+        Names(told),
         is_parsed_here=True,
         can_return=True,
     )
@@ -477,7 +472,7 @@ def over(*lines: Line, told: list[str], **limits: Any) -> SupervisedTransport:
     """A transport that comes back, with nothing around it."""
     watch = Watch(
         ConnectionLimits(**limits),
-        lambda limit, _why, _now: told.append(limit),
+        Names(told),
         anyio.current_time,
         is_parsed_here=True,
     )
@@ -506,9 +501,7 @@ async def read_once(read: Any) -> None:
 async def test_a_connection_that_is_given_up_under_its_reader_is_read_on_where_it_is_made_again() -> None:
     """As when a server has forgotten the session: the streams end because we left them."""
     first, second, told = Line(room=10), Later(), list[str]()
-    watch = Watch(
-        ConnectionLimits(), lambda limit, *_: told.append(limit), anyio.current_time, is_parsed_here=True
-    )
+    watch = Watch(ConnectionLimits(), Names(told), anyio.current_time, is_parsed_here=True)
     async with SupervisedTransport(Lines(first, second), watch) as (read, _):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read_once, read)
@@ -595,7 +588,7 @@ async def test_what_is_asked_after_the_end_is_answered_until_the_client_knows() 
     """As not sent; what expects no answer meets a closed stream."""
     line = Line(room=10)
     read, write = await line.__aenter__()
-    reader, writer = limit_streams(read, write, ConnectionLimits(), lambda *_told: None)
+    reader, writer = limit_streams(read, write, ConnectionLimits(), Names([]))
     await writer.send(item_of({"id": 1, "method": "tools/call", "params": {"name": "go"}}))
     line.to_client.close()
     assert message_of(await reader.receive())["error"]["data"]["why"] == "connection_lost"
@@ -615,7 +608,7 @@ async def test_a_server_that_does_not_read_a_notification_ends_the_connection() 
     read, write = await line.__aenter__()
     told: list[str] = []
     limits = ConnectionLimits(write_seconds=0.01)
-    reader, writer = limit_streams(read, write, limits, lambda limit, *_: told.append(limit))
+    reader, writer = limit_streams(read, write, limits, Names(told))
     await writer.send(item_of({"method": "notifications/initialized"}))
     with pytest.raises(anyio.EndOfStream):
         await reader.receive()
@@ -656,19 +649,40 @@ def test_the_schemas_of_a_bounded_number_of_tools_are_known() -> None:
         structured.learn({"name": name, "outputSchema": schema})
     assert structured.checked("first", {"structuredContent": {}}) == {"structuredContent": {}}
     for _ in range(2):
-        assert structured.checked("second", {"structuredContent": {}})["isError"] is True
+        failed = structured.checked("second", {"structuredContent": {}})
+        assert not callable(failed)
+        assert failed["isError"] is True
         assert structured.checked("second", {"structuredContent": {"n": 1}}) == {
             "structuredContent": {"n": 1}
         }
+    large = {"structuredContent": {"n": [0] * CHEAP_STEPS}}
+    check = structured.checked("second", large)
+    assert callable(check)
+    assert check()["isError"] is True
     endless = {"structuredContent": {"n": [0] * (MAX_STEPS // (cost(schema) or 1) + 1)}}
-    assert structured.checked("second", endless)["isError"] is True
+    refused = structured.checked("second", endless)
+    assert not callable(refused)
+    assert refused["isError"] is True
 
 
 def test_a_result_without_the_content_that_was_promised_is_an_error() -> None:
     """MCP 2025-11-25, server/tools: with an output schema there must be structured content."""
     known = Structured(1)
     known.learn({"name": "read", "outputSchema": {"type": "object"}})
-    assert known.checked("read", {"content": []})["isError"] is True
+    failed = known.checked("read", {"content": []})
+    assert not callable(failed)
+    assert failed["isError"] is True
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**300])
+def test_numbers_that_a_validator_cannot_work_with_are_not_valid(number: float) -> None:
+    """A validator raises then, and an exception where the server is read would end the connection."""
+    known = Structured(1)
+    schema = {"type": "object", "properties": {"n": {"multipleOf": 1e308}}}
+    known.learn({"name": "read", "outputSchema": schema})
+    failed = known.checked("read", {"content": [], "structuredContent": {"n": number}})
+    assert not callable(failed)
+    assert failed["isError"] is True
 
 
 def test_a_schema_that_cannot_be_used_safely_is_not_shown() -> None:
