@@ -218,7 +218,7 @@ async def test_limits_hold_at_every_seam_that_has_streams(seam: str) -> None:
     server.tool("hangs").hangs()
     server.tool("good").returns("fine")
     watcher = Watcher()
-    guard = Guard([watcher], connection=ConnectionLimits(content_blocks=5, answer_seconds=0.2))
+    guard = Guard([watcher], connection=ConnectionLimits(content_blocks=5, answer_seconds=2.0))
     async with opened(guard, server, seam) as peer:
         for tool in ("many", "hangs"):
             with pytest.raises(MCPError):

@@ -156,7 +156,7 @@ async def test_a_yes_holds_for_the_very_call_of_the_very_principal_once(serve: S
 async def test_a_question_that_is_answered_too_late_is_refused(serve: Serve) -> None:
     """Silence is a refusal, whenever the answer comes; and nothing is left of the call."""
     server = bank()
-    asking = ASKING.replace("client,", "client, expires: 0.2,")
+    asking = ASKING.replace("client,", "client, expires: 3.0,")
     async with serve(asking, {"bank": server}) as served:
         with anyio.fail_after(60):
             async with served.client(token(), "modern", elicitation_callback=Person(YES)) as client:

@@ -152,7 +152,7 @@ async def test_a_body_that_is_too_large_is_refused_said_or_unsaid(serve: Serve) 
 
 async def test_sessions_are_counted_and_forgotten_when_idle(serve: Serve) -> None:
     """A further one is refused, those that are there go on; an idle one makes room."""
-    async with serve(http="{sessions: 2, idle: 1.0}") as served:
+    async with serve(http="{sessions: 2, idle: 5.0}") as served:
         opened = [await served.post(token=token(who)) for who in ("ana", "bob", "eve")]
         assert [one.status_code for one in opened] == [200, 200, 503]
         ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
@@ -161,7 +161,7 @@ async def test_sessions_are_counted_and_forgotten_when_idle(serve: Serve) -> Non
         assert len(served.events("run_opened")) == 0
 
         async def is_forgotten() -> bool:
-            await anyio.sleep(1.5)
+            await anyio.sleep(5.5)
             return (await served.post(ping, token(), **session)).status_code == 404
 
         await until(is_forgotten)
@@ -195,7 +195,7 @@ async def test_a_principal_takes_no_place_from_the_others(serve: Serve) -> None:
 
 async def test_a_principal_has_so_many_requests_under_way(serve: Serve) -> None:
     """However they are held: here bodies that do not come. Others are served, and so is it once they end."""
-    async with serve(http="{connections: 8, share: 0.25, reading: 2.0}") as served:
+    async with serve(http="{connections: 8, share: 0.25, reading: 6.0}") as served:
         port = int(served.origin.rpartition(":")[2])
         async with AsyncExitStack() as stack:
             for _ in range(2):
@@ -267,7 +267,7 @@ CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "g
 )
 async def test_a_connection_that_never_finishes_its_request_is_ended(serve: Serve, send: bytes) -> None:
     """Be it its first or one that came together with others; and meanwhile others are served."""
-    async with serve(http="{reading: 1.0}", tokens=False) as served, anyio.create_task_group() as tasks:
+    async with serve(http="{reading: 2.0}", tokens=False) as served, anyio.create_task_group() as tasks:
 
         async def check() -> None:
             assert await ended(served, send)
@@ -280,7 +280,7 @@ async def test_a_connection_that_never_finishes_its_request_is_ended(serve: Serv
 
 async def test_a_request_in_pieces_is_ended_however_slowly_they_come(serve: Serve) -> None:
     """The time counts from the first byte: a byte now and then does not prolong it."""
-    async with serve(http="{reading: 1.0}") as served:
+    async with serve(http="{reading: 2.0}") as served:
         port = int(served.origin.rpartition(":")[2])
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
 
@@ -299,7 +299,7 @@ async def test_a_client_that_does_not_read_its_answer_is_let_go(serve: Serve) ->
     """And its place is somebody else's."""
     git = FakeServer()
     git.tool("log").returns("x" * 20_000_000)
-    http = "{writing: 0.5, connections: 1}"
+    http = "{writing: 3.0, connections: 1}"
     async with serve("access: {default: allow}", {"git": git}, http=http, tokens=False) as served:
         port = int(served.origin.rpartition(":")[2])
         opened = await served.post()
