@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, TypedDict, Unpack, cast
 
+from mcpguard.core.line import Line
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Run
@@ -75,6 +76,12 @@ _ORIGIN: Final = "_origin"
 
 _CARRIED: Final = "_carried"
 """Where a call keeps what goes along with its parameters."""
+
+_TOLD: Final = "_told"
+"""Where a call keeps who is told that it goes out."""
+
+_Told: TypeAlias = Callable[[str | int | None, Line], None]
+"""Is told the id of the request on the wire, if it has one, and on which line it goes."""
 
 
 class _Derived:
@@ -359,6 +366,17 @@ class Call:
         meta = {name: value for name, value in meta.items() if value is not None or name not in carried}
         rest = {name: value for name, value in params.items() if name != "_meta"}
         return {**rest, "_meta": meta} if meta else rest
+
+    def telling(self, told: _Told) -> "Call":
+        """A copy that tells, beside whomever this one tells, when a request goes out for it."""
+        others: tuple[_Told, ...] = self.__dict__.get(_TOLD, ())
+        return self._with({_TOLD: (*others, told)}, keep_derived=True)
+
+    def goes_out(self, request_id: str | int | None, line: Line) -> None:
+        """A request goes out for it now: seams say so, each in its place."""
+        told: tuple[_Told, ...] = self.__dict__.get(_TOLD, ())
+        for tell in told:
+            tell(request_id, line)
 
     def shadow(self) -> "Call":
         """A copy for an auditing interceptor: it says it is not enforced, and shares no JSON value."""

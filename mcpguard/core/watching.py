@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeVar
 from mcpguard.core.call import Call
 from mcpguard.core.events import Kind
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
+from mcpguard.core.line import Line
 from mcpguard.core.result import Result
 from mcpguard.core.wire import JSONObject
 
@@ -32,6 +33,10 @@ class Watch(Protocol):
         Returns:
             Members that go into its `_meta`; one that is None is taken out of it.
         """
+        ...
+
+    def went(self, request_id: str | int | None, line: Line, /) -> None:
+        """The attempt is a request on a line now; a seam that does not know its id says None."""
         ...
 
     def returned(self, result: Result | None, /) -> None:
@@ -108,10 +113,14 @@ def _watched(watch: Watch, wire: Wire) -> Wire:
     """`wire`, with `watch` told of each attempt."""
 
     async def watched(call: Call) -> Result:
+        def went(request_id: str | int | None, line: Line) -> None:
+            _told(lambda: watch.went(request_id, line))
+
         carried = _told(lambda: watch.sends(call))
         result: Result | None = None
         try:
-            result = await wire(call.carrying(carried) if carried else call)
+            sent = call.carrying(carried) if carried else call
+            result = await wire(sent.telling(went))
             return result
         finally:
             _told(lambda: watch.returned(result))

@@ -7,7 +7,7 @@ that handle every method.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, cast
@@ -147,19 +147,22 @@ def digest(body: bytes, key: bytes) -> str:
 
     Keyed, because a plain hash of a short argument can be reversed by trying.
     """
-    inner, outer = _keyed(key)
-    within, around = inner.copy(), outer.copy()
-    within.update(body)
-    around.update(within.digest())
-    return around.hexdigest()[:32]
+    return _keyed(key)(body)
 
 
 @lru_cache(maxsize=16)
-def _keyed(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
-    """The two hashes of an HMAC that have taken in their key (RFC 2104), which is the same for every body."""
+def _keyed(key: bytes) -> Callable[[bytes], str]:
+    """An HMAC whose two hashes have taken in their key (RFC 2104), as that is the same for every body."""
     block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
     inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
-    return inner, outer
+
+    def keyed(body: bytes) -> str:
+        within, around = inner.copy(), outer.copy()
+        within.update(body)
+        around.update(within.digest())
+        return around.hexdigest()[:32]
+
+    return keyed
 
 
 def definition_digest(definition: JSONObject) -> str:

@@ -87,6 +87,7 @@ class Tracing(Watcher):
             target,
             self.host.clock,
             span,
+            emitter.named,
             self._measures(),
             is_own=is_own,
             has_baggage=self._has_baggage(call.server),

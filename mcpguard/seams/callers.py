@@ -6,11 +6,12 @@ than guessed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.core.line import Line
 from mcpguard.core.linked import ANONYMOUS, Handle
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial
@@ -36,6 +37,7 @@ class Binding:
         limits: What the server is held to by the seam; None where nothing is limited, or something below it
             holds the server to it.
         is_limited: Whether the server is held to limits, here or below.
+        line: What is known of the line to it.
 
     Raises:
         ValueError: If `name` is empty.
@@ -48,6 +50,7 @@ class Binding:
     register: Callable[["Connection"], None]
     limits: ConnectionLimits | None = None
     is_limited: bool = False
+    line: Line = field(default_factory=Line)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

@@ -79,6 +79,7 @@ class Connection:
         self.seam = seam
         self.blind_spots = blind_spots
         self.is_shared = binding.shared
+        self.line = binding.line
         self.catalog = Catalog(list_page)
         self._callers = Callers(binding)
         self._notices = Notices(handle, self._callers, self.name)

@@ -113,6 +113,7 @@ class GuardedDispatcher:
                 sent, stamped = restamped(self._session, method, given, call.params, options, facts)
             if call.carried:
                 sent = call.sent(EMPTY if sent is None else sent)
+            call.goes_out(self._id_of(options), connection.line)
             was_closed = getattr(self._inner, "_closed", False)
             try:
                 result = Result.of(await self._inner.send_raw_request(method, sent, stamped))
@@ -130,6 +131,12 @@ class GuardedDispatcher:
             result = await connection.outbound(method, given, chain, wire, timeout=timeout)
         value: Any = result.value
         return value if result.error is None and isinstance(value, dict) else self._deliver(method, result)
+
+    def _id_of(self, options: CallOptions) -> str | int | None:
+        """The id that the next request will have, if ids are given: an in-process server is just called."""
+        last: int | None = getattr(self._inner, "_next_id", None)
+        given: str | int | None = options.get("request_id")
+        return given if given is not None or last is None else last + 1
 
     async def _definition(self, call: Call, given: JSONObject, options: CallOptions) -> ToolFacts | None:
         """What is known of the tool by its own name, where the session may know it by another."""

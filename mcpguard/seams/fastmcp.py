@@ -21,6 +21,7 @@ from weakref import WeakSet
 
 from mcpguard.core.errors import SeamError
 from mcpguard.seams.callers import Binding
+from mcpguard.seams.lines import line_of, line_to
 from mcpguard.seams.session import guard_session
 
 __all__ = ["guarded_fastmcp_transport"]
@@ -44,6 +45,8 @@ def guarded_fastmcp_transport(transport: Any, binding: Binding) -> Any:
     inferred = transports.infer_transport(transport)
     if _MARK in inferred.__dict__:
         raise SeamError("this transport is guarded already; put all interceptors into one guard")
+    url = getattr(inferred, "url", None)
+    binding = replace(binding, line=line_of(inferred) if url is None else line_to(str(url)))
     sessions = _Sessions(inferred.connect_session, binding)
     inferred.__dict__.update({_MARK: sessions, "connect_session": sessions.connect})
     return inferred

@@ -51,6 +51,9 @@ _NOT_SENT: Final = frozenset(
 )
 """Failures of HTTP libraries that come before anything is sent."""
 
+_SESSION: Final = "mcp-session-id"
+"""Header of the session (MCP 2025-11-25, transports)."""
+
 _TOKEN: Final = "last-event-id"  # noqa: S105 - a header's name
 
 
@@ -106,6 +109,7 @@ class _Sender:
             with scope:
                 response = await self._client.send(request, **{**options, "stream": True})
                 status: int = response.status_code
+                self._watch.line.session = response.headers.get(_SESSION, request.headers.get(_SESSION))
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if response.next_request is not None and is_followed(response):
                     return self._replies.plain(response, b"")
@@ -159,7 +163,7 @@ class _Sender:
         said = None if shape_fault(body, self._watch.limits) else error_in(body)
         told = f"The server answered with HTTP status {status}."
         fate = Fate.SENT if status >= 500 and status != 503 else Fate.ANSWERED
-        had_session = "mcp-session-id" in request.headers
+        had_session = _SESSION in request.headers
         if status == 404 and had_session:
             told = "The server has forgotten the session."
             self._watch.hit("session", "the server has forgotten the session")

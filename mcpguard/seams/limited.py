@@ -19,6 +19,7 @@ import anyio.to_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.core.line import Line
 from mcpguard.seams import messages
 from mcpguard.seams.brake import Brake
 from mcpguard.seams.messages import CANCELLED, Key, Notification, Request, given_up_by
@@ -41,6 +42,7 @@ class LimitedTransport:
         open_it: Makes the transport, given the watch over it; more than once where `can_return`.
         limits: What the server is held to.
         tally: Told of each limit that is hit.
+        line: What is known of the line; None for nothing.
         is_parsed_here: Whether the transport parses within the limits.
         can_return: Whether a lost connection can be made again.
     """
@@ -51,12 +53,14 @@ class LimitedTransport:
         limits: ConnectionLimits,
         tally: Tally,
         *,
+        line: Line | None = None,
         is_parsed_here: bool = False,
         can_return: bool = False,
     ) -> None:
         self._open_it = open_it
         self._limits = limits
         self._tally = tally
+        self._line = Line() if line is None else line
         self._is_parsed_here = is_parsed_here
         self._can_return = can_return
         self._entered: tuple[Any, Watch, anyio.CancelScope] | None = None
@@ -66,6 +70,7 @@ class LimitedTransport:
         if self._entered is not None:
             raise RuntimeError("this transport is in use; every session needs one of its own")
         watch = Watch(self._limits, self._tally, anyio.current_time, is_parsed_here=self._is_parsed_here)
+        watch.line = self._line
         scope = anyio.CancelScope()
         can_return = self._can_return and self._limits.reconnects > 0
         transport = SupervisedTransport(self._open_it, watch) if can_return else self._open_it(watch)

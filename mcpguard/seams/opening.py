@@ -20,6 +20,7 @@ from mcpguard.core.errors import SeamError
 from mcpguard.core.servers import ServerOptions
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.hits import Hits
+from mcpguard.seams.lines import line_of
 from mcpguard.seams.session import guard_session, guarded_client, sdk_major
 from mcpguard.seams.sources import limited
 
@@ -68,9 +69,11 @@ class Opening:
                     yield session
                 return
             transport = await self._maker()(stack)
-            binding, limits = self.binding, self.binding.limits
+            limits = self.binding.limits
+            binding = replace(self.binding, line=line_of(transport))
             if limits is not None:
-                transport = limited(transport, limits, Hits(binding.handle, binding.name))
+                tally = Hits(binding.handle, binding.name)
+                transport = limited(transport, limits, tally, binding.line)
                 binding = replace(binding, limits=None)
             watched = _watched(transport, callbacks["message_handler"])
             async with _session(watched, binding, callbacks) as session:

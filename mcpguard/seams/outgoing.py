@@ -266,6 +266,7 @@ class Outgoing:
         wire_id = self._answers.new_id() if asked.was_sent else asked.id
         asked.was_sent = True
         self._answers.expect(asked, wire_id)
+        call.goes_out(wire_id, self._connection.line)
         is_rewritten = call.params is not asked.given
         if wire_id is asked.id and not is_rewritten and not call.carried:
             return asked.item

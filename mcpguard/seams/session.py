@@ -87,7 +87,7 @@ def _limited_server(server: Any, binding: Binding, limits: ConnectionLimits) -> 
         server = stdio_client(server)
     elif not hasattr(server, "__aenter__"):
         return server
-    return limited(server, limits, Hits(binding.handle, binding.name))
+    return limited(server, limits, Hits(binding.handle, binding.name), binding.line)
 
 
 def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> Any:
@@ -99,6 +99,7 @@ def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> An
     if sdk_major() < 2:
         raise SeamError("mcp 1.x has no Client; use guard.session() or guard.transport()")
     from mcpguard.seams.client2 import GuardedClient
+    from mcpguard.seams.lines import line_of
 
     linked = binding.handle.linked
     if options.get("cache") is not None and (
@@ -106,6 +107,8 @@ def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> An
     ):
         raise SeamError("cache= would answer one principal with what another was given; leave it out")
     options = {"cache": None, **options}
+    if binding.line.transport is None:
+        binding = replace(binding, line=line_of(server))
     if binding.limits is not None:
         server = _limited_server(server, binding, binding.limits)
         binding = replace(binding, limits=None)

@@ -132,6 +132,7 @@ class Session1:
             try:
                 is_as_given = call.params is given and not call.carried and not is_shared
                 sent = request if is_as_given else rebuilt(type(request), method, call.sent(call.params))
+                call.goes_out(request_id, connection.line)
                 kept.take(await self._send(sent, kept, **options))
             except anyio.get_cancelled_exc_class():
                 if chain.suspends and method not in UNCANCELLED:

@@ -15,8 +15,10 @@ from inspect import signature
 from typing import Any, TypeAlias
 
 from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.core.line import Line
 from mcpguard.seams.http import limited_client
 from mcpguard.seams.limited import LimitedTransport
+from mcpguard.seams.lines import sdk_transports
 from mcpguard.seams.stdio import limited_stdio
 from mcpguard.seams.watch import Tally, Watch
 
@@ -25,35 +27,26 @@ __all__ = ["limited"]
 _Made: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-def limited(transport: Any, limits: ConnectionLimits, tally: Tally) -> LimitedTransport:
+def limited(transport: Any, limits: ConnectionLimits, tally: Tally, line: Line) -> LimitedTransport:
     """`transport` within limits; one of the SDK's own is made again, so that what it reads is bounded too."""
     made = _makers().get(getattr(transport, "func", None))
     if made is None:
-        return LimitedTransport(lambda _watch: transport, limits, tally)
+        return LimitedTransport(lambda _watch: transport, limits, tally, line=line)
     again = partial(made, transport.func, (transport.args, transport.kwds))
-    return LimitedTransport(again, limits, tally, is_parsed_here=True, can_return=True)
+    return LimitedTransport(again, limits, tally, line=line, is_parsed_here=True, can_return=True)
 
 
 @cache
-def _makers() -> dict[object, Callable[[Any, _Made, Watch], Any]]:
+def _makers() -> dict[object, _Maker]:
     """How to make each of the SDK's transports within limits, by the generator function behind it."""
-    http: Any = import_module("mcp.client.streamable_http")
-    makers: dict[object, Callable[[Any, _Made, Watch], Any]] = {
-        http.streamable_http_client.__wrapped__: _streamable,
-        import_module("mcp.client.sse").sse_client.__wrapped__: partial(_by_factory, answers_elsewhere=True),
+    by_kind: dict[str, _Maker] = {
+        "streamable": _streamable,
+        "sse": partial(_by_factory, answers_elsewhere=True),
+        "old": _by_factory,
     }
-    old = getattr(http, "streamablehttp_client", None)
-    if old is not None:
-        makers[_generator(old)] = _by_factory
-    stdio: Any = import_module("mcp.client.stdio")
-    return makers | ({stdio.stdio_client.__wrapped__: _stdio} if os.name == "posix" else {})
-
-
-def _generator(function: Any) -> object:
-    """The function that a context manager's `func` is, under whatever decorators."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    return function
+    if os.name == "posix":
+        by_kind["stdio"] = _stdio
+    return {function: by_kind[kind] for function, kind in sdk_transports().items() if kind in by_kind}
 
 
 def _stdio(_function: Any, made: _Made, watch: Watch) -> Any:

@@ -9,6 +9,7 @@ Above: `guard.transport()`. Below: `relay`, what passes between the streams.
 
 from collections.abc import Callable
 from contextvars import Context
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ import anyio.abc
 from mcpguard.core.errors import SeamError
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.hits import Hits
+from mcpguard.seams.lines import line_of
 from mcpguard.seams.relay import Relay
 from mcpguard.seams.sources import limited
 
@@ -42,9 +44,10 @@ def guarded_transport(transport: Any, binding: Binding) -> "GuardedTransport":
             "guard.transport() takes an async context manager that yields streams, as stdio_client() does, "
             f"not {seen}; a URL or an in-process server is for guard.client()"
         )
+    binding = replace(binding, line=line_of(transport))
     if binding.limits is not None:
         tally = Hits(binding.handle, binding.name)
-        return GuardedTransport(limited(transport, binding.limits, tally), binding)
+        transport = limited(transport, binding.limits, tally, binding.line)
     return GuardedTransport(transport, binding)
 
 

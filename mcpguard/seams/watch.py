@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import anyio
 
 from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.core.line import Line
 from mcpguard.core.result import WireError
 from mcpguard.core.wire import EMPTY, LISTINGS, JSONObject
 from mcpguard.detectors.listings import Pages, Trail
@@ -105,6 +106,8 @@ class Watch:
         """Makes a lost connection again, where something can."""
         self.returning: anyio.Event | None = None
         """Set when a connection that was lost is there again, or given up."""
+        self.line = Line()
+        """What is known of the line."""
         self.memoir: Memoir | None = None
         """What a new connection must be told, where there can be one."""
         self._now = now

@@ -5,12 +5,13 @@ Development) where they have a name, and `mcpguard.*` where they have none. This
 those names; what changes there is changed here. No argument, no result and no resource's URI is among them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import Final, TypeAlias
 
 from mcpguard.core.call import Call
 from mcpguard.core.events import Emitter
+from mcpguard.core.line import Line
 from mcpguard.core.names import MAX_NAME
 from mcpguard.core.result import Outcome, Result
 
@@ -34,6 +35,7 @@ __all__ = [
     "of_answer",
     "of_call",
     "of_details",
+    "of_line",
     "of_operation",
     "span_name",
 ]
@@ -51,6 +53,12 @@ REVISION: Final = "mcp.protocol.version"
 STATUS_CODE: Final = "rpc.response.status_code"
 SERVER: Final = "mcpguard.server"
 CALL: Final = "mcpguard.call.id"
+REQUEST: Final = "jsonrpc.request.id"
+SESSION: Final = "mcp.session.id"
+TRANSPORT: Final = "network.transport"
+PROTOCOL: Final = "network.protocol.name"
+ADDRESS: Final = "server.address"
+PORT: Final = "server.port"
 
 DURATION: Final = "mcp.client.operation.duration"
 """Histogram: seconds from sending a request to its answer."""
@@ -133,6 +141,30 @@ def of_call(call: Call, emitter: Emitter) -> Attributes:
             attributes[AGENT] = emitter.named(call.principal.agent)
         if call.principal.tenant is not None:
             attributes["mcpguard.tenant"] = emitter.named(call.principal.tenant)
+    return attributes
+
+
+def of_line(request_id: str | int | None, line: Line, named: Callable[[str], str]) -> Attributes:
+    """What is known of the request and of the line it goes on.
+
+    Args:
+        request_id: The request's id on the wire.
+        line: Where it goes.
+        named: Makes of a text from outside what records show.
+    """
+    attributes: Attributes = {}
+    if request_id is not None:
+        attributes[REQUEST] = named(str(request_id))
+    if line.transport is not None:
+        attributes[TRANSPORT] = line.transport
+    if line.transport == "tcp":
+        attributes[PROTOCOL] = "http"
+    if line.session is not None:
+        attributes[SESSION] = named(line.session)
+    if line.address is not None:
+        attributes[ADDRESS] = named(line.address)
+    if line.port is not None:
+        attributes[PORT] = line.port
     return attributes
 
 

@@ -4,7 +4,7 @@ The keys in `_meta` are W3C's own, without a prefix (MCP SEP-414). What is there
 FastMCP put the context of their own spans, which hang below ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import Final
 
@@ -17,9 +17,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from mcpguard.core.call import Call
 from mcpguard.core.clock import Clock
+from mcpguard.core.line import Line
 from mcpguard.core.result import Result
 from mcpguard.core.wire import EMPTY, JSON, JSONObject
-from mcpguard.telemetry.conventions import REVISION, STATUS_CODE, Attributes, error_type, of_answer
+from mcpguard.telemetry.conventions import REVISION, STATUS_CODE, Attributes, error_type, of_answer, of_line
 from mcpguard.telemetry.instruments import Instruments
 from mcpguard.telemetry.revisions import Revisions
 
@@ -38,6 +39,7 @@ class Operation:
         clock: Measures.
         span: Where it shows; None if spans go nowhere.
         is_own: Whether the span was opened for this call, and ends with it.
+        named: Makes of a text from outside what records show.
         instruments: What it is measured with; None if measurements go nowhere.
         has_baggage: Whether the program's baggage goes along.
         spans: Spans of calls under way, which this one is among until it ends.
@@ -54,6 +56,9 @@ class Operation:
         "_has_baggage",
         "_instruments",
         "_is_own",
+        "_line",
+        "_named",
+        "_request_id",
         "_revisions",
         "_span",
         "_spans",
@@ -66,6 +71,7 @@ class Operation:
         target: str | None,
         clock: Clock,
         span: Span | None,
+        named: Callable[[str], str],
         instruments: Instruments | None,
         *,
         is_own: bool,
@@ -77,6 +83,7 @@ class Operation:
         self._target = target
         self._clock = clock
         self._span = span
+        self._named = named
         self._is_own = is_own
         self._instruments = instruments
         self._has_baggage = has_baggage
@@ -84,6 +91,8 @@ class Operation:
         self._revisions = revisions
         self._attempts = 0
         self._began = 0.0
+        self._request_id: str | int | None = None
+        self._line: Line | None = None
         self._emptied: Token[Context] | None = None
         self._bound: Token[Context] | None = None
         if span is not None:
@@ -110,6 +119,10 @@ class Operation:
         elif "baggage" in known:
             carried["baggage"] = None
         return {**carried, **carrier}
+
+    def went(self, request_id: str | int | None, line: Line, /) -> None:
+        """Remember the last attempt's; what the answer tells of its line is there at the end."""
+        self._request_id, self._line = request_id, line
 
     def returned(self, result: Result | None, /) -> None:
         """End an attempt."""
@@ -138,6 +151,8 @@ class Operation:
 
     def _found(self, result: Result | None) -> Attributes:
         found: Attributes = {**of_answer(result), "mcpguard.attempts": self._attempts}
+        if self._line is not None:
+            found.update(of_line(self._request_id, self._line, self._named))
         revision = self._revisions.of(self._call)
         if revision is not None:
             found[REVISION] = revision

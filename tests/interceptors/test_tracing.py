@@ -32,6 +32,7 @@ from mcpguard import (
     View,
 )
 from mcpguard.core.chain import Chain
+from mcpguard.core.line import Line
 from mcpguard.core.result import Fate, Outcome, WireError
 from mcpguard.core.verdict import ALLOW, Verdict
 from mcpguard.core.watching import Watcher
@@ -163,6 +164,37 @@ async def test_each_attempt_is_measured_for_itself() -> None:
     assert points[None].explicit_bounds == (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
     (span,) = told.spans
     assert (span.attributes or {})["mcpguard.attempts"] == 2
+
+
+async def test_the_request_that_is_named_is_that_of_the_last_attempt() -> None:
+    """An attempt that is made again is another request; names from outside are cut, as everywhere."""
+    told, ids = Collected(), iter([7, "x" * 1000])
+    line = Line("tcp", address="tools.example", port=443)
+
+    class Sent(Wire):
+        async def __call__(self, call: Call) -> Result:
+            call.goes_out(next(ids), line)
+            line.session = "one"
+            return await super().__call__(call)
+
+    async def no_time(_seconds: float) -> None:
+        pass
+
+    chain = traced(told, Retry(tools={"read"}, attempts=3, sleep=no_time))
+    lost = Result(outcome=Outcome.TRANSPORT_ERROR, fate=Fate.NOT_SENT, cause=ConnectionError("closed"))
+    await chain(tool_call(), Sent(lost, OK))
+    (span,) = told.spans
+    about = dict(span.attributes or {})
+    assert (about["jsonrpc.request.id"], about["mcp.session.id"]) == ("x" * 256, "one")
+    assert (about["server.address"], about["server.port"]) == ("tools.example", 443)
+
+
+async def test_a_call_that_is_refused_names_no_request() -> None:
+    """Nothing went out."""
+    told = Collected()
+    await traced(told, denying("write"))(tool_call("write"), Wire(OK))
+    (span,) = told.spans
+    assert "jsonrpc.request.id" not in (span.attributes or {})
 
 
 @pytest.mark.parametrize("seam", [*LEGACY_SEAMS, *(f"modern-{seam}" for seam in MODERN_SEAMS)])
@@ -683,11 +715,14 @@ def test_spans_and_metrics_arrive_at_an_otlp_receiver() -> None:
     assert set(ours) == {"execute_tool read", "execute_tool write"}
     read, write = ours["execute_tool read"], ours["execute_tool write"]
     assert plain(read.attributes)["gen_ai.operation.name"] == "execute_tool"
+    request_id = plain(read.attributes)["jsonrpc.request.id"]
+    assert "jsonrpc.request.id" not in plain(write.attributes), "it was refused, and never a request"
     assert [event.name for event in write.events] == ["mcpguard.decision"]
     sent = read
     if not V1:
         (sent,) = [span for span in theirs if span.parent_span_id == read.span_id]
         assert sent.name == "MCP send tools/call read"
+        assert plain(sent.attributes)["jsonrpc.request.id"] == request_id
     assert traceparent.startswith(f"00-{read.trace_id.hex()}-{sent.span_id.hex()}-")
     assert len([span for _, span in receiver.spans if "read" in span.name]) == (1 if V1 else 2)
     metrics = {metric.name: metric for metric in receiver.metrics}

@@ -11,7 +11,7 @@ import mcp.types as types
 import pytest
 from harness import V1, Around, Checking, Filtering, code, denying, watching, wire
 
-from mcpguard import ALLOW, Access, AccessRule, Call, Deny, Guard, Principal, Result, SeamError
+from mcpguard import ALLOW, Access, AccessRule, Call, Deny, Guard, Principal, Result, SeamError, Tracing
 from mcpguard.core.verdict import Verdict
 from mcpguard.seams.session import CACHE_BLIND_SPOT
 
@@ -355,6 +355,23 @@ async def test_a_url_is_guarded(web: str, mode: dict[str, Any]) -> None:
     async with Client(transport, auth="token", verify=False, **mode) as client:
         assert (await client.call_tool("add", {"a": 1, "b": 2})).data == 3
         assert code(wire(await client.session.call_tool("remove", {}))) == "not_here"
+
+
+async def test_a_span_names_the_line_of_a_url(web: str, mode: dict[str, Any]) -> None:
+    """What FastMCP's transport knows of where it goes, the guard knows."""
+    exporter = pytest.importorskip(
+        "opentelemetry.sdk.trace.export.in_memory_span_exporter"
+    ).InMemorySpanExporter()
+    tracers = pytest.importorskip("opentelemetry.sdk.trace").TracerProvider(shutdown_on_exit=False)
+    processor = pytest.importorskip("opentelemetry.sdk.trace.export").SimpleSpanProcessor(exporter)
+    tracers.add_span_processor(processor)
+    guard = Guard([Tracing(tracer_provider=tracers)])
+    async with Client(guard.fastmcp_transport(web, name="web"), **mode) as client:
+        await client.call_tool("add", {"a": 1, "b": 2})
+    (span,) = (span for span in exporter.get_finished_spans() if span.name == "execute_tool add")
+    assert span.attributes["network.transport"] == "tcp"
+    assert web.startswith(f"http://{span.attributes['server.address']}:{span.attributes['server.port']}/")
+    assert span.attributes["jsonrpc.request.id"].isdecimal()
 
 
 async def test_several_servers_of_one_configuration_are_one_server(
