@@ -178,7 +178,7 @@ def _told_otherwise(text: str, at: int, end: int, table: int) -> tuple[list[Find
     tail = _TAIL.match(text, end, end + 48)
     stop = end if tail is None else tail.end()
     name = text[start:stop]
-    if not is_secret_name(name.lstrip("-")) and name not in ("-pass", "--pass"):
+    if not is_secret_name(name.lstrip("-").rpartition(".")[2]) and name not in ("-pass", "--pass"):
         return [], table
     span = behind_a_blank(text, start, stop)
     if span is not None:
