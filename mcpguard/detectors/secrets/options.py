@@ -37,8 +37,22 @@ _PROGRAM: Final = re.compile(
     r"ConvertTo-SecureString(?: -String)?)|-pass(?:in|out) pass)"
     r"[ =:]{0,2}['\"]?(?P<bare>[^\s'\"]{4,256}+)",
 )
+_PROGRAMS: Final = (
+    "sshpass",
+    " login",
+    "redis-cli",
+    "mysql",
+    "mariadb",
+    "htpasswd",
+    "IDENTIFIED BY",
+    "requirepass",
+    "-pass",
+    "SecureString",
+)
+"""One of these stands in everything that is told by its program."""
+
 _COMMANDS: Final = (" -", "IDENTIFIED BY", "requirepass")
-"""One of these stands in every command that is told by its program."""
+"""And one of these, which fewer texts have."""
 
 
 def behind_a_blank(text: str, start: int, end: int) -> tuple[int, int] | None:
@@ -70,7 +84,10 @@ def in_commands(text: str) -> Iterator[Finding]:
     """Every password in a command or statement that is told by the program and not by a name."""
     if not any(map(text.__contains__, _COMMANDS)):
         return
-    for pattern in (_LOGIN, _PROGRAM):
+    patterns = [_LOGIN] if "-u" in text or "-U" in text or "-proxy-user" in text else []
+    if any(map(text.__contains__, _PROGRAMS)):
+        patterns.append(_PROGRAM)
+    for pattern in patterns:
         for found in pattern.finditer(text):
             if _is_credential(found["bare"]):
                 yield Finding(*found.span("bare"), "credential")
