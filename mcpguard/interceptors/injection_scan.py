@@ -8,6 +8,7 @@ characters are `TextHygiene`'s.
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Final, Literal, Protocol, Unpack
 
 import anyio.to_thread
@@ -36,6 +37,9 @@ MAX_TOOLS: Final = 1024
 
 MAX_CHARACTERS: Final = 2_000_000
 """Characters of one answer that are looked at."""
+
+MAX_JUDGED: Final = 4096
+"""Entries of lists whose judgement is remembered, by digest: the same ones come with every list."""
 
 FOREIGN: Final = 0.5
 """Weight of words that ask for another server's tool."""
@@ -109,6 +113,7 @@ class InjectionScan(Interceptor):
         self._owners: dict[str, str] = {}
         self._known = Counter[str]()
         self._weighed: dict[str, ToolNames] = {}
+        self._judged: dict[tuple[str, bytes], Finding] = {}
         self.can_ask = action == "ask"
         self.checks = frozenset([*_ASKED, ("tools/call", "outbound")]) if self.can_ask else _ASKED
         self.filters = frozenset() if self._detectors else _ANSWERS
@@ -176,6 +181,18 @@ class InjectionScan(Interceptor):
             return scan(text[:MAX_CHARACTERS], self._weights(call.server))
         return scan(text, self._weights(call.server))
 
+    def _entry(self, call: Call, text: str) -> Finding:
+        """What is found in an entry of a list; one that was judged before is not scanned again."""
+        key = call.server, blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        finding = self._judged.get(key)
+        if finding is None:
+            finding = self._scanned(call, [text])
+            if len(self._judged) >= MAX_JUDGED:
+                self._judged.clear()
+            if len(text) <= MAX_CHARACTERS:
+                self._judged[key] = finding
+        return finding
+
     def _weights(self, server: str) -> ToolNames:
         weights = self._weighed.get(server)
         if weights is None:
@@ -192,7 +209,7 @@ class InjectionScan(Interceptor):
             return result
         shown: list[JSON] = []
         for item in items:
-            finding = self._scanned(call, _shown({listing.items: [item]}))
+            finding = self._entry(call, "\n".join(_shown({listing.items: [item]})))
             if finding.score >= self._threshold:
                 if self._action == "block":
                     self.host.warn(self, call, code="injection_found", reason=_said(finding))
@@ -218,6 +235,7 @@ class InjectionScan(Interceptor):
             self._owners[name.lower()] = server
             self._known[server] += 1
             self._weighed = {}
+            self._judged.clear()
 
     def _treated(self, call: Call, result: Result, finding: Finding) -> Result:
         if finding.score < self._threshold:

@@ -80,7 +80,62 @@ ASSIGNED = [
     "<password>{}</password>",
     "const accessToken = `{}`;",
     "settings['secret_key'] = '{}'",
+    "password: |\n  {}\n",
+    "db_password: >-\n  {}\nuser: ada",
+    "DB_PASS={}",
+    '<add key="Password" value="{}"/>',
+    'Secret is inside: {{\\\\\\"api_key\\\\\\": \\\\\\"{}\\\\\\"}}',
 ]
+
+WITH_A_BLANK = [
+    "mysql --user root --password {} shop",
+    "gh auth login --token {}",
+    "tool --api-key '{}' run",
+    'tool --client-secret "{}"',
+    "tool --pass {} --verbose",
+    '["--password", "{}"]',
+    "Connect-It -Password '{}'",
+    'ConvertTo-SecureString "{}" -AsPlainText -Force',
+    "sshpass -p {} ssh host",
+    "mysql -u root -p{} shop",
+    "az login --service-principal -u id -p {} --tenant t",
+    "redis-cli -a {} ping",
+    "requirepass {}",
+    "htpasswd -b file ada {}",
+    "openssl rsa -in key.pem -passin pass:{}",
+    "curl -u ada:{} https://example.org",
+    "curl --user 'ada:{}' https://example.org",
+    "smbclient -U ada%{} //host/share",
+    "FROM x\nENV DB_PASSWORD {}\n",
+    "machine example.org login ada password {}",
+    "ALTER USER ada WITH PASSWORD '{}'",
+    "CREATE USER ada IDENTIFIED BY '{}'",
+    'config.setPassword("{}")',
+    "The password is {} and the user is ada.",
+]
+
+TABLES = [
+    "user,password,role\nada,{},admin\n",
+    '"user","password"\n"ada","{}"',
+    "id;user;api_key\r\n1;ada;{}\r\n",
+    "user\tpassword\nada\t{}",
+    "user,password\nada,none\nbob,none\neve,{}\n",
+    "API_KEY,{}\nREGION,eu\n",
+    "| name | password |\n|---|---|\n| ada | {} |",
+    "| Setting | Value |\n|---|---|\n| REGION | eu |\n| `API_KEY` | `{}` |\n",
+    "name | password\n--- | ---\nada | {}",
+]
+
+
+@pytest.mark.parametrize("form", [*WITH_A_BLANK, *TABLES])
+def test_a_secret_in_a_command_a_statement_or_a_column_is_found(form: str) -> None:
+    """A blank or a column tells as much as an equals sign, if the value looks made; a mere word does not."""
+    for seed in range(10):
+        secret = password(seed)
+        text = form.format(secret)
+        assert secret not in REDACTOR.redact(text)
+        assert secret not in str(REDACTOR.scrub(json.dumps({"output": text})))
+    assert found(form.format("something")) == []
 
 
 @pytest.mark.parametrize("form", ASSIGNED)
@@ -121,6 +176,16 @@ HONEST = [
     "git@github.com:org/repo.git ssh://git@github.com:22/x.git scp user@host.example.com:/x .",
     "https://user@example.com/ https://example.com:8080/@scope/pkg https://medium.com/@user/post",
     "IMEI 490154203237518; Bearer authentication-required-by-server",
+    "mysql --password db1 -p 3306 --token-file /run/secrets/token1; mkdir -p a1b2c3d4; docker run -p 8080:80 x",
+    "usage: tool --password PASSWORD --token TOKEN_V2 --api-key $API_KEY2 --secret <secret1>",
+    "curl -u ada https://example.org; curl -u $USER:$PASS1 https://example.org; git push -u origin:main2",
+    "model,prompt_tokens,token\nbig,1200,tok_limit\nsmall,12000,4096\n",
+    "| token | meaning |\n|---|---|\n| NUM1 | a number |\n| STR2 | a string |",
+    "name,password,since\nada,required,2024-05-01\nbob,optional,2024-05-02\n",
+    "from jwt import (\n    PrivateKey,\n    Ed25519PrivateKey,\n    Ed25519PublicKey,\n)",
+    "The token is valid. The password is case-sensitive. The secret is version2 of it.",
+    "ENV TOKEN_URL https://id.example.org/v2/token\nENV PASSWORD_FILE /run/secrets/db1",
+    "SELECT password FROM users WHERE token IN ('a', 'b') -- password 'hint'",
     '{"password": "The password of the user", "forgotPassword": "Did you forget your password?"}',
 ]
 
@@ -225,8 +290,9 @@ def test_a_secret_is_found_in_the_forms_that_files_and_tools_have(text: str, sec
         ({"auths": {"ghcr.io": {"auth": PACKED}}}, PACKED),
         ({"lines": PEM.split("\n")}, LINES[4]),
         ({"kty": "oct", "k": LINES[0]}, LINES[0]),
+        ({"command": ["tool", "--verbose", "--password", MADE]}, MADE),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_structured_content_is_read_with_what_stands_beside_a_member(value: Any, secret: str) -> None:
     """Variables, headers, logins, keys; with another name beside them, none of it is changed."""
@@ -235,6 +301,7 @@ def test_structured_content_is_read_with_what_stands_beside_a_member(value: Any,
         "env": [{"name": "GREETING", "value": "hello-12345"}],
         "auth": "required",
         "d": "2026-11-21",
+        "args": ["--token", "--verbose", "-password", "ask"],
     }
     assert REDACTOR.scrub(honest) == honest
 
@@ -385,6 +452,15 @@ HOSTILE = [
         'token", "',
         "pwd\n value:",
         "://a:b@",
+    ),
+    *(
+        "password,x1\n",
+        "| password | a |\n",
+        " --password ",
+        " -u a:",
+        "mysql ",
+        "with password ",
+        "password '",
     ),
     *("::", "1::1 ", "1:2:3:4:5:6:7:", "1.1.1.1 ", "9.9.9.9."),
 ]

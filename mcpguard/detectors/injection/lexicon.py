@@ -73,7 +73,8 @@ _WORDS: Final[Mapping[Kind, str]] = {
         omite omitir desconsidere desconsidera esqueca esquece esqueça dimentica dimenticare trascura negeer vergeet
         zignoruj ignoruj zapomnij pomin игнорируй игнорируйте игнорировать проигнорируй забудь забудьте отбрось
         unut yoksay gormezden ignorera glom zaboravi zaboravite ignoriraj ignorirajte zanemari ignoruj zapomen
-        abaikan lupakan ignorați uita hagyd felejtsd""",
+        abaikan lupakan ignorați uita hagyd felejtsd
+        ignoruja проигнорируйте проигнорировать отмени отмените negligez neglige passa ignorad olvidad ignoren olviden sla esquecam ignorem dimenticate ignorate vergeten pominac ignoriere""",
     Kind.RULES: """
         instruction instructions rule rules prompt prompts directive directives command commands order orders
         guideline guidelines guidance constraint constraints restriction restrictions programming assignment
@@ -85,7 +86,8 @@ _WORDS: Final[Mapping[Kind, str]] = {
         instructies opdracht opdrachten regels bevelen instrukcje instrukcji polecenia polecen zasady
         инструкции инструкций инструкцию указания указаний правила команды команд приказы задания
         talimat talimatlari talimatlar talimatlarini kurallari instruktioner regler instrukcije instrukcija upute
-        naredbe pravila uputstva instrukce pokyny prikazy instruksi perintah aturan instructiunile utasitasokat""",
+        naredbe pravila uputstva instrukce pokyny prikazy instruksi perintah aturan instructiunile utasitasokat
+        guardrails richtlinien vorschriften norma normas directrices regles recommandations linee direttive indicazioni orientacoes diretrizes richtlijnen poleceniach poleceniami poleceniem wytyczne zasadach указаниях правилам kural kurallar komut komutlari komutlar""",
     Kind.EARLIER: """
         previous prior above earlier preceding former past foregoing aforementioned existing initial original
         before beforehand previously already current old
@@ -94,7 +96,8 @@ _WORDS: Final[Mapping[Kind, str]] = {
         precedentes precedents precedent ci-dessus anterieures anteriore precedenti precedente prima acima
         anteriormente previamente prévias vorige eerdere bovenstaande voorgaande poprzednie poprzednich powyzsze
         wczesniejsze предыдущие предыдущих предыдущую прежние прошлые выше прошлые önceki onceki yukaridaki
-        tidigare foregaende prethodne prethodna dosadasnje predchozi sebelumnya anterioare korabbi elozo""",
+        tidigare foregaende prethodne prethodna dosadasnje predchozi sebelumnya anterioare korabbi elozo
+        precede sopra finora bisher hierboven eerder dotychczasowe dotychczasowych powyzszych прежде ранее daha yukarida verilen arriba ci-dessus recues jusqu'ici""",
     Kind.ALL: """
         all any every everything whatever alle alles alla todas todos todo toda toutes tous toute tout tutte tutti
         todas alle wszystkie wszystkich все всех всё tum butun alla sve svih vsechny semua toate osszes""",
@@ -110,21 +113,25 @@ _WORDS: Final[Mapping[Kind, str]] = {
         shuffle jumble obfuscate randomize anagram swap substitute enhance infuse embed replace""",
     Kind.OWN: """
         your deine deinen deiner deinem dein deines ihre ihren ihrer ihrem tu tus votre vos ta tes ton tua tuo tue
-        seu sua suas je jouw uw twoja twojej твой твоем твоём ваш вашем ваши твои tvoj tvoja""",
+        seu sua suas je jouw uw twoja twojej твой твоем твоём ваш вашем ваши твои tvoj tvoja
+        deines seine tuas ton""",
     Kind.NOT: """
         not don't dont do'nt never without avoid cannot can't nicht niemals ohne kein no nunca sin ne pas jamais
         sans non mai senza nao não sem niet nooit zonder nie bez не никогда без değil sakin inte utan nemoj ne nikdy
-        jangan tanpa""",
+        jangan tanpa
+        keine keinen keiner keines ningun ninguna aucune nessuna nenhuma geen zadnych""",
     Kind.FOLLOW: """
         follow obey adhere comply listen heed consider befolge befolgen beachte beachten folge sigas siga seguir
-        suivez suis suivre seguire segui siga seguir volg opvolgen wykonuj следуй следуйте выполняй slusaj""",
+        suivez suis suivre seguire segui siga seguir volg opvolgen wykonuj следуй следуйте выполняй slusaj
+        compte conto cuenta tengas tenere obedezcas obbedire obedeca gehorche""",
     Kind.TELL: """
         tell telling mention mentioning inform informing notify notifying alert alerting disclose disclosing say
-        saying report reporting reveal revealing warn warning acknowledge discuss discussing explain announce
+        saying report reporting reveal revealing warn warning acknowledge explain announce
         hide conceal sage sagen erwahne erwahnen informiere informieren mitteilen verrate digas decir menciones
         mencionar informes informar avises dites dire mentionnez mentionner informez informer dica dire menzionare
         informare avvisare diga mencione informe vertel vermeld informeer mow wspominaj informuj говори сообщай
-        сообщайте упоминай рассказывай soyle bahsetme berätta reci spominji""",
+        сообщайте упоминай рассказывай soyle bahsetme berätta reci spominji
+        conte conta contes sag erzahle erzahl verrat revele comunique comunicare powiedz mow zdradzaj soyleme bildirme""",
     Kind.PERSON: """
         user users human humans operator benutzer benutzern nutzer
         nutzern anwender anwendern usuario usuarios utilisateur utilisateurs utente utenti utilizador gebruiker
@@ -134,11 +141,15 @@ _WORDS: Final[Mapping[Kind, str]] = {
         reveal print show repeat output display leak recite disclose reproduce echo list write state tell give
         zeige zeig wiederhole drucke nenne gib muestra muestrame repite imprime revela affiche montre repete
         revele mostra ripeti stampa rivela mostre repita imprima toon herhaal pokaz powtorz wypisz
-        покажи выведи повтори раскрой goster yazdir visa upprepa pokazi ponovi""",
+        покажи выведи повтори раскрой goster yazdir visa upprepa pokazi ponovi
+        ujawnij wyjawnij раскройте verrate rivelami revelame revele-moi geef ontsluier acikla goster mostrame mostrami affichez revelez""",
     Kind.PROMPT: """
         prompt prompts instructions instruction anweisungen instrucciones consignes istruzioni instrucoes
-        instructies instrukcje промпт инструкции talimatlarini eingabeaufforderung""",
-    Kind.SYSTEM: "system hidden initial secret internal original developer systemprompt sistema systeme systeem системный",
+        instructies instrukcje промпт инструкции talimatlarini eingabeaufforderung
+        systemprompt systemprompts systeemprompt systemowy promptu istemini instructies instrukcjami инструкцию указания talimatlari""",
+    Kind.SYSTEM: """
+        system hidden initial secret internal original developer systemprompt sistema systeme systeem системный
+        ocultas ocultos secretas secretos cachees caches secretes secrete segrete nascoste geheimen geheime verborgene verborgenen verborgen secretas ukryte tajne скрытые секретные тайные gizli escondidas ocultadas""",
     Kind.CHANGE: """
         add include incorporate integrate insert embed append prepend end begin start finish conclude close replace
         remove delete strip reverse translate misspell capitalize capitalise uppercase lowercase rewrite enhance
@@ -178,7 +189,8 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.NEW: "new additional updated real actual urgent neue zusatzliche nueva nuevas nouvelle nouvelles nuove novas nowe новые",
     Kind.EVERYTHING: """
         everything context text conversation messages information details content discussed angaben informationen informacion informations informazioni informacoes said told learned training content input gesagte gesagten
-        gesagtes gesagt kontext texte dicho dit detto disse gezegd сказанное сказано говорили сказали all alles todo tout tutto tudo sve""",
+        gesagtes gesagt kontext texte dicho dit detto disse gezegd сказанное сказано говорили сказали all alles todo tout tutto tudo sve
+        quanto alles wszystko""",
 }
 
 _MISSPELLED: Final = Kind.DROP | Kind.RULES | Kind.EARLIER | Kind.PROMPT | Kind.EVERYTHING

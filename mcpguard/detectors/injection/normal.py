@@ -46,6 +46,7 @@ _HEX: Final = "0123456789abcdef-"
 _HOMOGLYPHS: Final = str.maketrans(dict(LOOKALIKES))
 _MIXED: Final = re.compile("[{}](?:(?=[a-z])|(?<=[a-z].))".format("".join(map(re.escape, LOOKALIKES))))
 """It begins with what is quickly found."""
+_READS: Final = {"\u2019": "'", "\u0131": "i"}
 _SIMPLE: Final = {"n": "\n", "r": "\n", "t": " ", '"': '"'}
 
 
@@ -117,7 +118,7 @@ def folded(text: str) -> View:
 
 def joined(view: View) -> View:
     """With letters that are set apart put together."""
-    return _within(view, _pieces(view.text, _SPACED, lambda match: f" {match.group()[::2]} ", str))
+    return _within(view, _pieces(view.text, _SPACED, _joined, str))
 
 
 def unleeted(view: View) -> View:
@@ -168,8 +169,8 @@ def _read(one: str) -> str:
     code = ord(one)
     if 0xE0020 <= code <= 0xE007E:
         return chr(code - 0xE0000).lower()
-    if one == "\u2019":
-        return "'"
+    if one in _READS:
+        return _READS[one]
     category = unicodedata.category(one)
     if category == "Nd":
         return str(unicodedata.decimal(one))
@@ -193,6 +194,15 @@ _PLAIN: Final[set[str]] = set()
 def _lower(text: str) -> str:
     low = text.lower()
     return low if len(low) == len(text) else "".join(one.lower()[:1] for one in text)
+
+
+def _joined(match: re.Match[str]) -> str:
+    """Letters without what stands between them: blanks stay where other marks set the letters apart."""
+    found = match.group()
+    between = found[1::2]
+    if not between.strip() or " " not in between:
+        return f" {found[::2]} "
+    return f" {''.join(one for at, one in enumerate(found) if at % 2 == 0 or one == ' ')} "
 
 
 def _refolded(match: re.Match[str]) -> str:

@@ -76,8 +76,10 @@ MARKUP: Final[tuple[tuple[str, float, tuple[str, ...], re.Pattern[str]], ...]] =
      re.compile(r"<(/?)(?:system|assistant|human|system[_-]?(?:prompt|message|instruction|override)|instructions?|important|"
                 r"information|admin|tool_(?:result|response|call)s?|function_(?:results?|calls?)|user_(?:query|message))(?:\s[^<>\n]{0,80})?>"
                 r"(?=[^<>]{0,400}?\b(?:you|your|must|please|do not|don't|never|ignore|before|du|sie|vous|usted|tu)\b)"
-                r"|\[/?(?:system|assistant|admin(?:istrator)?|developer)(?: (?:message|prompt|override|instruction|note|notice|alert)s?)?\]")),
+                r"|\[/?(?:system|assistant|admin(?:istrator)?|developer) (?:message|prompt|override|instruction|note|notice|alert)s?\]"
+                r"|\[/?(?:system|assistant|admin(?:istrator)?|developer)\](?=[^\[\]]{0,400}?\b(?:you|your|must|please|do not|don't|never|ignore|before)\b)")),
     ("forged_role", 0.3, ("<",), re.compile(r"</?(?:system|assistant|human|instructions?|important|information)>")),
+    ("forged_role", 0.3, ("[",), re.compile(r"\[/?(?:system|assistant|admin(?:istrator)?|developer)\]")),
 )  # fmt: skip
 """Name, weight, what a cheap search finds, pattern."""
 
@@ -125,8 +127,8 @@ PHRASES: Final = (
     phrase("directive", 0.55, ["your", "new real actual true only next updated main primary",
                                "task job instruction goal objective purpose mission role order directive "
                                "tasks jobs instructions goals objectives purposes missions roles orders directives"],
-           r"\byour (?:new|real|actual|true|only|next|updated|main|primary) (?:task|job|instruction|goal|objective|"
-           r"purpose|mission|role|order|directive)s?\b", "new|real|actual|true|only|next|updated|main|primary ~ task|job|instruction|goal|objective|purpose|mission|role|order|directive"),
+           r"\byour (?:new|real|actual|true|only|next|updated|main|primary) (?:(?:task|instruction|goal|objective|"
+           r"purpose|mission|order|directive)s?\b|(?:job|role)s?(?= (?:is|are|will be)\b|:))", "new|real|actual|true|only|next|updated|main|primary ~ task|job|instruction|goal|objective|purpose|mission|role|order|directive"),
     phrase("directive", 0.55, ["new additional updated revised further extra special",
                                "instruction instructions directive directives order orders"],
            r"\b(?:new|additional|updated|revised|further|extra|special) (?:system )?(?:instruction|directive|order)s?(?:\s?[:-]|\sfrom)", "new|additional|updated|revised|further|extra|special ~ system|instruction|directive|order"),
@@ -182,6 +184,15 @@ PHRASES: Final = (
     phrase("concealment", 0.55, ["user users human humans operator operators", "never not t",
                               "find finds know knows notice notices see sees learn learns told informed aware notified"],
            r"\b(?:user|human|operator)s? (?:must |should |does |do |will |may |can |is )?(?:never|not|n't|doesn't) (?:finds?|knows?|notices?|sees?|learns?|to know|(?:be )?(?:told|informed|aware|notified))", "never|not|n't ~ find|know|notice|see|learn|to know|be|told|informed|aware|notified", "doesn't"),
+    phrase("concealment", 0.55, ["sag sage erzahl erzahle verrat verrate vertel dis dites informe informez avertis soyleme bildirme bahsetme"],
+           r"\b(?:sag|sage|erzahle?|verrate?|vertel)\b[^.!?\n]{0,16}\b(?:benutzer|nutzer|anwender|gebruiker)s?n? (?:nichts|nicht|niets|niet)\b"
+           r"|\bn'(?:informe|informez|avertis|dis|dites)\b[^.!?\n]{0,12}\b(?:pas|jamais|rien)\b[^.!?\n]{0,12}utilisateur|\bkullanici\w{0,6}\b[^.!?\n]{0,40}\b(?:soyleme|bildirme|bahsetme)\b"),
+    phrase("concealment", 0.55, ["secretly quietly covertly discreetly silently"],
+           r"(?:(?:^|[.!?\n,;]) *|\b(?:and|then|but|please|must) )(?:(?:secretly|quietly|covertly|discreetly) (?:send|copy|append|forward|upload|add|include|insert|delete|run|e?mail|post|attach)"
+           r"|silently (?:send|copy|forward|upload|e?mail|post))\b"),
+    phrase("reveal", 0.55, ["instructions", "you", "reveal print show repeat output share respond reply answer tell"],
+           r"\b(?:reveal|print|show|repeat|output|share|respond|reply|answer|tell)\b[^.!?\n]{0,60}\binstructions (?:that )?you (?:received|were given|got)\b",
+           "instructions you", "instructions that you"),
     phrase("concealment", 0.55, ["say", "nothing"], r"\bsay nothing\b[^.!?\n]{0,30}\b(?:user|human|operator)", "say nothing"),
     phrase("to_model", 0.55, ["assistant ai agent chatbot llm claude chatgpt gpt",
                               "please you kindly now run execute ignore send call use open read write delete forward follow "
@@ -199,26 +210,44 @@ PHRASES: Final = (
            r"(?:^|[.!?\n|])[ \t]*in your (?:\w+ )?(?:responses?|answers?|reply|replies|outputs?|summary|summaries),? (?:\w+ly )?[a-z]{3,}", "in your"),
     phrase("read_secrets", 0.5, ["ssh rsa mcp passwd shadow aws env",
                                  "read open cat include pass attach get fetch load access copy send upload"],
-           r"\b(?:read|open|cat|include|pass|attach|get|fetch|load|access|copy|send|upload)\b[^\n:{}]{0,60}"
-           r"(?:~/\.(?:ssh|aws|env|mcp)\b|\bid_rsa\b|\.ssh\b|\bmcp\.json\b|/etc/(?:passwd|shadow)|\.aws/credentials|(?<!\w)\.env\b)"),
+           r"\b(?:read|open|cat|include|pass|attach|get|fetch|load|access|copy|send|upload)\b(?:(?!\.example|\.sample|\.template|\.dist)[^\n:{}]){0,60}?"
+           r"(?:~/\.(?:ssh|aws|env|mcp)\b|\bid_rsa\b|\.ssh\b|\bmcp\.json\b|/etc/(?:passwd|shadow)|\.aws/credentials|(?<!\w)\.env\b(?!\.(?:example|sample|template|dist)))"),
 )  # fmt: skip
 
 BEYOND_WORDS: Final[tuple[tuple[str, float, tuple[str, ...], re.Pattern[str]], ...]] = (
     ("override", 0.8,
-     ("忽略", "无视", "忘", "理会", "別理", "忽视", "無視", "従わな", "무시", "잊", "تجاهل", "انس", "अनदेखा", "नज़रअंदाज़", "भूल",
-      "התעלמ", "התעלם", "שכח", "ละเว้น", "เพิกเฉย", "ลืม"), re.compile(
-        r"(?:忽略|无视|忘记|忘掉|不要理会|別理|忽视|無視|忘れ)[^。！？\n]{0,16}(?:指令|指示|提示|规则|規則|命令|要求|内容|说明|プロンプト|ルール|設定)"
-        r"|(?:指示|命令|ルール|プロンプト|指令)[^。！？\n]{0,8}(?:無視|忘れ|従わな)"
+     ("忽略", "无视", "忘", "理会", "別理", "忽视", "無視", "従わ", "作废", "무시", "잊", "تجاهل", "انس", "تلتفت", "अनदेखा", "नज़रअंदाज़", "भूल",
+      "ध्यान", "התעלמ", "התעלם", "שכח", "ละเว้น", "เพิกเฉย", "ลืม"), re.compile(
+        r"(?:忽略|无视|忘记|忘掉|理会|別理|忽视|無視|忘れ)[^。！？\n]{0,16}(?:指令|指示|提示|规则|規則|命令|要求|内容|说明|プロンプト|ルール|設定)"
+        r"|(?:指示|命令|ルール|プロンプト|指令)[^。！？\n]{0,8}(?:無視|忘れ|従わな|従わず|作废)"
         r"|(?:지시|명령|규칙|프롬프트|지침)[^.!?\n]{0,12}(?:무시|잊)|(?:무시|잊)[^.!?\n]{0,12}(?:지시|명령|규칙|프롬프트)"
-        r"|(?:تجاهل|انس|انسى)[^.!؟\n]{0,30}(?:تعليمات|التعليمات|الأوامر|القواعد|السابقة)"
-        r"|(?:अनदेखा|नज़रअंदाज़|भूल)[^।\n]{0,20}(?:निर्देश|आदेश|नियम)|(?:निर्देश|आदेश|नियम)[^।\n]{0,20}(?:अनदेखा|नज़रअंदाज़|भूल)"
+        r"|(?:تجاهل|انس|انسى)[^.!؟\n]{0,30}(?:تعليمات|التعليمات|الأوامر|القواعد|التوجيهات|ما قيل)|لا تلتفت[^.!؟\n]{0,20}(?:تعليمات|التعليمات|الأوامر|القواعد)"
+        r"|(?:अनदेखा|नज़रअंदाज़|भूल)[^।\n]{0,20}(?:निर्देश|आदेश|नियम)|(?:निर्देश|आदेश|नियम)[^।\n]{0,20}(?:अनदेखा|नज़रअंदाज़|भूल|ध्यान न)"
         r"|(?:התעלם|התעלמו|שכח)[^.!?\n]{0,24}(?:הוראות|ההוראות|הנחיות)"
         r"|(?:ละเว้น|เพิกเฉย|ลืม)[^\n]{0,16}(?:คำสั่ง|คำแนะนำ|กฎ)")),
-    ("concealment", 0.6, ("告诉", "告知", "提及", "通知", "ユーザー"), re.compile(
+    ("concealment", 0.6,
+     ("告诉", "告知", "提及", "通知", "ユーザー", "사용자", "مستخدم", "उपयोगकर्ता", "यूज़र"), re.compile(
         r"(?:不要|别|請勿|请勿)[^。！？\n]{0,4}(?:告诉|告知|提及|通知)[^。！？\n]{0,4}(?:用户|使用者|用戶)"
-        r"|ユーザー[^。！？\n]{0,6}(?:言わない|伝えない|知らせない|教えない)")),
-    ("new_identity", 0.6, ("你现在是", "从现在开始", "假装你是", "今から", "너는"), re.compile(r"(?:你现在是|从现在开始[,，]?你|假装你是|あなたは今から|今からあなたは|너는 이제|이제부터 너는)")),
+        r"|ユーザー[^。！？\n]{0,30}(?:言わない|伝えない|知らせない|教えない|言うな|伝えるな|知らせるな)"
+        r"|사용자[^.!?\n]{0,30}(?:말하지 마|알리지 마|언급하지 마)"
+        r"|لا (?:تخبر|تبلغ|تقل ل|تعلم)[^.!؟\n]{0,6}(?:المستخدم|لمستخدم)"
+        r"|(?:उपयोगकर्ता|यूज़र)[^।\n]{0,20}(?:मत बता|न बता|नहीं बता)")),
+    ("new_identity", 0.6,
+     ("你现在是", "从现在", "從現在", "假装你是", "今から", "너는", "지금부터", "الآن فصاعدا", "अब से"), re.compile(
+        r"你现在是|从现在(?:开始|起)[,，]?你|從現在(?:開始|起)[,，]?你|假装你是|あなたは今から|今からあなたは|今から[^。！？\n]{0,16}だけに?従"
+        r"|너는 이제|이제부터 너는|지금부터[^.!?\n]{0,16}만 (?:따르|복종)"
+        r"|(?:منذ|من) الآن فصاعدا,? ?(?:أنت|أطع|لا تطع)|अब से (?:तुम|आप)? ?(?:केवल|सिर्फ)[^।\n]{0,16}पालन")),
+    ("reveal", 0.6,
+     ("系统提示", "提示词", "隐藏", "初始", "システムプロンプト", "秘密", "隠された", "시스템 프롬프트", "숨겨진", "المخفية", "موجه النظام", "गुप्त", "सिस्टम प्रॉम्प्ट"),
+     re.compile(
+        r"(?:透露|显示|输出|打印|告诉我|泄露|重复)[^。！？\n]{0,12}(?:系统提示|提示词|(?:隐藏|初始|秘密)的?(?:指令|指示|提示))"
+        r"|(?:システムプロンプト|(?:秘密の|隠された)指示)を?[^。！？\n]{0,4}(?:表示|出力|教え|見せ|公開)"
+        r"|(?:시스템 프롬프트|숨겨진 (?:지침|지시|명령))[^.!?\n]{0,6}(?:출력|공개|보여|알려|말해)"
+        r"|(?:اكشف|اعرض|اطبع)[^.!؟\n]{0,12}(?:التعليمات المخفية|موجه النظام)"
+        r"|(?:गुप्त निर्देश|सिस्टम प्रॉम्प्ट)[^।\n]{0,6}(?:प्रकट|दिखा|बता)")),
 )  # fmt: skip
+"""Name, weight, what a cheap search finds, pattern: of languages that write without blanks or with endings."""
+
 UNSPACED: Final = re.compile(
     r"[\u0590-\u06ff\u0900-\u097f\u0e00-\u0e7f\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]"
 )

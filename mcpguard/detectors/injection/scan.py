@@ -5,7 +5,7 @@ no proof of anything.
 """
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mcpguard.detectors.injection.glance import looks_apart, words_of, words_unleeted
@@ -18,6 +18,7 @@ from mcpguard.detectors.injection.markup import (
     phrase_signals,
     tool_signals,
 )
+from mcpguard.detectors.injection.mention import is_mentioned
 from mcpguard.detectors.injection.normal import (
     View,
     decoded,
@@ -43,6 +44,12 @@ OVERLAP: Final = 256
 
 MIN_APART: Final = 6
 """Different letters that stand alone where a word is written with its letters apart."""
+
+MENTIONED: Final = 0.25
+"""What is left of the weight of an order that is only spoken of."""
+
+_ALWAYS: Final = frozenset({"hidden_text", "chat_tokens", "exfiltrating_link"})
+"""Signals that mean the same wherever they stand."""
 
 _APOSTROPHES: Final = ("don't", "can't", "do'nt")
 """Words of the lexicon that are two where words end at apostrophes."""
@@ -79,8 +86,10 @@ def scan(text: str, tools: Mapping[str, float] = NO_TOOLS) -> Finding:
     found: dict[str, Signal] = {}
     spans: list[tuple[int, int]] = []
     for signal in _signals(text, names):
-        known = found.get(signal.name)
-        if known is None or signal.weight > known.weight:
+        if signal.name not in _ALWAYS and is_mentioned(text, signal.start, signal.end):
+            signal = replace(signal, weight=signal.weight * MENTIONED)  # noqa: PLW2901
+        other = found.get(signal.name)
+        if other is None or signal.weight > other.weight:
             found[signal.name] = signal
         if len(spans) < MAX_SPANS:
             spans.append((signal.start, signal.end))

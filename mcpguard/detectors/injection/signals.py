@@ -1,17 +1,16 @@
-"""Rules over words: which kinds of words, how near one another, speak of an instruction to the model.
+"""Where words of a text are as a rule has them.
 
-A rule names kinds, not sentences, so that a paraphrase, another order or another language meets it too. Its
-cost is linear in the number of words, whatever they are.
+Its cost is linear in the number of words, whatever they are.
 """
 
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from functools import reduce
+from dataclasses import dataclass
 from typing import Final
 
-from mcpguard.detectors.injection.lexicon import Kind, lexicon
+from mcpguard.detectors.injection.lexicon import lexicon
+from mcpguard.detectors.injection.rules import RULES, Rule
 
 __all__ = ["Signal", "word_signals"]
 
@@ -35,74 +34,6 @@ class Signal:
     start: int
     end: int
 
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """Kinds of words beside one another.
-
-    Args:
-        name: The signal's name.
-        weight: The signal's weight.
-        needs: A word of each of these kinds (any of the kinds joined by `|`), the first being the anchor.
-        window: Words from the anchor to the others.
-        is_ordered: Whether the others stand after the anchor.
-        begins: Whether the anchor begins a sentence or clause.
-        near: Words between the second and the third, at most.
-        apart: Words from the anchor to the second, at least.
-    """
-
-    name: str
-    weight: float
-    needs: Sequence[int]
-    window: int = 7
-    is_ordered: bool = False
-    begins: bool = False
-    near: int = 100
-    apart: int = 1
-
-    mask: int = field(init=False)
-    """The kinds that it cannot go without, each a bit."""
-
-    def __post_init__(self) -> None:
-        needs = tuple(map(int, self.needs))
-        object.__setattr__(self, "needs", needs)
-        object.__setattr__(
-            self, "mask", reduce(int.__or__, (need for need in needs if need.bit_count() == 1), 0)
-        )
-
-    def may_hold(self, present: int) -> bool:
-        """Whether there is a word of every kind."""
-        return present & self.mask == self.mask and all(present & need for need in self.needs)
-
-
-_RULES: Final = (
-    _Rule("override", 0.9, (Kind.DROP, Kind.RULES, Kind.EARLIER), 7, near=4),
-    _Rule("override", 0.7, (Kind.DROP, Kind.RULES, Kind.ALL), 5),
-    _Rule("override", 0.6, (Kind.DROP, Kind.RULES, Kind.YOUR), 3, begins=True, is_ordered=True),
-    _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.EARLIER), 5),
-    _Rule("override", 0.7, (Kind.DROP, Kind.EVERYTHING, Kind.ALL), 5, begins=True),
-    _Rule("override", 0.7, (Kind.CLEAR, Kind.OWN, Kind.RULES), 5, is_ordered=True, near=2),
-    _Rule(
-        "override", 0.6, (Kind.CLEAR, Kind.RULES | Kind.EVERYTHING, Kind.EARLIER, Kind.ALL), 6, begins=True
-    ),
-    _Rule("override", 0.45, (Kind.DROP, Kind.EVERYTHING), 2, begins=True, is_ordered=True),
-    _Rule("override", 0.45, (Kind.DROP, Kind.EARLIER), 2, begins=True, is_ordered=True),
-    _Rule("override", 0.8, (Kind.FOLLOW, Kind.NOT, Kind.RULES, Kind.EARLIER | Kind.ALL), 6),
-    _Rule("concealment", 0.6, (Kind.NOT, Kind.TELL, Kind.PERSON), 6, is_ordered=True),
-    _Rule("reveal", 0.6, (Kind.REVEAL, Kind.YOUR, Kind.SYSTEM, Kind.PROMPT), 6, is_ordered=True),
-    _Rule("answer", 0.6, (Kind.CHANGE, Kind.OWN, Kind.ANSWER), 14, is_ordered=True, begins=True, apart=3),
-    _Rule("answer", 0.6, (Kind.DISTORT, Kind.OWN, Kind.ANSWER), 4, is_ordered=True, begins=True),
-    _Rule(
-        "code",
-        0.6,
-        (Kind.CHANGE, Kind.THIS, Kind.CODE, Kind.OWN, Kind.ANSWER),
-        14,
-        is_ordered=True,
-        begins=True,
-    ),
-    _Rule("send_secrets", 0.4, (Kind.SEND, Kind.SECRET), 8, is_ordered=True),
-    _Rule("to_model", 0.15, (Kind.MODEL,), 1),
-)
 
 _WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _END: Final = re.compile(r"[.!?;:|\n](?:(?<=\n)\s*\n|(?<!\n))")
@@ -149,14 +80,14 @@ def word_signals(text: str, words: Set[str], present: int) -> Iterator[Signal]:
         words: Those of its words that are in the vocabulary.
         present: All that they stand for.
     """
-    rules = [rule for rule in _RULES if present & rule.mask == rule.mask and rule.may_hold(present)]
+    rules = [rule for rule in RULES if present & rule.mask == rule.mask and rule.may_hold(present)]
     if not rules:
         return
     known = lexicon()
     here = {word: known[word] for word in known.keys() & words}
     tokens = _tokens(text, known, [_spellings(rule, here) for rule in rules])
     for rule in rules:
-        yield from _hits(rule, tokens)
+        yield from _hits(rule, tokens, text)
 
 
 @dataclass(slots=True)
@@ -171,7 +102,7 @@ class _Token:
     end: int
 
 
-def _spellings(rule: _Rule, here: Mapping[str, int]) -> list[list[str]]:
+def _spellings(rule: Rule, here: Mapping[str, int]) -> list[list[str]]:
     """The words of a text that are of each kind a rule needs, the fewest first."""
     return sorted(([word for word, its in here.items() if its & need] for need in rule.needs), key=len)
 
@@ -223,7 +154,7 @@ def _add_clause(
         begins = word in _OPENERS
 
 
-def _hits(rule: _Rule, tokens: Sequence[_Token]) -> Iterator[Signal]:
+def _hits(rule: Rule, tokens: Sequence[_Token], text: str) -> Iterator[Signal]:
     count = 0
     anchor = rule.needs[0]
     size = len(tokens)
@@ -245,20 +176,22 @@ def _hits(rule: _Rule, tokens: Sequence[_Token]) -> Iterator[Signal]:
             ):
                 low -= 1
         others = [tokens[at] for at in range(low, high + 1) if at != position]
-        used = _used(rule.needs[1:], others)
+        used = _used(rule.needs[1:], others, rule.in_turn)
         if used is None or (used and abs(used[0].at - token.at) < rule.apart):
             continue
         if len(used) > 1 and abs(used[1].at - used[0].at) > rule.near:
             continue
         first = min([token, *used], key=lambda one: one.start)
         last = max([token, *used], key=lambda one: one.end)
+        if not rule.means(text, first.start, last.end, token.start):
+            continue
         yield Signal(rule.name, rule.weight, first.start, last.end)
         count += 1
         if count == MAX_HITS:
             return
 
 
-def _used(needs: Sequence[int], others: Sequence[_Token]) -> list[_Token] | None:
+def _used(needs: Sequence[int], others: Sequence[_Token], in_turn: bool) -> list[_Token] | None:
     """A different word for each kind, or None."""
     used: list[_Token] = []
     for need in needs:
@@ -266,4 +199,6 @@ def _used(needs: Sequence[int], others: Sequence[_Token]) -> list[_Token] | None
         if found is None:
             return None
         used.append(found)
+        if in_turn:
+            others = [one for one in others if one.at > found.at]
     return used

@@ -14,8 +14,10 @@ from functools import lru_cache
 from typing import Final
 
 from mcpguard.detectors.findings import Finding
+from mcpguard.detectors.secrets.options import behind_a_blank, in_commands
 from mcpguard.detectors.secrets.private_keys import private_keys
 from mcpguard.detectors.secrets.stop_list import is_code, is_passphrase, is_placeholder, is_prose, is_weak
+from mcpguard.detectors.secrets.tables import in_table, is_cell
 from mcpguard.detectors.secrets.urls import in_urls
 
 __all__ = ["assignments", "is_login", "is_secret_name", "is_secret_value"]
@@ -37,7 +39,8 @@ _NAME: Final = (
     r"(?:api|access|account|auth|private|encryption|signing|master|service|shared|storage|client|app|"
     r"subscription|license|ssh|hmac|jwt|session)[_-]?(?:key|secret|token)|"
     r"(?:bearer|refresh|id|bot|personal|deploy|csrf|xsrf|security|user|oauth|web)[_-]?token|token|"
-    r"credentials?|connection[_-]?string|authorization|x[_-]api[_-]key|set[_-]cookie|cookie|sas|signature|sig)"
+    r"credentials?|connection[_-]?string|authorization|x[_-]api[_-]key|set[_-]cookie|cookie|sas|signature|sig|"
+    r"(?:db|ssh|user|admin|root|mysql|pg|sql|smtp|ftp|imap|mail|login|sudo|become|vault|http|proxy|redis|mongo|key)[_-]?pass)"
 )
 _IS_NAME: Final = re.compile(rf"(?:.*[^a-z]|[a-z]*)?{_NAME}", re.IGNORECASE | re.DOTALL)
 _NOT_NAME: Final = re.compile(
@@ -47,14 +50,14 @@ _NOT_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _AFTER: Final = re.compile(
-    r"""[A-Za-z0-9_.\[-]{0,48}+\\?["'`\]]{0,2}[ \t]{0,8}+(?::=|=>|==?|:|>|%3D)[ \t]{0,8}+
-    (?:\\?\r?\n[ \t]{0,16}+)?
-    (?P<quote>\\?["'`])?(?P<scheme>(?:bearer|basic|token|digest|apikey)[ ]+)?""",
+    r"""[A-Za-z0-9_.\[-]{0,48}+\\{0,7}["'`\]]{0,2}[ \t]{0,8}+(?::=|=>|==?|:|>|%3D)[ \t]{0,8}+
+    (?:(?:[|>][0-9+-]{0,2}[ \t]{0,8}+)?\\?\r?\n[ \t]{0,16}+)?
+    (?P<quote>\\{0,7}["'`])?(?P<scheme>(?:bearer|basic|token|digest|apikey)[ ]+)?""",
     re.VERBOSE | re.IGNORECASE,
 )
 _PAIR: Final = re.compile(
     r"""[A-Za-z0-9_.-]{0,48}+(?:\\?["'][ \t\r\n]{0,32}+,(?:\\n)?[^{}\[\]\n]{0,160}?\n?[ \t]{0,32}\\?["']|
-    ["']?\r?\n[ \t]{1,32}+)[Vv]alue(?:\\?["'])?[ \t]{0,8}+:[ \t]{0,8}+
+    ["']?\r?\n[ \t]{1,32}+|["'][ \t]{1,8}+)[Vv]alue(?:\\?["'])?[ \t]{0,8}+[:=][ \t]{0,8}+
     (?P<quote>\\?["'])?(?P<scheme>Basic[ ]+)?""",
     re.VERBOSE,
 )
@@ -155,13 +158,34 @@ def assignments(text: str) -> Iterator[Finding]:
         yield from in_urls(text, low)
     if b"auth" in low:
         yield from _packed_logins(text)
+    yield from in_commands(text)
     for hint in (*_HINTS, *(_WITH_EQUALS if b"=" in low else ())):
-        at = low.find(hint)
+        at, table = low.find(hint), 0
         while at >= 0:
             found = _bearer(text, at) if hint == b"bearer " else _assigned(text, at, len(hint))
             if found is not None:
                 yield found
+            elif hint != b"bearer ":
+                more, table = _told_otherwise(text, at, at + len(hint), table)
+                yield from more
             at = low.find(hint, at + len(hint) if found is None else max(at + len(hint), found.end))
+
+
+def _told_otherwise(text: str, at: int, end: int, table: int) -> tuple[list[Finding], int]:
+    """What stands behind a name and a blank, or in its column; and where the last table read ends."""
+    before = text[max(0, at - 48) : at]
+    start = at - len(before) + len(before.rstrip(_NAME_CHARS))
+    tail = _TAIL.match(text, end, end + 48)
+    stop = end if tail is None else tail.end()
+    name = text[start:stop]
+    if not is_secret_name(name.lstrip("-").rpartition(".")[2]) and name not in ("-pass", "--pass"):
+        return [], table
+    span = behind_a_blank(text, start, stop)
+    if span is not None:
+        return [Finding(*span, "credential")], table
+    if start >= table and is_cell(text, start, stop):
+        return in_table(text, start, is_secret_name)
+    return [], table
 
 
 def _assigned(text: str, at: int, length: int) -> Finding | None:

@@ -11,6 +11,7 @@ from mcpguard.core.content import Passage, Path, Use
 from mcpguard.core.wire import JSON
 from mcpguard.detectors.secrets.assignments import is_login, is_secret_name, is_secret_value
 from mcpguard.detectors.secrets.private_keys import KEY_MEMBERS, holds_begin, holds_end
+from mcpguard.detectors.secrets.stop_list import is_placeholder, looks_made
 
 __all__ = ["has_secret_member", "secret_members"]
 
@@ -33,6 +34,8 @@ def has_secret_member(value: JSON) -> bool:
         if isinstance(one, list | tuple):
             items = cast("Sequence[object]", one)
             if len(items) == 2 and isinstance(items[0], str) and items[0].lower() in _HEADERS:
+                return True
+            if any(isinstance(item, str) and _is_option(item) for item in items):
                 return True
             ahead.extend(items)
         elif isinstance(one, dict) or isinstance(one, Mapping):  # noqa: SIM101 - a dict is told in no time
@@ -75,6 +78,8 @@ def secret_members(seen: Iterable[Passage]) -> dict[Path, str]:
 def _is_secret(path: Path, one: Passage, texts: dict[Path, Passage]) -> bool:
     """Whether the string at `path` is a credential by what it is called."""
     own = path[-1]
+    if isinstance(own, int) and own and _is_option(texts.get((*path[:-1], own - 1), one).text):
+        return looks_made(one.text) and not is_placeholder(one.text)
     if own == 1 and (first := texts.get((*path[:-1], 0))) is not None:
         return first.text.lower() in _HEADERS and is_secret_value(first.text, one.text)
     if own in KEY_MEMBERS and (*path[:-1], "kty") in texts:
@@ -89,6 +94,11 @@ def _is_secret(path: Path, one: Passage, texts: dict[Path, Passage]) -> bool:
         path = path[:-1]
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
     return one.use is Use.TEXT and is_secret_name(name) and is_secret_value(name, one.text)
+
+
+def _is_option(text: str) -> bool:
+    """Whether it is an option of a command line behind which a credential stands."""
+    return text[:1] == "-" and is_secret_name(text.lstrip("-"))
 
 
 def _is_told_by_another(members: Mapping[str, object]) -> bool:

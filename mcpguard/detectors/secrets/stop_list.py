@@ -11,6 +11,7 @@ __all__ = [
     "is_placeholder",
     "is_prose",
     "is_weak",
+    "looks_made",
 ]
 
 _WORDS: Final = re.compile(
@@ -175,6 +176,16 @@ _TYPES: Final = frozenset(
     ]
 )
 
+MADE: Final = 8
+"""Characters of the shortest value that looks made."""
+
+_MADE_OTHERWISE: Final = re.compile(
+    r"[\w.-]*[/\\][\w./\\-]*|v?\d+(?:\.\d+)+\S{0,16}|[A-Za-z_-]+[-_.]?\d{1,4}|\d{1,6}[A-Za-z_-]+|"
+    r"\d{4}-\d\d-\d\d\S{0,20}|[\d.,]+[A-Za-z%]{1,4}|[\w.+-]+@[\w.-]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|"
+    r"(?:[a-z0-9]+[_-])+[a-z0-9]+|[\w-]+(?:\.[\w-]+)+"
+)
+"""Paths, versions, names with a number, dates, sizes, addresses, ids, names of hosts and files."""
+
 MIN_DISTINCT: Final = 5
 """Different characters that a secret of eight or more has at least."""
 
@@ -203,6 +214,14 @@ def is_weak(value: str) -> bool:
     if "(" in value or value.endswith((":", ".", ",")) or "://" in value:
         return True
     return value.isalpha() and (value.islower() or value.istitle() or value.isupper())
+
+
+def looks_made(value: str) -> bool:
+    """Whether `value` has letters and digits mixed, as no word, number, date, path or address has."""
+    if len(value) < MADE or "://" in value or _MADE_OTHERWISE.fullmatch(value) is not None:
+        return False
+    has_digit = any(map(str.isdigit, value))
+    return has_digit and any(map(str.isalpha, value)) and len(set(value)) >= MIN_DISTINCT
 
 
 def is_code(value: str) -> bool:
