@@ -22,7 +22,7 @@ MAX_PARKED: Final = 256
 """Calls of one hub that may wait; a server's question in a further one is refused."""
 
 MAX_OF_ONE: Final = 64
-"""Of these, calls of one principal; and never more than half of what is free, so that some is left for others."""
+"""Of these, calls of one principal; and never more than half of what is free: some is left for others."""
 
 _STATE: Final = "mcpguard-hub-"
 
