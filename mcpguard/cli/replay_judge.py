@@ -12,8 +12,9 @@ from typing import Final, Literal, TypeAlias
 from mcpguard.audit.calls import UNANSWERED, CallView
 from mcpguard.config import Policy
 from mcpguard.core.call import Call
-from mcpguard.core.chain import Step, settled
+from mcpguard.core.chain import Step
 from mcpguard.core.events import Emitter
+from mcpguard.core.exit import settled
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import ANONYMOUS, Linked
 from mcpguard.core.order import arrange, handles

@@ -8,23 +8,25 @@ decisions are reported and discarded, and every outcome is a `Result`.
 Above: seams, which turn messages into calls and results into what the SDK expects. Below: interceptors.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
 
-from mcpguard.core.call import Call, refusal
+from mcpguard.core.call import Call
 from mcpguard.core.events import Emitter
-from mcpguard.core.gate import Check, Gate, report_denial, report_failure, unasked
+from mcpguard.core.exit import Exit, straight
+from mcpguard.core.gate import Check, Gate
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
-from mcpguard.core.layer import Layer, attributed, failure, unsendable
+from mcpguard.core.layer import Layer, unsendable
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Stops
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
+from mcpguard.core.stretch import Look, Stretch
 from mcpguard.core.watching import Watched, Watcher
 from mcpguard.core.wire import TARGETS
 
-__all__ = ["Chain", "Hook", "Step", "link", "link_gate", "settled"]
+__all__ = ["Chain", "Hook", "Step", "link", "link_gate"]
 
 Hook: TypeAlias = Literal["check", "filter", "layer", "watch"]
 
@@ -35,69 +37,6 @@ class Step:
 
     interceptor: Interceptor
     hook: Hook
-
-
-Look: TypeAlias = Callable[[Call, Result], Result]
-
-
-class Stretch:
-    """Neighbouring checks and filters in one frame."""
-
-    __slots__ = ("_emitter", "_filters", "_inner", "gate")
-
-    def __init__(
-        self,
-        gate: Gate,
-        filters: Sequence[tuple[Look, Interceptor]],
-        inner: Frame,
-        emitter: Emitter,
-    ) -> None:
-        self.gate = gate
-        self._filters = tuple(reversed(filters))
-        self._inner = inner
-        self._emitter = emitter
-
-    def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
-        """Run `call` through the checks, inwards, and back through the filters.
-
-        A plain function: it adds a frame to what is awaited only where there are filters.
-        """
-        admitted = self.gate.admit(call)
-        if isinstance(admitted, Denial):
-            return settled(Result.denied(admitted))
-        return self._filtering(admitted, wire) if self._filters else self._inner(admitted, wire)
-
-    async def _filtering(self, call: Call, wire: Wire) -> Result:
-        return self.filter(call, await self._inner(call, wire))
-
-    def filter(self, call: Call, result: Result) -> Result:
-        """Let the filters of this stretch look at what came back, innermost first."""
-        for look, interceptor in self._filters:
-            result = self._filtered(look, interceptor, call, result)
-        return result
-
-    def _filtered(
-        self,
-        look: Look,
-        interceptor: Interceptor,
-        call: Call,
-        result: Result,
-    ) -> Result:
-        error: Exception | None = None
-        seen: object = None
-        try:
-            seen = look(call, result)
-        except Exception as raised:  # noqa: BLE001 - a filter that raises denies
-            error = raised
-        if seen is result:
-            return result
-        if not isinstance(seen, Result) or not seen.is_whole:
-            what = report_failure(self._emitter, call, interceptor, error, "filter", "a whole Result", seen)
-            return result if interceptor.fail_open else failure(interceptor, what, result.fate)
-        if seen.denial is not None and seen.denial is not result.denial:
-            return attributed(self._emitter, call, interceptor, seen.denial, result.fate)
-        self._emitter.about("decision", call, interceptor=interceptor.label, verdict="change")
-        return seen if seen.fate is result.fate else seen.replace(fate=result.fate)
 
 
 class Chain:
@@ -216,60 +155,13 @@ class Chain:
         return call
 
 
-class _Exit:
-    """The inner end: nothing goes out with an open question, too late, or unrecorded where that is strict."""
-
-    __slots__ = ("_emitter", "_may_be_late", "_stops")
-
-    def __init__(self, emitter: Emitter, stops: Stops, *, may_be_late: bool) -> None:
-        self._emitter = emitter
-        self._stops = stops
-        self._may_be_late = may_be_late
-
-    def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
-        if call.asks:
-            return self._refused(call, unasked(call.asks[0]))
-        if self._may_be_late and call.run is not None:
-            code = self._stops.code(call.run)
-            if code is not None:
-                return self._refused(call, _too_late(code))
-        emitter = self._emitter
-        if emitter.is_active:
-            intent = emitter.dispatched(call)
-            if intent is None:
-                return settled(Result.denied(_unrecorded()))
-            if emitter.waits:
-                return self._once_recorded(call, wire, intent)
-            emitter.sent(call, intent)
-        if call.timer is not None:
-            call.timer.leaves()
-        return wire(call)
-
-    async def _once_recorded(self, call: Call, wire: Wire, intent: int) -> Result:
-        """Go out when the sinks that are waited for hold the intent; run and tenant may end meanwhile."""
-        if not await self._emitter.settled():
-            return Result.denied(_unrecorded())
-        if call.run is not None:
-            code = self._stops.code(call.run)
-            if code is not None:
-                return await self._refused(call, _too_late(code))
-        self._emitter.sent(call, intent)
-        if call.timer is not None:
-            call.timer.leaves()
-        return await wire(call)
-
-    def _refused(self, call: Call, denial: Denial) -> Coroutine[None, None, Result]:
-        report_denial(self._emitter, call, denial)
-        return settled(Result.denied(denial))
-
-
 def link(steps: Sequence[Step], emitter: Emitter, stops: Stops | None = None) -> Chain:
     """Link `steps`, outermost first, into a chain."""
     may_be_late = any(step.hook == "layer" or step.interceptor.needs_tool for step in steps)
     may_be_asked = any(step.interceptor.can_ask for step in steps)
-    frame: Frame = _straight
+    frame: Frame = straight
     if may_be_late or may_be_asked or emitter.is_active:
-        frame = _Exit(emitter, stops or Stops(), may_be_late=may_be_late)
+        frame = Exit(emitter, stops or Stops(), may_be_late=may_be_late)
     stretches: list[Stretch] = []
     inner = [step for step in steps if step.hook != "watch"]
     position = len(inner)
@@ -297,31 +189,6 @@ def link(steps: Sequence[Step], emitter: Emitter, stops: Stops | None = None) ->
 def link_gate(steps: Sequence[Step], emitter: Emitter) -> Gate:
     """Link the checks among `steps` for notifications, which meet nothing else."""
     return Gate(_checks(steps, emitter), (), emitter)
-
-
-def _straight(call: Call, wire: Wire) -> Coroutine[None, None, Result]:
-    """The inner end where nobody can ask, nothing takes time and nothing is recorded."""
-    return wire(call)
-
-
-def _unrecorded() -> Denial:
-    """The refusal of a call that would leave no record."""
-    return refusal(code="audit_unavailable", reason="a strict sink could not record the call", source="guard")
-
-
-def _too_late(code: str) -> Denial:
-    """The refusal of a call whose run ended while a layer held it: waiting for a person, or for a retry."""
-    return refusal(
-        code=code,
-        reason="the run ended while the call was held",
-        message="This task has ended; no more calls can be made in it.",
-        source="guard",
-    )
-
-
-async def settled(result: Result) -> Result:
-    """A result that is there already, for callers that await one."""
-    return result
 
 
 def _watchers(steps: Sequence[Step]) -> list[Watcher]:

@@ -122,6 +122,8 @@ class Scope:
 
     def match(self, call: Call) -> Match:
         """Whether the rule is about `call`. A tool scope is never about a call that has no tool."""
+        if self._all:
+            return Match.YES
         if self._server is not None and not self._server(call.server):
             return Match.NO
         if self._tool is not None:

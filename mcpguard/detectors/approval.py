@@ -34,7 +34,8 @@ class Approved:
         by: Who, for the record.
         arguments: Arguments to go on with instead; every rule judges them. None: as they are.
         remember: For what this answers further calls as well: nothing, the run, or the principal.
-        pattern: Which further calls, by argument as in `ArgumentRules`. None: only the same one.
+        pattern: Which further calls, by argument as in `ArgumentRules`; arguments that it does not name are
+            those of this call. None: only the same one.
     """
 
     _: KW_ONLY

@@ -13,6 +13,7 @@ from typing import Final
 from mcpguard.core.call import Call
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import Run
+from mcpguard.core.wire import JSON, canonical
 from mcpguard.detectors.accepted import Accepted
 from mcpguard.detectors.approval_rule import accepts
 from mcpguard.detectors.selector import Selector
@@ -29,6 +30,7 @@ class _Kept:
     general: str
     codes: frozenset[tuple[str | None, str]]
     pattern: tuple[tuple[Selector, Accepted], ...] | None
+    others: bytes
     run: weakref.ref[Run] | None
     who: tuple[object, ...] | None
     until: float
@@ -41,7 +43,12 @@ class _Kept:
         if self.pattern is None:
             return digest == self.digest
         codes = {(one.source, one.code) for one in call.asks}
-        return general == self.general and codes <= self.codes and accepts(self.pattern, call)
+        return (
+            general == self.general
+            and codes <= self.codes
+            and accepts(self.pattern, call)
+            and _others(self.pattern, call) == self.others
+        )
 
 
 class Remembered:
@@ -72,18 +79,18 @@ class Remembered:
             general: The same without the arguments: server, tool definition, policy.
             for_run: Whether it ends with the call's run; else it is the principal's. Without the one or the
                 other it is not kept.
-            pattern: Which calls it answers. None: the same one.
+            pattern: What the arguments it names may be; all others are as in this call. None: the same one.
             until: When it ends at the latest, on the clock that `answers` is asked by.
         """
         if (call.run if for_run else call.principal) is None:
             return
+        selected = None if pattern is None else tuple((Selector(name), one) for name, one in pattern.items())
         kept = _Kept(
             digest=digest,
             general=general,
             codes=frozenset((one.source, one.code) for one in call.asks),
-            pattern=None
-            if pattern is None
-            else tuple((Selector(name), one) for name, one in pattern.items()),
+            pattern=selected,
+            others=_others(selected or (), call),
             run=weakref.ref(call.run) if for_run and call.run is not None else None,
             who=_who(call.principal),
             until=until,
@@ -104,6 +111,14 @@ class Remembered:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+def _others(pattern: tuple[tuple[Selector, Accepted], ...], call: Call) -> bytes:
+    """The arguments that a pattern does not name: nobody has said what else they may be."""
+    left: JSON = call.arguments
+    for selector, _ in pattern:
+        left = selector.others(left)
+    return canonical(left)
 
 
 def _who(principal: Principal | None) -> tuple[object, ...] | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from mcpguard.core.wire import JSON
+from mcpguard.core.wire import JSON, canonical
 
 __all__ = ["MISSING", "Selector"]
 
@@ -69,3 +69,20 @@ class Selector:
                     below.append(MISSING)
             found = below
         return found
+
+    def others(self, arguments: JSON) -> JSON:
+        """`arguments` without what it names; of a list's elements, what is left of each, once."""
+        return _without(arguments, self._steps)
+
+
+def _without(value: JSON, steps: Sequence[str | None]) -> JSON:
+    if not steps:
+        return None
+    step, below = steps[0], steps[1:]
+    if step is None and isinstance(value, (list, Sequence)) and not isinstance(value, str):
+        left = {canonical(one): one for one in (_without(element, below) for element in value)}
+        return [left[key] for key in sorted(left)]
+    if step is None or not isinstance(value, (dict, Mapping)) or step not in value:
+        return value
+    others = {name: one for name, one in value.items() if name != step}
+    return {**others, step: _without(value[step], below)} if below else others

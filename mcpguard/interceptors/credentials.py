@@ -212,8 +212,12 @@ class Credentials(Interceptor):
                 yield f"{self.label}.rules[{position}]: no declared server is meant"
 
     def status(self) -> Mapping[str, JSON]:
-        """How many calls are under way with a credential in a header."""
-        return {"rules": len(self._rules), "under_way": len(self._vouchers)}
+        """How many calls are under way with a credential in a header, and how much is remembered."""
+        return {
+            "rules": len(self._rules),
+            "under_way": len(self._vouchers),
+            "remembered": len(self._cases),
+        }
 
     def has_headers(self, server: str) -> bool:
         """Whether it puts headers on requests to a server."""

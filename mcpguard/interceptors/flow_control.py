@@ -15,6 +15,7 @@ from mcpguard.core.host import Host
 from mcpguard.core.interceptor import Common, Interceptor, Place
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.run import Run
+from mcpguard.core.scope import Match, Scope
 from mcpguard.core.servers import ServerOptions
 from mcpguard.core.strings import strings_of
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
@@ -71,6 +72,10 @@ class FlowControl(Interceptor):
         rules: Rules of your own.
         destinations: The rule about destinations. None: none.
         content: Texts that put labels on answers.
+        servers: Look only at what goes to and comes from these servers; names or globs. Empty: all.
+        roles: Look only at calls of principals with one of these roles. Empty: all.
+        tenants: Look only at calls of these tenants; names or globs. Empty: all.
+        agents: Look only at calls of these agents; names or globs. Empty: all.
 
     Raises:
         TypeError: If a member holds something else than rules.
@@ -89,6 +94,10 @@ class FlowControl(Interceptor):
         rules: Sequence[FlowRule] = (),
         destinations: DestinationRule | None = None,
         content: Sequence[ContentLabel] = (),
+        servers: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
@@ -102,6 +111,7 @@ class FlowControl(Interceptor):
         self._destinations = destinations
         self._allowed = Allowed(() if destinations is None else destinations.allow)
         self._content = tuple(content)
+        self._scope = Scope(servers=servers, roles=roles, tenants=tenants, agents=agents)
         actions = {one.rule.action for one in named} | ({destinations.action} if destinations else set[str]())
         self.can_ask = "ask" in actions
         self._heeded = frozenset[str]().union(*(one.after for one in named))
@@ -119,6 +129,8 @@ class FlowControl(Interceptor):
 
     def check(self, call: Call) -> Verdict:
         """Ask about a call that a rule is about, or refuse it."""
+        if self._scope.match(call) is Match.NO:
+            return ALLOW
         labels = self._labelling.of(call.server, call.method, call.target)
         if call.direction == "inbound" and not call.explained:
             self._mark(call, labels)
@@ -142,7 +154,7 @@ class FlowControl(Interceptor):
     def filter(self, call: Call, result: Result) -> Result:
         """Remember what the run has seen."""
         run = call.run
-        if run is None or call.method in _SILENT:
+        if run is None or call.method in _SILENT or self._scope.match(call) is Match.NO:
             return result
         if result.fate is Fate.NOT_SENT and result.value is None:
             return result

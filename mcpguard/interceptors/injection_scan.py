@@ -17,7 +17,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.content import Use, passages
 from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
-from mcpguard.core.scope import matcher
+from mcpguard.core.scope import Match, Scope
 from mcpguard.core.strings import strings_of
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
 from mcpguard.core.wire import EMPTY, JSON, LISTINGS, JSONObject
@@ -80,6 +80,9 @@ class InjectionScan(Interceptor):
         threshold: The score from which on text counts as an instruction. Above 0, at most 1.
         servers: Look only at these servers; names or globs. Empty: all.
         tools: Look only at answers of these tools; names or globs. Empty: all, and all other methods.
+        roles: Look only at what is for principals with one of these roles. Empty: all.
+        tenants: Look only at what is for these tenants; names or globs. Empty: all.
+        agents: Look only at what is for these agents; names or globs. Empty: all.
         detectors: Further detectors; in Python only.
 
     Raises:
@@ -96,6 +99,9 @@ class InjectionScan(Interceptor):
         threshold: float = 0.5,
         servers: Collection[str] = (),
         tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         detectors: Sequence[InjectionDetector] = (),
         **common: Unpack[Common],
     ) -> None:
@@ -106,9 +112,7 @@ class InjectionScan(Interceptor):
             raise ValueError(f"threshold is above 0 and at most 1, not {threshold}")
         self._action = action
         self._threshold = threshold
-        self._server = matcher(servers or ["*"])
-        self._tool = matcher(tools or ["*"])
-        self._is_narrow = bool(tools)
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._detectors = tuple(detectors)
         self._owners: dict[str, str] = {}
         self._known = Counter[str]()
@@ -167,9 +171,7 @@ class InjectionScan(Interceptor):
         return {"tools": len(self._owners)}
 
     def _covers(self, call: Call) -> bool:
-        if not self._server(call.server):
-            return False
-        return not self._is_narrow or (call.method == "tools/call" and self._tool(call.target or ""))
+        return self._scope.match(call) is not Match.NO
 
     def _scanned(self, call: Call, found: Iterable[str]) -> Finding:
         text = "\n".join(found)

@@ -15,7 +15,7 @@ from mcpguard.core.content import ContentError, Passage, Use, rewritten, rewritt
 from mcpguard.core.host import Host
 from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
-from mcpguard.core.scope import matcher
+from mcpguard.core.scope import Match, Scope, matcher
 from mcpguard.core.verdict import ALLOW, Deny, Rewrite, Verdict
 from mcpguard.core.wire import is_notification
 from mcpguard.detectors.output_schemas import OutputSchemas
@@ -64,6 +64,11 @@ class Redaction(Interceptor):
         detectors: Further functions that find something in a text, a model for one; in Python only. They
             are called in a thread, about what the others have let pass, and may take their time; about
             notifications, which cannot wait, they are called at once.
+        servers: Redact only messages of these servers; names or globs. Empty: all.
+        tools: Redact only messages of calls of these tools. Empty: all, and all other methods.
+        roles: Redact only messages of principals with one of these roles. Empty: all.
+        tenants: Redact only messages of these tenants; names or globs. Empty: all.
+        agents: Redact only messages of these agents; names or globs. Empty: all.
 
     Raises:
         ValueError: If a word is none of those above, or a pattern is none.
@@ -87,6 +92,11 @@ class Redaction(Interceptor):
         directions: Collection[Direction] = _RESULTS,
         destinations: Collection[str] = (),
         detectors: Collection[Detector] = (),
+        servers: Collection[str] = (),
+        tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
@@ -97,6 +107,7 @@ class Redaction(Interceptor):
         self._redactor = Redactor(secrets=secrets, pii=pii, patterns=patterns)
         self._slow = Redactor(secrets=False, pii=(), detectors=detectors) if detectors else None
         self._action = action
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._is_destination = matcher(destinations)
         self._vault = Vault()
         self._schemas = OutputSchemas()
@@ -110,6 +121,8 @@ class Redaction(Interceptor):
 
     def check(self, call: Call) -> Verdict:
         """Redact the parameters of a request or notification."""
+        if self._scope.match(call) is Match.NO:
+            return ALLOW
         verdict = self._repeated(call, self._judged(call, self._redactor))
         if self._slow is None or not is_notification(call.method) or isinstance(verdict, Deny):
             return verdict
@@ -155,6 +168,8 @@ class Redaction(Interceptor):
         """Redact an answer."""
         if call.method == "tools/list":
             self._schemas.learn(call, result)
+        if self._scope.match(call) is Match.NO:
+            return result
         cleaned, kinds = self._cleaned(call, result, self._redactor)
         self._tell(call, kinds)
         if self._action != "placeholder" or call.direction == "inbound" or cleaned.denial is not None:
@@ -175,6 +190,8 @@ class Redaction(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Ask further detectors, in a thread, and put values back where the receiver may have them."""
+        if self._scope.match(call) is Match.NO:
+            return await call_next(call)
         slow = self._slow if call.enforced else None
         if slow is not None and self._is_read(call, is_answer=False):
             verdict = await to_thread.run_sync(self._judged, call, slow, abandon_on_cancel=True)

@@ -6,7 +6,7 @@ honestly stays (`detectors.invisible` says where). It does not judge what the vi
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Unpack
 
@@ -14,6 +14,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.content import ContentError, Passage, Use, rewritten, rewritten_result
 from mcpguard.core.interceptor import Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
+from mcpguard.core.scope import Match, Scope
 from mcpguard.core.strings import strings_of, texts
 from mcpguard.core.verdict import ALLOW, Deny, Rewrite, Verdict
 from mcpguard.core.wire import JSON, LISTINGS, JSONObject
@@ -56,6 +57,11 @@ class TextHygiene(Interceptor):
         note: Whether a tool's answer gets a line for the model when text was smuggled in it. Colours and
             other terminal escapes go without one.
         arguments: Whether what the agent sends is cleaned, too.
+        servers: Clean only messages of these servers; names or globs. Empty: all.
+        tools: Clean only messages of calls of these tools; names or globs. Empty: all, and all other methods.
+        roles: Clean only messages of principals with one of these roles. Empty: all.
+        tenants: Clean only messages of these tenants; names or globs. Empty: all.
+        agents: Clean only messages of these agents; names or globs. Empty: all.
 
     Raises:
         ValueError: If `action` is neither word.
@@ -71,6 +77,11 @@ class TextHygiene(Interceptor):
         action: Literal["remove", "refuse"] = "remove",
         note: bool = True,
         arguments: bool = False,
+        servers: Collection[str] = (),
+        tools: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
@@ -78,13 +89,14 @@ class TextHygiene(Interceptor):
             raise ValueError(f"action is 'remove' or 'refuse', not {action!r}")
         self._refuses = action == "refuse"
         self._notes = note
+        self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._schemas = OutputSchemas()
         if arguments:
             self.checks = {*_FROM_SERVERS, ("*", "outbound"), ("notifications/*", "outbound")}
 
     def check(self, call: Call) -> Verdict:
         """Clean the parameters of a request or notification."""
-        if _look_clean(texts(call.params)):
+        if self._scope.match(call) is Match.NO or _look_clean(texts(call.params)):
             return ALLOW
         seen = _Cleaning()
         try:
@@ -101,7 +113,7 @@ class TextHygiene(Interceptor):
         """Clean an answer."""
         if call.method == "tools/list":
             self._schemas.learn(call, result)
-        if _look_clean(strings_of(result).every):
+        if self._scope.match(call) is Match.NO or _look_clean(strings_of(result).every):
             return result
         seen = _Cleaning()
         listing = LISTINGS.get(call.method)

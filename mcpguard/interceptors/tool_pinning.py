@@ -16,7 +16,7 @@ import anyio.to_thread
 from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
-from mcpguard.core.scope import matcher
+from mcpguard.core.scope import Match, Scope
 from mcpguard.core.verdict import ALLOW, Allow, Deny
 from mcpguard.core.wire import JSON, JSONObject, definition_digest
 from mcpguard.detectors.definitions import changed_members
@@ -49,6 +49,9 @@ class ToolPinning(Interceptor):
         lock: The lock file. One that is damaged is an error; one that is missing approves nothing.
         first_use: `refuse` what is not in the lock, or `trust` a server's first list.
         servers: Hold only these servers to the lock; names or globs. Empty: all.
+        roles: Hold servers to it only for principals with one of these roles. Empty: for all.
+        tenants: Hold servers to it only for these tenants; names or globs. Empty: for all.
+        agents: Hold servers to it only for these agents; names or globs. Empty: for all.
 
     Raises:
         ValueError: If the lock is damaged, or `first_use` is neither word.
@@ -67,6 +70,9 @@ class ToolPinning(Interceptor):
         lock: str | PathLike[str],
         first_use: Literal["refuse", "trust"] = "refuse",
         servers: Collection[str] = (),
+        roles: Collection[str] = (),
+        tenants: Collection[str] = (),
+        agents: Collection[str] = (),
         **common: Unpack[Common],
     ) -> None:
         super().__init__(**common)
@@ -76,7 +82,7 @@ class ToolPinning(Interceptor):
         self._trusts = first_use == "trust"
         if not self._trusts:
             self.layers = frozenset()
-        self._server = matcher(servers or ["*"])
+        self._scope = Scope(servers=servers, roles=roles, tenants=tenants, agents=agents)
         self._guard = threading.Lock()
         """Held while pins are added, and while they are written."""
         self._is_saved = True
@@ -91,7 +97,7 @@ class ToolPinning(Interceptor):
 
     def check(self, call: Call) -> Allow | Deny:
         """Refuse a call of a tool whose definition is not approved, or not known."""
-        if not self._server(call.server):
+        if self._scope.match(call) is Match.NO:
             return ALLOW
         facts = call.tool
         if facts is None or facts.name != call.target:
@@ -103,7 +109,7 @@ class ToolPinning(Interceptor):
 
     def filter(self, call: Call, result: Result) -> Result:
         """Take out of a list what is not approved; the cursor stays as it is."""
-        if result.value is None or not self._server(call.server):
+        if result.value is None or self._scope.match(call) is Match.NO:
             return result
         listed = result.value.get("tools")
         tools = list(_items(listed))
@@ -114,7 +120,7 @@ class ToolPinning(Interceptor):
 
     async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
         """Approve what a server lists first, and a tool that is called before its server has listed any."""
-        if not (call.enforced and self._server(call.server)):
+        if not call.enforced or self._scope.match(call) is Match.NO:
             return await call_next(call)
         if call.method == "tools/call":
             if call.tool is not None:

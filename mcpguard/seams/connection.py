@@ -14,7 +14,8 @@ from typing import Final
 import anyio
 
 from mcpguard.core.call import Call, ToolFacts, refusal
-from mcpguard.core.chain import Chain, settled
+from mcpguard.core.chain import Chain
+from mcpguard.core.exit import settled
 from mcpguard.core.gate import UNCHECKED, report_denial
 from mcpguard.core.interceptor import Wire
 from mcpguard.core.nesting import Nesting, announced, continued

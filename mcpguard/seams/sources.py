@@ -25,6 +25,7 @@ from mcpguard.seams.watch import Tally, Watch
 __all__ = ["limited"]
 
 _Made: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+_Maker: TypeAlias = Callable[[Any, _Made, Watch], Any]
 
 
 def limited(transport: Any, limits: ConnectionLimits, tally: Tally, line: Line) -> LimitedTransport:

@@ -71,7 +71,6 @@ async def test_two_tenants_share_a_hub_and_each_call_has_its_own_token(
     assert sorted(answers) == sorted(f"{who.tenant} {number}" for who in (ANA, BOB) for number in range(20))
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_server_over_http_that_is_restarted_comes_back_with_its_credentials() -> None:
     """Its tools alone are gone while it is down, and nobody has to ask for it: it is opened anew, whole."""
     git = FakeServer()

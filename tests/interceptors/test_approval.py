@@ -304,15 +304,39 @@ async def test_a_remembered_answer_ends_with_its_run_or_its_time() -> None:
 
 
 async def test_a_pattern_answers_the_calls_it_accepts_and_no_others() -> None:
-    """Of the same tool, caller and questions."""
-    pattern = {"path": Accepted(globs=["/srv/*"])}
+    """Of the same tool, caller and questions; what the pattern does not name is what the person has seen."""
+    pattern = {"path": Accepted(globs=["/srv/*"]), "mode": Accepted(values=["r"], optional=True)}
     person = Person(Approved(remember="principal", pattern=pattern), Declined())
     one = Asking(person)
-    assert await one.call(path="/srv/a") is None
-    assert await one.call(path="/srv/b", n=1) is None
-    assert await one.call(path="/etc/a") == "approval_denied"
-    assert await one.call() == "approval_denied"
-    assert await one.call(tool_call("write", path="/srv/a")) == "approval_denied"
+    assert await one.call(path="/srv/a", n=1) is None
+    assert await one.call(n=1, path="/srv/b") is None
+    assert await one.call(path="/srv/b", n=1, mode="r") is None
+    assert await one.call(path="/etc/a", n=1) == "approval_denied"
+    assert await one.call(path="/srv/a", n=1, mode="w") == "approval_denied"
+    assert await one.call(n=1) == "approval_denied"
+    assert await one.call(path="/srv/b", n=2) == "approval_denied"
+    assert await one.call(path="/srv/b") == "approval_denied"
+    assert await one.call(path="/srv/b", n=1, then="rm") == "approval_denied"
+    assert await one.call(tool_call("write", path="/srv/a", n=1)) == "approval_denied"
+
+
+async def test_a_pattern_says_nothing_of_what_stands_beside_what_it_names() -> None:
+    """Neither in an object, nor in the elements of a list; and one that names nothing answers the same call."""
+    files = [{"url": "https://a.example/1", "to": "x"}, {"url": "https://a.example/2", "to": "x"}]
+    pattern = {"files[*].url": Accepted(globs=["https://a.example/*"]), "to.name": Accepted(globs=["*"])}
+    person = Person(Approved(remember="principal", pattern=pattern), Declined())
+    one = Asking(person)
+    assert await one.call(files=files, to={"name": "a", "id": 1}) is None
+    assert await one.call(files=[*files[1:], *files], to={"name": "b", "id": 1}) is None
+    assert await one.call(files=files, to={"name": "b", "id": 2}) == "approval_denied"
+    assert await one.call(files=[{**files[0], "to": "y"}], to={"name": "a", "id": 1}) == "approval_denied"
+    assert (
+        await one.call(files=[*files, {**files[0], "n": 1}], to={"name": "a", "id": 1}) == "approval_denied"
+    )
+    assert await one.call(files=[], to={"name": "a", "id": 1}) == "approval_denied"
+    person = Person(Approved(remember="principal", pattern={}), Declined())
+    one = Asking(person)
+    assert [await one.call(n=1), await one.call(n=1), await one.call(n=2)] == [None, None, "approval_denied"]
 
 
 async def test_a_person_sees_every_value_escaped_and_where_it_came_from() -> None:

@@ -282,6 +282,40 @@ async def test_only_so_many_credentials_of_a_server_are_looked_for() -> None:
     assert str(result.value) == "{'content': [], 'x': '[credential] " + f"{KEY}0001'}}"
 
 
+async def test_a_call_that_takes_long_loses_its_own_credential_whatever_was_sent_meanwhile() -> None:
+    """Others' credentials are as many as are looked for; the answer to the first call repeats its own."""
+
+    async def theirs(principal: Principal | None) -> Secret:
+        assert principal is not None
+        return Secret(f"{KEY}-{principal.user}-end")
+
+    given = Credentials(rules=[argument(secret=None, function=theirs)])
+
+    async def wire(call: Call) -> Result:
+        for number in range(40):
+            other, _ = await passed(given, principal=Principal(tenant="acme", user=str(number)))
+            assert other.denial is None
+        return Result.of({"content": [], "x": call.params["arguments"]})
+
+    call = Call(id="1", method="tools/call", params={"name": "t"}, server="crm", principal=ANA)
+    result = await linked(given).chain("tools/call", "outbound")(call, wire)
+    assert result.value is not None
+    assert str(result.value["x"]) == "{'api_key': '[credential]'}"
+
+
+async def test_a_client_that_makes_up_tools_fills_no_memory() -> None:
+    """Which rules are about a name is remembered for so many names, and for none of monstrous length."""
+    given = Credentials(rules=[argument(tools=["act*"])])
+    for number in range(3000):
+        await passed(given, params={"name": f"act{number}"})
+        await passed(given, params={"name": f"{'x' * 10_000}{number}"})
+    assert given.status()["remembered"] == 3000 - 2048
+    _, wire = await passed(given, params={"name": "act1"})
+    assert wire.params[0]["arguments"] == {"api_key": KEY}
+    _, wire = await passed(given, params={"name": "other"})
+    assert "arguments" not in wire.params[0]
+
+
 async def test_the_agent_cannot_write_a_voucher_itself() -> None:
     """What it puts there is taken out, or overwritten."""
     header = Credential(servers=["crm"], header="Authorization", secret=Secret(KEY))
@@ -350,7 +384,7 @@ async def test_a_call_that_waits_for_its_credential_can_be_cancelled() -> None:
         tasks.start_soon(passed, given)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
-    assert given.status() == {"rules": 1, "under_way": 0}
+    assert given.status()["under_way"] == 0
 
 
 def test_no_repr_shows_a_secret() -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs
@@ -168,7 +169,8 @@ def served(after: Site | None = None) -> Iterator[Site]:
     site = Site() if after is None else Site(tokens=after.tokens)
     listening = socket.create_server(("127.0.0.1", 0 if after is None else after.port))
     site.port = listening.getsockname()[1]
-    config = uvicorn.Config(_App(site), log_level="critical", timeout_graceful_shutdown=1)
+    made = partial(_App, site)  # in the thread that serves: the SDK's locks belong to where they are made
+    config = uvicorn.Config(made, factory=True, log_level="critical", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
