@@ -11,7 +11,7 @@ import importlib.util
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.metadata import version
@@ -28,6 +28,7 @@ BLOCK = 8
 """Calls between two looks at the clock: few, so that what else the machine does falls on all alike."""
 
 Call = Callable[[], Awaitable[Any]]
+Make = Callable[[AsyncExitStack, Guard | None], Awaitable[Call]]
 
 ARGUMENTS = {"text": "x" * 200}
 
@@ -73,15 +74,65 @@ async def bare_session(session: Any) -> Call:
     return lambda: session.call_tool("echo", ARGUMENTS)
 
 
-FRAMEWORKS: dict[str, tuple[str, str, Callable[[Any], Awaitable[Call]]]] = {
-    "the SDK alone": ("mcp", "mcp", bare_session),
-    "langchain-mcp-adapters": ("langchain_mcp_adapters", "langchain-mcp-adapters", langchain_mcp_adapters),
-    "anthropic": ("anthropic", "anthropic", anthropic),
-    "dspy": ("dspy", "dspy", dspy),
-    "llama-index": ("llama_index", "llama-index-tools-mcp", llama_index),
-    "agno": ("agno", "agno", agno),
+def on_a_session(make: Callable[[Any], Awaitable[Call]]) -> Make:
+    """For frameworks that take a session."""
+
+    async def made(stack: AsyncExitStack, guard: Guard | None) -> Call:
+        return await make(await stack.enter_async_context(opened(guard)))
+
+    return made
+
+
+async def openai_agents(stack: AsyncExitStack, guard: Guard | None) -> Call:
+    """A server of the framework's, as its runner calls it; it makes the session itself."""
+    base: Any = import_module("agents.mcp").MCPServerStdio
+
+    class InProcess(base):  # type: ignore[misc]  # the class is known at run time only
+        def create_streams(self) -> Any:
+            return server().connect()
+
+    made = InProcess({"command": "none"})
+    if guard is not None:
+        import_module("mcpguard.integrations.openai_agents").guarded_server(guard, made, name="bench")
+    await stack.enter_async_context(made)
+    return lambda: made.call_tool("echo", ARGUMENTS)
+
+
+async def pydantic_ai(stack: AsyncExitStack, guard: Guard | None) -> Call:
+    """A toolset, as its agent calls it."""
+    base: Any = import_module("fastmcp.client.transports.base").ClientTransport
+
+    class InProcess(base):  # type: ignore[misc]  # the class is known at run time only
+        @asynccontextmanager
+        async def connect_session(self, **options: Any) -> AsyncGenerator[Any]:
+            options.pop("transport_options", None)
+            async with server().connect() as streams, mcp.ClientSession(*streams, **options) as session:
+                yield session
+
+    if guard is None:
+        toolset = import_module("pydantic_ai.mcp").MCPToolset(InProcess())
+    else:
+        integration: Any = import_module("mcpguard.integrations.pydantic_ai")
+        toolset = integration.guarded_toolset(guard, InProcess(), name="bench")
+    await stack.enter_async_context(toolset)
+    return lambda: toolset.direct_call_tool("echo", ARGUMENTS)
+
+
+FRAMEWORKS: dict[str, tuple[str, str, Make]] = {
+    "the SDK alone": ("mcp", "mcp", on_a_session(bare_session)),
+    "langchain-mcp-adapters": (
+        "langchain_mcp_adapters",
+        "langchain-mcp-adapters",
+        on_a_session(langchain_mcp_adapters),
+    ),
+    "openai-agents": ("agents", "openai-agents", openai_agents),
+    "pydantic-ai": ("pydantic_ai", "pydantic-ai-slim", pydantic_ai),
+    "anthropic": ("anthropic", "anthropic", on_a_session(anthropic)),
+    "dspy": ("dspy", "dspy", on_a_session(dspy)),
+    "llama-index": ("llama_index", "llama-index-tools-mcp", on_a_session(llama_index)),
+    "agno": ("agno", "agno", on_a_session(agno)),
 }
-"""Name -> module, distribution, and what makes a call of a session."""
+"""Name -> module, distribution, and what makes a call that passes a guard."""
 
 POLICY = [
     Access(default="deny", allow=[AccessRule(servers=["bench"], tools=["echo"])]),
@@ -89,13 +140,18 @@ POLICY = [
 ]
 
 
-@asynccontextmanager
-async def opened(guard: Guard | None) -> Any:
-    """A session, as the integrations open one, or as the SDK does."""
-    server = FakeServer("bench")
+def server() -> FakeServer:
+    """What is called."""
+    made = FakeServer("bench")
     schema: Any = {"type": "object", "properties": {"text": {"type": "string"}}}
-    server.tool("echo", description="Say it again.", schema=schema).returns("x" * 200)
-    async with server.connect() as (read, write):
+    made.tool("echo", description="Say it again.", schema=schema).returns("x" * 200)
+    return made
+
+
+@asynccontextmanager
+async def opened(guard: Guard | None) -> AsyncGenerator[Any]:
+    """A session, as the integrations open one, or as the SDK does."""
+    async with server().connect() as (read, write):
         session: Any = mcp.ClientSession(read, write)
         if guard is not None:
             guard.session(session, name="bench")
@@ -111,9 +167,7 @@ async def measure(name: str, rounds: int) -> None:
     guards = {"bare": None, "bare, again": None, "empty guard": Guard(), "access and budget": limited}
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(limited.run())
-        calls = {
-            kind: await make(await stack.enter_async_context(opened(guard))) for kind, guard in guards.items()
-        }
+        calls = {kind: await make(stack, guard) for kind, guard in guards.items()}
         spent: dict[str, list[float]] = {kind: [] for kind in calls}
         for number in range(rounds + 10):
             for kind in random.sample(list(calls), len(calls)):

@@ -6,7 +6,10 @@ the direct server stands there twice, and how far it lies apart from itself is n
 HTTP connection sends the messages of a session as they are on the wire: an SDK's client would take longer
 than what is measured. Server and guard are each held to one core.
 
-    python benchmarks/serve.py [--calls N] [--rounds N] [--memory N] [--stdio]
+On SDK 2.x a server of the SDK's that only forwards stands there too: what lies between is the guard's. With
+`--memory` memory is measured over so many calls, with `--sessions` for as many that are idle as there may be.
+
+    python benchmarks/serve.py [--calls N] [--rounds N] [--memory N] [--sessions N] [--stdio]
 """
 
 import argparse
@@ -22,6 +25,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +52,26 @@ else:
     uvicorn.Server(config).run([listening])
 """
 
+FORWARDER = """
+import socket, sys
+import anyio, mcp, uvicorn
+from mcp.server.lowlevel.server import Server
+async def main():
+    async with mcp.Client(sys.argv[1], cache=None) as client:
+        async def call(_context, params):
+            return await client.call_tool(params.name, params.arguments)
+        async def tools(_context, _params):
+            return await client.list_tools()
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.bind(("127.0.0.1", 0))
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", file=sys.stderr, flush=True)
+        app = Server("forward", on_call_tool=call, on_list_tools=tools).streamable_http_app()
+        config = uvicorn.Config(app, log_level="critical", timeout_keep_alive=600)
+        await uvicorn.Server(config).serve([listening])
+anyio.run(main)
+"""
+"""What forwarding takes without a guard, with the same parts of the SDK."""
+
 POLICY = """
 version: 1
 servers:
@@ -61,7 +85,7 @@ interceptors:
   text_hygiene: {{}}
   result_limit: {{}}
 connection: {{}}
-http: {{connections: 2000}}
+http: {{connections: 2000, sessions: {sessions}}}
 """
 
 TEXT = "x" * 1000
@@ -95,6 +119,10 @@ def started(arguments: list[str], core: int) -> Iterator[tuple[str, int]]:
         process.wait(20)
 
 
+class RefusedError(Exception):
+    """There is no session: what HTTP says."""
+
+
 class Connection:
     """One session over one HTTP connection."""
 
@@ -111,7 +139,9 @@ class Connection:
         params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": info}
         head, _ = await made._post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
         found = re.search(rb"mcp-session-id: (\S+)", head, re.IGNORECASE)
-        assert found is not None
+        if found is None:
+            made.close()
+            raise RefusedError(head.partition(b"\r\n")[0].decode())
         made._session = f"Mcp-Session-Id: {found[1].decode()}\r\nMcp-Protocol-Version: 2025-06-18\r\n"
         await made._post({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return made
@@ -226,11 +256,25 @@ async def grown(served: str, pid: int, calls: int) -> None:
 
 
 async def idle(served: str, pid: int, sessions: int) -> None:
-    """Memory for sessions that nobody uses."""
+    """Memory for sessions that nobody uses, up to the limit; what is there goes on beyond it."""
     before = resident(pid)
-    for _ in range(sessions):
-        (await Connection.opened(served)).close()
-    print(f"{sessions:>9} idle sessions: {(resident(pid) - before) / sessions * 1024:.0f} KiB each")
+    first = await Connection.opened(served)
+    opened = 1
+    while True:
+        try:
+            (await Connection.opened(served)).close()
+        except RefusedError as refused:
+            print(f"{opened:>9} idle sessions, then: {refused}")
+            break
+        opened += 1
+    after = resident(pid)
+    print(f"{opened:>9} idle sessions: {(after - before) / opened * 1024:.0f} KiB each of {after:.0f} MiB")
+    begun = time.perf_counter()
+    await many(first, "real__echo", 100)
+    took = (time.perf_counter() - begun) / 100
+    print(f"      a call of the first of them: {took * 1e3:.1f} ms; {resident(pid) - after:+.1f} MiB")
+    first.close()
+    assert opened <= sessions, (opened, sessions)
 
 
 def main() -> None:
@@ -251,8 +295,8 @@ def main() -> None:
             if options.stdio:
                 how = f"{{command: '{sys.executable}', args: ['{script}', stdio]}}"
             policy = Path(folder, "policy.yaml")
-            sessions = max(1000, options.sessions + 100)
-            policy.write_text(POLICY.format(server=how).replace("2000}", f"2000, sessions: {sessions}}}"))
+            sessions = max(1000, options.sessions)
+            policy.write_text(POLICY.format(server=how, sessions=sessions))
             serve = [
                 "-m",
                 "mcpguard",
@@ -272,7 +316,12 @@ def main() -> None:
                 if options.memory:
                     asyncio.run(grown(served, pid, options.memory))
                 if options.sessions:
-                    asyncio.run(idle(served, pid, options.sessions))
+                    asyncio.run(idle(served, pid, sessions))
+            if not version("mcp").startswith("1."):
+                forwarder = Path(folder, "forwarder.py")
+                forwarder.write_text(FORWARDER)
+                with started([str(forwarder), direct], cores[-1]) as (forwarded, pid):
+                    asyncio.run(spent("forwarded", forwarded, "echo", pid, options.calls * options.rounds))
 
 
 if __name__ == "__main__":
