@@ -267,7 +267,8 @@ class Watch:
             if shown is not body.result:
                 return messages.response(body.id, shown)
         elif one.method == "initialize":
-            self._version = body.result.get("protocolVersion")
+            agreed = body.result.get("protocolVersion")
+            self._version = agreed if isinstance(agreed, str) else None
             if self.memoir is not None:
                 self.memoir.answered(one.method, body.result)
         elif one.tool is not None:
