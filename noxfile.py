@@ -268,7 +268,7 @@ def served(session: nox.Session, sdk: str) -> None:
 @nox.session
 @nox.parametrize("sdk", ["2.*", "1.30.*"], ids=["2.x", "1.30"])
 def hostile_table(session: nox.Session, sdk: str) -> None:
-    """Write the tables of docs/hostile-servers.md: every behaviour, bare and guarded; what 1.30 makes of it."""
+    """Write the tables of docs/hostile-servers.md: every behaviour, bare and guarded, on both majors."""
     session.install(wheel(session), f"mcp=={sdk}")
     page = ("--write", "docs/hostile-servers.md")
     session.run("python", "tests/hostile/table.py", *(session.posargs or page))
