@@ -174,9 +174,9 @@ class LimitedRead:
             if passed is not None:
                 self._brake.release()
                 self.last_context = getattr(self._stream, "last_context", None)
-                check, watch.unchecked = watch.unchecked, None
+                check, watch.screening.unchecked = watch.screening.unchecked, None
                 if check is not None:
-                    return watch.checked(passed, await anyio.to_thread.run_sync(check))
+                    return watch.screening.checked(passed, await anyio.to_thread.run_sync(check))
                 return passed
             await self._brake.slow()
 

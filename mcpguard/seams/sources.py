@@ -14,6 +14,8 @@ from importlib import import_module
 from inspect import signature
 from typing import Any, TypeAlias
 
+import anyio.to_thread
+
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.line import Line
 from mcpguard.seams.http import limited_client
@@ -61,8 +63,8 @@ async def _streamable(function: Any, made: _Made, watch: Watch) -> AsyncGenerato
     async with AsyncExitStack() as stack:
         client = bound.arguments.get("http_client")
         if client is None:
-            create = import_module("mcp.shared._httpx_utils").create_mcp_http_client
-            client = await stack.enter_async_context(create())
+            create = import_module("mcp.shared._httpx_utils").create_mcp_http_client  # reads certificates
+            client = await stack.enter_async_context(await anyio.to_thread.run_sync(create))
         bound.arguments["http_client"] = limited_client(client, watch)
         if "max_sse_event_size" in signature(function).parameters:
             bound.arguments.setdefault("max_sse_event_size", None)  # events are bounded before

@@ -1,13 +1,13 @@
 """What a connection's limits make of its messages: passed on, changed, answered for the server, or dropped.
 
 It knows which requests wait and until when; it reads and writes nothing. Above: `limited`, the streams that
-ask it. Below: `detectors.listings`, `detectors.storms` and `detectors.shapes`, one kind of limit each.
+ask it. Below: `screening`, what becomes of answers; `detectors.storms` and `detectors.shapes`.
 """
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, Protocol
 
@@ -16,18 +16,15 @@ import anyio
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.line import Line
 from mcpguard.core.result import WireError
-from mcpguard.core.wire import EMPTY, LISTINGS, JSONObject
-from mcpguard.detectors.listings import Pages, Trail
-from mcpguard.detectors.shapes import content_fault, value_fault
+from mcpguard.detectors.shapes import value_fault
 from mcpguard.detectors.storms import Storms, kind_of
 from mcpguard.seams import messages
 from mcpguard.seams.exchanges import MAX_UNDER_WAY
 from mcpguard.seams.frames import Fault, fault_answer, sentence
 from mcpguard.seams.memoir import Memoir
 from mcpguard.seams.messages import Error, Key, Notification, Request, Response, id_key
-from mcpguard.seams.reports import Report, Said
-from mcpguard.seams.results import asked_version, is_definition, is_result
-from mcpguard.seams.structured import Check, Structured
+from mcpguard.seams.reports import Report
+from mcpguard.seams.screening import Asked, Screening
 
 __all__ = ["Tally", "Watch"]
 
@@ -51,27 +48,14 @@ LATE_SECONDS: Final = 1.0
 """When the last of too many changes is passed on: what was listed before it must not be believed for long."""
 
 _TOO_MANY: Final = WireError(-32000, "Too many requests of this kind")
-_MADE_UP: Final = "SSE stream"
-"""How the errors begin that the SDK's HTTP transport makes up for an answer that does not come."""
-
-_CONTENT: Final[Mapping[str, str]] = {
-    "tools/call": "content",
-    "prompts/get": "messages",
-    "resources/read": "contents",
-}
 
 
 @dataclass(slots=True)
 class _Waiting:
     """A request without an answer yet."""
 
-    _: KW_ONLY
-    id: Key
-    method: str
     until: float
-    trail: Trail | None
-    tool: str | None
-    version: str | None
+    asked: Asked
 
 
 class Watch:
@@ -100,8 +84,6 @@ class Watch:
         """Around the read that the client waits in, if it does."""
         self.is_looked_at = False
         """Whether a task of the transport's calls `look` in short intervals: then no read needs a timer."""
-        self.unchecked: Check | None = None
-        """What is still to be found out in a thread about the result that `received` has let pass."""
         self.on_loss: Callable[[str], None] | None = None
         """Makes a lost connection again, where something can."""
         self.returning: anyio.Event | None = None
@@ -116,15 +98,13 @@ class Watch:
         self._storms = Storms(
             notifications=limits.notifications_per_second, requests=limits.requests_per_second
         )
-        self._pages = Pages(limits, self._judged)
-        self._structured = Structured(limits.definitions)
+        self.screening = Screening(limits, self.hit, is_parsed_here=is_parsed_here)
+        """What becomes of answers."""
         self._waiting: OrderedDict[Key | None, _Waiting] = OrderedDict()
         self._first_until = inf
         """When a request may first have waited too long; not taken back when it is answered."""
         self._late: dict[str, Any] = {}
         self._late_until = inf
-        self._version: str | None = None
-        """The protocol's version, where the handshake has agreed on one."""
 
     def hit(self, limit: str, reason: str, *, kind: str = "") -> None:
         """Report that a limit was hit."""
@@ -148,21 +128,10 @@ class Watch:
 
     def asked(self, body: Any) -> None:
         """A request is about to be sent."""
-        method: str = body.method
-        params: JSONObject = body.params or EMPTY
-        trail = self._pages.trail(method, params.get("cursor")) if method in LISTINGS else None
-        until = inf if method == LISTENING else self._now() + self.limits.answer_seconds
+        until = inf if body.method == LISTENING else self._now() + self.limits.answer_seconds
         key = id_key(body.id)
         self._waiting.pop(key, None)
-        tool = params.get("name") if method == "tools/call" else None
-        self._waiting[key] = _Waiting(
-            id=body.id,
-            method=method,
-            until=until,
-            trail=trail,
-            tool=tool if isinstance(tool, str) else None,
-            version=asked_version(method, params, self._version),
-        )
+        self._waiting[key] = _Waiting(until, self.screening.asked(body))
         self._first_until = min(self._first_until, until)
         if len(self._waiting) > MAX_UNDER_WAY:
             self._waiting.popitem(last=False)
@@ -206,10 +175,10 @@ class Watch:
         for key, one in list(self._waiting.items()):
             if one.until <= now:
                 del self._waiting[key]
-                self.hit("answer_seconds", f"{one.method} was not answered in time")
+                self.hit("answer_seconds", f"{one.asked.method} was not answered in time")
                 report = Report.of("answer_timeout", limit="answer_seconds")
                 said = f"No answer came within {self.limits.answer_seconds:g} s."
-                self.own.append(messages.error(one.id, report.error(said)))
+                self.own.append(messages.error(one.asked.id, report.error(said)))
         self._first_until = min((one.until for one in self._waiting.values()), default=inf)
 
     def end(self, why: str) -> None:
@@ -222,7 +191,7 @@ class Watch:
             self.on_loss(why)
         for one in self._waiting.values():
             report = Report.of("connection_lost", limit=why)
-            self.own.append(messages.error(one.id, report.error("The connection was lost.")))
+            self.own.append(messages.error(one.asked.id, report.error("The connection was lost.")))
         self._waiting.clear()
         self._tally.flush()
         self.wake()
@@ -234,7 +203,7 @@ class Watch:
         if one is None and fault.is_answer and fault.id is None and len(self._waiting) == 1:
             one = self._waiting.popitem()[1]  # an error about a request that the server could not read
         if one is not None:
-            self.own.append(fault_answer(fault, one.id))
+            self.own.append(fault_answer(fault, one.asked.id))
 
     def received(self, item: Any) -> Any | None:
         """The item as it goes on, or None if it goes no further."""
@@ -250,71 +219,14 @@ class Watch:
         one = self._waiting.pop(id_key(body.id), None)
         if is_error:
             if body.id is None and len(self._waiting) == 1:
-                body.id = self._waiting.popitem()[1].id  # the server could not read which it was
-            return self._error(item, body)
+                body.id = self._waiting.popitem()[1].asked.id  # the server could not read which it was
+            return self.screening.error(item, body)
         if one is None:
             return item
-        limit: str | None = None if self._is_parsed_here else value_fault(body.result, self.limits)
-        listed = _CONTENT.get(one.method)
-        if limit is None and listed is not None and listed in body.result:
-            limit = content_fault(body.result[listed], self.limits.content_blocks)
-        if limit is None and not is_result(one.method, one.version, body.result):
-            limit = "malformed"
-        if limit is not None:
-            self.hit(limit, f"the answer to {one.method} was refused: {sentence(limit)}")
-            return fault_answer(Fault(limit, one.id, is_answer=True), one.id)
-        if one.trail is not None:
-            shown, broken = self._pages.screened(one.method, one.trail, body.result)
-            for name in broken:
-                self.hit(name, f"{one.method} was cut: {sentence(name)}")
-            if shown is not body.result:
-                return messages.response(body.id, shown)
-        elif one.method == "initialize":
-            self._version = body.result.get("protocolVersion")
-            if self.memoir is not None:
-                self.memoir.answered(one.method, body.result)
-        elif one.tool is not None:
-            checked = self._structured.checked(one.tool, body.result)
-            if callable(checked):
-                self.unchecked = checked
-                return item
-            return self.checked(item, checked)
-        return item
-
-    def checked(self, item: Any, result: JSONObject) -> Any:
-        """The item as it goes on, now that its result has been held against the tool's output schema."""
-        body = messages.body_of(item)
-        if result is body.result:
-            return item
-        self.hit("structured_content", "a result is not what the tool's output schema promises")
-        return messages.response(body.id, result)
-
-    def _judged(self, method: str, definition: JSONObject) -> JSONObject | str:
-        """A definition as it may be shown; what the SDK cannot read would cost the whole listing."""
-        if not is_definition(method, definition):
-            return "malformed"
-        if method != "tools/list":
-            return definition
-        shown = self._structured.learn(definition)
-        if shown is not definition:
-            self.hit("output_schema", "a tool's output schema cannot be used safely, and is not shown")
-        return shown
-
-    def _error(self, item: Any, body: Any) -> Any | None:
-        given = body.error.data
-        if isinstance(given, Report):
-            return item
-        data = Report.taken(given)
-        limit = None if self._is_parsed_here else value_fault(data, self.limits)
-        if limit is not None:
-            self.hit(limit, f"the data of an error was left out: {sentence(limit)}")
-            data = None
-        if data is not given:
-            item = messages.error(body.id, WireError(body.error.code, body.error.message, data))
-            body = messages.body_of(item)
-        if not isinstance(data, Report) and not body.error.message.startswith(_MADE_UP):
-            body.error.message = Said(body.error.message)
-        return item
+        passed = self.screening.answer(item, body, one.asked)
+        if passed is item and one.asked.method == "initialize" and self.memoir is not None:
+            self.memoir.answered(one.asked.method, body.result)
+        return passed
 
     def _message(self, item: Any, body: Any, *, is_request: bool) -> Any | None:
         method: str = body.method

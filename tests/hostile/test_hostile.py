@@ -23,8 +23,16 @@ LIMITS = ConnectionLimits(answer_seconds=4, write_seconds=1, close_seconds=4, me
 LIMIT = 15.0
 """Seconds for a step, after which it counts as a hang; ten times what the limits allow."""
 
-MUCH = {"64 MB of text", "10,000 log messages", "10,000 changes", "SSE: huge event"}
-"""Behaviours that end by themselves, when a busy machine has read all there is to read."""
+MUCH = {
+    "64 MB of text",
+    "10,000 log messages",
+    "10,000 changes",
+    "10,000 tools",
+    "list schema",
+    "unique items",
+    "SSE: huge event",
+}
+"""Behaviours that end by themselves, when a busy machine has read and checked all there is."""
 
 PATIENCE = 60.0
 """Seconds that these are given."""
