@@ -370,7 +370,7 @@ class Call:
     def telling(self, told: _Told) -> "Call":
         """A copy that tells, beside whomever this one tells, when a request goes out for it."""
         others: tuple[_Told, ...] = self.__dict__.get(_TOLD, ())
-        return self._with({_TOLD: (*others, told)}, keep_derived=True)
+        return self._with({_TOLD: (*others, told)})
 
     def goes_out(self, request_id: str | int | None, line: Line) -> None:
         """A request goes out for it now: seams say so, each in its place."""
