@@ -42,6 +42,9 @@ Mode = Literal["strict", "durable", "async"]
 
 ARGUMENTS: JSONObject = {"path": "x" * 1000, "limit": 20}
 ANSWER = Result.of({"content": [{"type": "text", "text": "x" * 1000}]})
+EVENTS = 3
+"""Events of a call."""
+
 RUN = Run(principal=Principal(tenant="acme", user="ana", agent="bench"))
 
 
@@ -91,18 +94,35 @@ async def timed(one: Chain, calls: int, callers: int = 1) -> tuple[list[float], 
     return took, len(took) / (time.perf_counter() - began)
 
 
-def disk(folder: Path, times: int) -> list[float]:
-    """Seconds that the disk takes to keep a kilobyte that was appended."""
+def disk(folder: Path, times: int, records: int = 1) -> list[float]:
+    """Seconds that the disk takes to keep records of a kilobyte that were appended in one piece."""
     took: list[float] = []
     descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     sync = getattr(os, "fdatasync", os.fsync)
     for _ in range(times):
         began = time.perf_counter()
-        os.write(descriptor, b"x" * 1000)
+        os.write(descriptor, b"x" * 1000 * records)
         sync(descriptor)
         took.append(time.perf_counter() - began)
     os.close(descriptor)
     return took
+
+
+async def computed(folder: Path, calls: int) -> list[float]:
+    """Processor time of a call among a hundred, of callers and writer together; the disk has no part."""
+    took: list[float] = []
+    for turn in range(5):
+        sink = JsonLines(folder / f"computed-{turn}", mode="durable")
+        began = time.process_time()
+        await timed(chain(sink), calls, 100)
+        took.append((time.process_time() - began) / calls)
+        await sink.aclose()
+    return took
+
+
+def _waited(median: float, computing: float, callers: int) -> float:
+    """What is left of a call's time when each of the callers has had the processor for its own."""
+    return max(0.0, median - computing * callers)
 
 
 def hashing(times: int) -> list[float]:
@@ -143,6 +163,7 @@ async def measure(folder: Path, calls: int) -> None:
         took, rate = await timed(chain(durable), max(callers, calls // 4), callers)
         told(f"JsonLines, durable, {callers} callers", took, rate)
         await durable.aclose()
+    computing = told("a call's own computing, all threads", await computed(folder, calls // 4))
     fsync = told("the disk: append 1 kB and sync", disk(folder, 300))
     for callers in (1, 10, 100):
         few = 300 * min(callers, 10)
@@ -151,6 +172,9 @@ async def measure(folder: Path, calls: int) -> None:
         median = told(f"JsonLines, strict, {callers} callers", took, rate)
         await strict.aclose()
         print(f"{'  to one sync of the disk':44}{median / fsync:10.2f} x")
+        batch = told(f"the disk: append {EVENTS * callers} kB and sync", disk(folder, 100, EVENTS * callers))
+        print(f"{'  to one such batch':44}{median / batch:10.2f} x")
+        print(f"{'  without what computing takes':44}{_waited(median, computing, callers) / batch:10.2f} x")
     for mode in ("durable", "strict"):
         database = SQLite(folder / f"{mode}.db", mode="durable" if mode == "durable" else "strict")
         took, rate = await timed(chain(database), 2000 if mode == "durable" else 300)

@@ -1,7 +1,8 @@
 """The one thread that writes a trail: takes events off a queue, keeps them in batches, tells who waits.
 
 Callers only add to the queue. A batch holds all that has come while the batch before was written, so a
-hundred callers share one wait for the disk (group commit). Above: the sinks. Below: `stream`, `medium`.
+hundred callers share one wait for the disk (group commit). Above: the sinks. Below: `stream`, `medium`,
+`waiter`.
 """
 
 import logging
@@ -14,13 +15,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, Literal, TypeAlias, get_args
 
-import anyio
-from anyio.lowlevel import current_token
-
 from mcpguard.audit.medium import Medium, Start
 from mcpguard.audit.note import Signer
 from mcpguard.audit.record import MAX_PAYLOAD, OMITTED
 from mcpguard.audit.stream import Entry
+from mcpguard.audit.waiter import Waiter, tell
 from mcpguard.core.clock import Clock
 from mcpguard.core.events import Event
 
@@ -52,34 +51,6 @@ HARD_LIMIT: Final = 4
 """Times the queue's limit that it holds at most, while callers wait for it to shrink."""
 
 _log: Final = logging.getLogger("mcpguard")
-
-
-class Waiter:
-    """Somebody who waits until all that was emitted before is kept; on asyncio or trio, in any thread."""
-
-    __slots__ = ("_event", "error", "wake")
-
-    def __init__(self) -> None:
-        native = current_token().native_token
-        self.wake: Callable[[Callable[[], object]], object] = (
-            getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon  # type: ignore[attr-defined,unused-ignore]
-        )
-        self._event = anyio.Event()
-        self.error: Exception | None = None
-
-    def done(self) -> None:
-        """Let it go on; in its own event loop."""
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Wait.
-
-        Raises:
-            OSError: If it could not be kept.
-        """
-        await self._event.wait()
-        if self.error is not None:
-            raise OSError(f"the trail could not be written: {type(self.error).__name__}") from self.error
 
 
 class Writer:
@@ -259,7 +230,7 @@ class Writer:
             )
         elif self._is_dirty and now - self._synced >= SYNC_SECONDS:
             error = self._attempt(self._sync)
-        _tell(waiters, error)
+        tell(waiters, error)
 
     def _keep(self, events: list[Event], *, is_due: bool, sync: bool, last: bool) -> Exception | None:
         is_appended = False
@@ -371,23 +342,10 @@ class Writer:
         """Let go whoever waits; what is queued is lost."""
         rest = list(self._queue)
         self._queue.clear()
-        _tell([one for one in rest if isinstance(one, Waiter)], error)
+        tell([one for one in rest if isinstance(one, Waiter)], error)
 
     def _time(self) -> int:
         return round(self._clock.time() * 1_000_000)
-
-
-def _tell(waiters: list[Waiter], error: Exception | None) -> None:
-    """Wake who waits, each event loop once."""
-    loops: dict[int, list[Waiter]] = {}
-    for waiter in waiters:
-        waiter.error = error
-        loops.setdefault(id(getattr(waiter.wake, "__self__", waiter.wake)), []).append(waiter)
-    for group in loops.values():
-        try:
-            group[0].wake(lambda group=group: [one.done() for one in group])  # type: ignore[misc]
-        except Exception:  # noqa: BLE001 - a loop that is gone has nobody who waits
-            _log.debug("an event loop ended while its call waited for the audit trail")
 
 
 def _check(mode: str, overflow: str, queue: int, checkpoint_seconds: float) -> None:

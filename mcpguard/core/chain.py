@@ -23,7 +23,7 @@ from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Stops
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
 from mcpguard.core.stretch import Look, Stretch
-from mcpguard.core.watching import Watched, Watcher
+from mcpguard.core.watching import Watcher, watched
 from mcpguard.core.wire import TARGETS
 
 __all__ = ["Chain", "Hook", "Step", "link", "link_gate"]
@@ -109,7 +109,7 @@ class Chain:
 
     def _watched(self, run: Frame) -> Frame:
         for watcher in reversed(self._watchers):
-            run = Watched(watcher, run, self.aimed)
+            run = watched(watcher, run, self.aimed)
         return run
 
     async def _recorded(self, call: Call, wire: Wire, frame: Frame | None = None) -> Result:

@@ -17,7 +17,7 @@ from mcpguard.core.line import Line
 from mcpguard.core.result import Result
 from mcpguard.core.wire import JSONObject
 
-__all__ = ["Watch", "Watched", "Watcher"]
+__all__ = ["Watch", "Watcher", "watched"]
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class Watcher(Interceptor):
         """What an interceptor keeps has changed: the members of a `state_changed` event."""
 
 
-class Watched:
+def watched(watcher: Watcher, inner: Frame, aimed: Callable[[Call], Call]) -> Frame:
     """The outermost link of a chain, with a watcher at it.
 
     Args:
@@ -84,35 +84,30 @@ class Watched:
         inner: What it watches.
         aimed: The call as records show it.
     """
+    is_awake = watcher.is_awake
 
-    __slots__ = ("_aimed", "_inner", "_is_awake", "_watcher")
-
-    def __init__(self, watcher: Watcher, inner: Frame, aimed: Callable[[Call], Call]) -> None:
-        self._watcher = watcher
-        self._is_awake = watcher.is_awake
-        self._inner = inner
-        self._aimed = aimed
-
-    def __call__(self, call: Call, wire: Wire) -> Coroutine[None, None, Result]:
-        """Run `call` inwards; a plain function, so that a watcher that sleeps adds no frame."""
-        return self._watching(call, wire) if self._is_awake() else self._inner(call, wire)
-
-    async def _watching(self, call: Call, wire: Wire) -> Result:
-        watch = _told(lambda: self._watcher.watch(self._aimed(call), call.target))
+    async def watching(call: Call, wire: Wire) -> Result:
+        watch = _told(lambda: watcher.watch(aimed(call), call.target))
         if watch is None:
-            return await self._inner(call, wire)
+            return await inner(call, wire)
         result: Result | None = None
         try:
-            result = await self._inner(call, _watched(watch, wire))
+            result = await inner(call, _attempting(watch, wire))
             return result
         finally:
             _told(lambda: watch.ended(result))
 
+    def run(call: Call, wire: Wire) -> Coroutine[None, None, Result]:
+        """A plain function: a watcher that sleeps costs one call, and adds no frame to what is awaited."""
+        return watching(call, wire) if is_awake() else inner(call, wire)
 
-def _watched(watch: Watch, wire: Wire) -> Wire:
+    return run
+
+
+def _attempting(watch: Watch, wire: Wire) -> Wire:
     """`wire`, with `watch` told of each attempt."""
 
-    async def watched(call: Call) -> Result:
+    async def attempt(call: Call) -> Result:
         def went(request_id: str | int | None, line: Line) -> None:
             _told(lambda: watch.went(request_id, line))
 
@@ -125,7 +120,7 @@ def _watched(watch: Watch, wire: Wire) -> Wire:
         finally:
             _told(lambda: watch.returned(result))
 
-    return watched
+    return attempt
 
 
 def _told(tell: Callable[[], T]) -> T | None:
