@@ -21,7 +21,8 @@ _PAIRS: Final = (
 _EVEN: Final = ('"', "`")
 """Quotation marks that open and close alike."""
 
-_KEY: Final = re.compile(r"(?:[\"'`]|\A[\s-]*[\w.-]{1,40})\s{0,4}:\s{0,4}\Z")
+_VALUE: Final = re.compile(r"(?:[\"'`]|\A[\s-]*[\w.-]{1,40})\s{0,4}:\s{0,4}\Z|[\[{][^\]}]*\Z|[,;:=|\t\[{]\Z")
+"""What stands before a value of JSON, YAML or CSV."""
 
 _ABOUT: Final = re.compile(
     r"attack|inject|phrase|payload|jailbr|poison|malicious|adversar|detect|classif|such as|e\.g\.|"
@@ -59,12 +60,12 @@ def is_mentioned(text: str, start: int, end: int) -> bool:
 def _quoted(before: str, behind: str) -> tuple[int, int] | None:
     """Where the quotation begins that ends before it, and where behind; None if it is none.
 
-    A value of JSON or YAML is none, whatever its quotation marks.
+    A value of JSON, YAML or CSV is none, whatever its quotation marks.
     """
     for mark in _EVEN:
         if before.count(mark) % 2 and mark in behind:
             opened = before.rindex(mark)
-            is_value = _KEY.search(before, 0, opened) is not None
+            is_value = _VALUE.search(before, 0, opened) is not None
             return None if is_value else (opened, behind.index(mark) + 1)
     for opening, closing in _PAIRS:
         opened = before.rfind(opening)

@@ -6,7 +6,6 @@ a bit above those of the kinds.
 
 from collections.abc import Collection, Set
 from functools import cache, reduce
-from operator import or_
 from typing import Final
 
 from mcpguard.detectors.injection.lexicon import lexicon
@@ -50,4 +49,4 @@ def known(words: Collection[str]) -> set[str]:
 
 def standing_for(words: Set[str]) -> int:
     """All that words of the vocabulary stand for, as bits."""
-    return reduce(or_, map(vocabulary().__getitem__, words), 0)
+    return reduce(int.__or__, map(vocabulary().__getitem__, words), 0)
