@@ -160,7 +160,7 @@ async def test_a_server_that_does_not_start_is_left_alone_for_a_while() -> None:
         "hangs": opener(guard, server("t"), "hangs", hangs),
         "web": opener(guard, server("search"), "web"),
     }
-    async with Hub(servers, clock=clock, start_timeout=1.0) as hub:
+    async with Hub(servers, clock=clock, start_timeout=2) as hub:
         for _ in range(3):
             assert names(await hub.tools()) == ["web__search"]
         assert sorted(tries) == ["broken", "hangs"]
@@ -175,7 +175,7 @@ async def test_a_server_that_never_lists_keeps_nobody_waiting_for_the_others() -
     slow.on("tools/list").hangs().returns({"tools": [{"name": "t", "inputSchema": {"type": "object"}}]})
     guard = Guard([])
     servers = {"slow": opener(guard, slow, "slow"), "web": opener(guard, server("search"), "web")}
-    async with Hub(servers, start_timeout=1.0) as hub:
+    async with Hub(servers, start_timeout=2) as hub:
         assert names(await hub.tools()) == ["web__search"]
         assert hub.status() == {"slow": "up", "web": "up"}
         assert names(await hub.tools()) == ["slow__t", "web__search"]

@@ -1,8 +1,12 @@
 """Credentials: each call has its own, and nobody sees it but the server it is for."""
 
 import logging
+import os
 import pickle
+import sys
 import traceback
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -205,12 +209,49 @@ async def test_environment_and_file_are_read_when_they_are_needed(
     assert {one["a"] for one in seen} == {"from-environment"}
 
 
-async def test_a_keyring_without_its_package_is_said_to_be_missing() -> None:
+async def test_a_keyring_without_its_package_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An optional extra."""
+    monkeypatch.setitem(sys.modules, "keyring", None)
     rule = argument(secret=None, keyring=Keyring("crm", username="agent"))
     result, wire = await passed(Credentials(rules=[rule]))
     assert result.denial is not None
+    assert "keyring needs its package" in result.denial.reason
     assert wire.calls == []
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A real keyring that keeps its entries in a file, in the place of the one of whoever runs this."""
+    if os.environ.get("MCPGUARD_REQUIRE_KEYRING") != "1":
+        pytest.importorskip("keyrings.alt", reason="needs keyring and keyrings.alt")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    package = import_module("keyring")
+    before = package.get_keyring()
+    package.set_keyring(import_module("keyrings.alt.file").PlaintextKeyring())
+    yield package
+    package.set_keyring(before)
+
+
+async def test_an_entry_of_the_keyring_is_sent_and_read_again_after_a_minute(keyring: Any) -> None:
+    """Of this service and user alone; one that is not there refuses the call."""
+    clock = FakeClock()
+    rule = argument(secret=None, keyring=Keyring("crm", username="agent"))
+    chain = linked(Credentials(rules=[rule]), clock=clock).chain("tools/call", "outbound")
+    call, wire = (
+        Call(id="1", method="tools/call", params={"name": "t"}, server="crm", principal=ANA),
+        Wire(OK),
+    )
+    keyring.set_password("crm", "somebody", f"{KEY}-of-somebody")
+    refused = await chain(call, wire)
+    assert refused.denial is not None
+    assert (refused.denial.code, wire.calls) == ("credential_unavailable", [])
+    for number in (1, 2):
+        keyring.set_password("crm", "agent", f"{KEY}-{number}")
+        await chain(call, wire)
+    clock.advance(60)
+    await chain(call, wire)
+    sent = [params["arguments"]["api_key"] for params in wire.params]
+    assert sent == [f"{KEY}-1", f"{KEY}-1", f"{KEY}-2"]
 
 
 @pytest.mark.parametrize(
