@@ -1,6 +1,6 @@
 """The table of `docs/hostile-servers.md`: every behaviour, against the bare SDK and a guarded client.
 
-    python tests/hostile/table.py [--kinds stdio http] [--modes bare guarded] [--only TEXT] [--write PATH]
+    python tests/hostile/table.py [--kinds stdio http] [--modes bare guarded] [--only TEXT] [--write PATH] [--new]
 
 With SDK 1.x, `--write` adds the rows that differ from those that were written with 2.x.
 
@@ -96,22 +96,29 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", default=["bare", "guarded"])
     parser.add_argument("--only", default="")
     parser.add_argument("--write", type=Path)
+    parser.add_argument(
+        "--new", action="store_true", help="keep the rows that are there, and add what has none"
+    )
     chosen = parser.parse_args()
+    kept = _kept(chosen.write) if chosen.new else {}
     rows = [
         (kind, name, said)
         for kind in chosen.kinds
         for name, said in behaviours.behaviours(kind).items()
-        if chosen.only in name
+        if chosen.only in name and not any(row.startswith(_begin(kind, name)) for row in kept.get(kind, []))
     ]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         cells = [[pool.submit(probe, kind, mode, name) for mode in chosen.modes] for kind, name, _ in rows]
         head = ["over", "the server sends or does", *chosen.modes]
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         for (kind, name, said), futures in zip(rows, cells, strict=True):
             shown = [told(future.result()) for future in futures]
-            lines.append("| " + " | ".join([kind, f"{name}: {said}".replace("|", "\\|"), *shown]) + " |")
+            lines.append("| " + " | ".join([_begin(kind, name)[2:] + _cell(said), *shown]) + " |")
             if chosen.write is None:
                 print(lines[-1], flush=True)
+    if chosen.new:
+        made = {kind: [row for row in lines[2:] if row.startswith(f"| {kind} ")] for kind in chosen.kinds}
+        lines[2:] = [row for kind in chosen.kinds for row in (*kept.get(kind, []), *made[kind])]
     if chosen.write is not None:
         page = chosen.write.read_text()
         if V1:
@@ -121,6 +128,20 @@ def main() -> None:
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(end)
         chosen.write.write_text(before + begin + "\n".join(lines) + "\n" + end + after)
+
+
+def _kept(page: Path) -> dict[str, list[str]]:
+    """The rows of a page, by how the server is reached."""
+    rows = page.read_text().partition(BEGIN)[2].partition(END)[0].splitlines()
+    return {kind: [row for row in rows if row.startswith(f"| {kind} ")] for kind in ("stdio", "http")}
+
+
+def _begin(kind: str, name: str) -> str:
+    return f"| {kind} | {_cell(name)}: "
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _compared(row: str) -> str:
