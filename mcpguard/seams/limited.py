@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from mcpguard.core.connection_limits import ConnectionLimits
@@ -174,9 +173,6 @@ class LimitedRead:
             if passed is not None:
                 self._brake.release()
                 self.last_context = getattr(self._stream, "last_context", None)
-                check, watch.screening.unchecked = watch.screening.unchecked, None
-                if check is not None:
-                    return watch.screening.checked(passed, await anyio.to_thread.run_sync(check))
                 return passed
             await self._brake.slow()
 

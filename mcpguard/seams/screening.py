@@ -18,7 +18,7 @@ from mcpguard.seams.frames import Fault, fault_answer, sentence
 from mcpguard.seams.messages import Key
 from mcpguard.seams.reports import Report, Said
 from mcpguard.seams.results import asked_version, is_definition, is_result
-from mcpguard.seams.structured import Check, Structured
+from mcpguard.seams.structured import Structured
 
 __all__ = ["Asked", "Screening"]
 
@@ -64,8 +64,6 @@ class Screening:
     def __init__(
         self, limits: ConnectionLimits, hit: Callable[[str, str], None], *, is_parsed_here: bool
     ) -> None:
-        self.unchecked: Check | None = None
-        """What is still to be found out in a thread about the result that was let pass last."""
         self._limits = limits
         self._hit = hit
         self._is_parsed_here = is_parsed_here
@@ -109,19 +107,10 @@ class Screening:
             self._version = agreed if isinstance(agreed, str) else None
         elif asked.tool is not None:
             checked = self._structured.checked(asked.tool, body.result)
-            if callable(checked):
-                self.unchecked = checked
-                return item
-            return self.checked(item, checked)
+            if checked is not body.result:
+                self._hit("structured_content", "a result is not what the tool's output schema promises")
+                return messages.response(body.id, checked)
         return item
-
-    def checked(self, item: Any, result: JSONObject) -> Any:
-        """The item as it goes on, now that its result has been held against the tool's output schema."""
-        body = messages.body_of(item)
-        if result is body.result:
-            return item
-        self._hit("structured_content", "a result is not what the tool's output schema promises")
-        return messages.response(body.id, result)
 
     def error(self, item: Any, body: Any) -> Any:
         """An error as it goes on: no report of ours that is not ours."""

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import anyio
+import anyio.to_thread
 import httpx
 from mcp import types
 from mcp.client.session import ClientSession
@@ -27,12 +28,14 @@ from mcpguard.core.call import Call
 from mcpguard.core.errors import Denied
 from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.wire import EMPTY, UNCANCELLED, JSONObject, mutable_copy
+from mcpguard.detectors.schemas import cost
 from mcpguard.seams.callers import Binding
 from mcpguard.seams.connection import CANCEL_TIMEOUT, Connection
 from mcpguard.seams.render import denial_error, tool_refusal
 from mcpguard.seams.reports import reported
 from mcpguard.seams.requests1 import ServerRequests
 from mcpguard.seams.shapes1 import has_depth, method_of, rebuilt, wire_shaped
+from mcpguard.seams.structured import CHEAP_STEPS, steps
 from mcpguard.seams.unasked import fetching_for_itself, is_fetching_for_itself
 
 __all__ = ["Session1", "guard_in_place"]
@@ -82,6 +85,7 @@ class Session1:
         self._send: Any = session.send_request
         self._notify: Any = session.send_notification
         self._validate = session._validate_tool_result
+        self._is_limited = binding.is_limited
         requests = ServerRequests(session, self.connection)
         session.__dict__.update(
             send_request=self.send_request,
@@ -180,7 +184,15 @@ class Session1:
                 _sdk_log.warning("Tool %s not listed by server, cannot validate any structured content", name)
                 return
         with fetching_for_itself():  # the run of a call that has completed may have been closed
-            await self._validate(name, result)
+            if self._is_limited and self._takes_long(name, result):
+                await anyio.to_thread.run_sync(anyio.run, self._validate, name, result)
+            else:
+                await self._validate(name, result)
+
+    def _takes_long(self, name: str, result: types.CallToolResult) -> bool:
+        schema = self.session._tool_output_schemas.get(name)
+        price = None if schema is None else cost(schema)
+        return price is not None and steps(result.structuredContent, price) > CHEAP_STEPS
 
     def _seconds(self, timeout: timedelta | None) -> float | None:
         """The time the SDK will allow for the answer: the request's, else the session's."""

@@ -8,16 +8,15 @@ Above: `watch`. Below: `detectors.schemas`, what a schema may cost.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
 from importlib import import_module
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.detectors.schemas import cost
 
-__all__ = ["CHEAP_STEPS", "MAX_STEPS", "Check", "Structured", "failed_result", "steps"]
+__all__ = ["CHEAP_STEPS", "MAX_STEPS", "Structured", "failed_result", "steps"]
 
 CHEAP_STEPS: Final = 5_000
 """Steps of validation that are taken on the event loop: some 20 ms."""
@@ -26,10 +25,6 @@ MAX_STEPS: Final = 2_000_000
 """Steps above which a result is refused: the SDK would take them on the event loop, for seconds."""
 
 _SCHEMA: Final = "outputSchema"
-
-
-Check: TypeAlias = Callable[[], JSONObject]
-"""Tells whether a result is what was promised: the result, or an error result in its place."""
 
 
 @dataclass(slots=True)
@@ -67,10 +62,11 @@ class Structured:
             self._known.popitem(last=False)
         return tool
 
-    def checked(self, tool: str, result: JSONObject) -> JSONObject | Check:
+    def checked(self, tool: str, result: JSONObject) -> JSONObject:
         """The result of a call to `tool`; an error result in its place if it is not what was promised.
 
-        Where telling takes long, what tells: for a thread.
+        Where telling takes long it is left to the session, which does it in a thread: whoever reads the
+        messages of a server must not wait for one of them.
         """
         known = self._known.get(tool)
         if known is None or result.get("isError") is True or result.get("resultType") == "input_required":
@@ -85,8 +81,9 @@ class Structured:
             return failed_result(
                 result, "its structured content is too large to be checked against its schema"
             )
-        check = partial(_valid_result, known, result, content)
-        return check if taken > CHEAP_STEPS else check()
+        if taken > CHEAP_STEPS or _is_valid(known, content):
+            return result
+        return failed_result(result, "its structured content is not what its output schema allows")
 
 
 def failed_result(result: JSONObject, why: str) -> JSONObject:
@@ -113,12 +110,6 @@ def steps(value: JSON, price: int) -> int:
                 below.extend(one)
         level = below
     return seen * price
-
-
-def _valid_result(known: _Known, result: JSONObject, content: JSON) -> JSONObject:
-    if _is_valid(known, content):
-        return result
-    return failed_result(result, "its structured content is not what its output schema allows")
 
 
 def _is_valid(known: _Known, content: JSON) -> bool:
