@@ -22,7 +22,7 @@ from mcpguard.core.layer import Layer, unsendable
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Stops
 from mcpguard.core.shadow import ShadowLayer, shadow_check, shadow_filter
-from mcpguard.core.stretch import Look, Stretch
+from mcpguard.core.stretch import Look, Stretch, looking
 from mcpguard.core.watching import Watcher, watched
 from mcpguard.core.wire import TARGETS
 
@@ -210,13 +210,5 @@ def _checks(steps: Sequence[Step], emitter: Emitter) -> list[tuple[Check, Interc
 
 
 def _filters(steps: Sequence[Step], emitter: Emitter) -> list[tuple[Look, Interceptor]]:
-    return [
-        (
-            shadow_filter(step.interceptor, emitter)
-            if step.interceptor.mode == "audit"
-            else step.interceptor.filter,
-            step.interceptor,
-        )
-        for step in steps
-        if step.hook == "filter"
-    ]
+    filters = [step.interceptor for step in steps if step.hook == "filter"]
+    return [(shadow_filter(one, emitter) if one.mode == "audit" else looking(one), one) for one in filters]

@@ -85,7 +85,7 @@ def passages(value: JSON, *, zone: Zone = MESSAGE, path: Path = ()) -> Iterator[
                 steps.append((_Key(key), zone, key_use(zone), place))
                 if carried is not None and key == carried[0]:
                     member = carried[1].text  # noqa: PLW2901
-                steps.append((member, *within(zone, key, member, use, members), place))
+                steps.append((member, *within(zone, key, member, members), place))
             ahead.extend(reversed(steps))
         elif isinstance(one, _Key):
             yield Passage(one.name, use, path, True)
@@ -163,7 +163,7 @@ def _rewritten_mapping(
         name = treat(Passage(key, key_use(zone), place, True))
         if name in made:
             raise ContentError("two keys of one object become the same when they are rewritten")
-        inner, inner_use = within(zone, key, member, use, value)
+        inner, inner_use = within(zone, key, member, value)
         if carried is not None and key == carried[0]:
             made[name] = _carried(carried[1], treat, inner_use, place)
         else:

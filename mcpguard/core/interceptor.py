@@ -16,7 +16,7 @@ from mcpguard.core.result import Result
 from mcpguard.core.verdict import ALLOW, Verdict
 from mcpguard.core.wire import JSON, Direction
 
-__all__ = ["CallNext", "Common", "Frame", "Handles", "Interceptor", "Mode", "Place", "Wire"]
+__all__ = ["CallNext", "Common", "Frame", "Handles", "Interceptor", "Mode", "Place", "Wire", "is_foreign"]
 
 Mode: TypeAlias = Literal["enforce", "audit"]
 """SEP-2624: `enforce` decides; `audit` only reports what it would have decided."""
@@ -231,3 +231,8 @@ class Interceptor:
     def __repr__(self) -> str:
         named = f"id={self.id!r}, " if self.id else ""
         return f"<{type(self).__name__} {named}mode={self.mode!r}>"
+
+
+def is_foreign(interceptor: Interceptor) -> bool:
+    """Whether it is not one of this package's own, which keep to what hooks promise."""
+    return not type(interceptor).__module__.startswith("mcpguard.")

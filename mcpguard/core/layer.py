@@ -11,8 +11,9 @@ from mcpguard.core.call import Call, refusal
 from mcpguard.core.errors import LayerError
 from mcpguard.core.events import Emitter
 from mcpguard.core.gate import UNCHECKED, Gate, report_denial, report_failure
-from mcpguard.core.interceptor import Frame, Interceptor, Wire
+from mcpguard.core.interceptor import Frame, Interceptor, Wire, is_foreign
 from mcpguard.core.result import Denial, Fate, Result
+from mcpguard.core.strings import forget
 from mcpguard.core.wire import TARGETS
 
 __all__ = ["Layer", "attributed", "failure", "unsendable", "unsent"]
@@ -72,12 +73,13 @@ class _Next:
 class Layer:
     """One layer and what stands further in."""
 
-    __slots__ = ("_gate", "emitter", "inner", "interceptor")
+    __slots__ = ("_gate", "_is_foreign", "emitter", "inner", "interceptor")
 
     def __init__(self, interceptor: Interceptor, gate: Gate, inner: Frame, emitter: Emitter) -> None:
         self.interceptor = interceptor
         self.inner = inner
         self._gate = gate
+        self._is_foreign = is_foreign(interceptor)
         self.emitter = emitter
 
     async def __call__(self, call: Call, wire: Wire) -> Result:
@@ -89,6 +91,8 @@ class Layer:
             return await self._failed(call, wire, step, error, None)
         finally:
             step.is_over = True
+            if step.result is not None and self._is_foreign:
+                forget(step.result)
         if result is step.result and result is not None and not self.interceptor.repeats:
             return result
         if not isinstance(result, Result) or not (result is step.result or result.is_whole):

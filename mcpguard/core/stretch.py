@@ -10,11 +10,12 @@ from mcpguard.core.call import Call
 from mcpguard.core.events import Emitter
 from mcpguard.core.exit import settled
 from mcpguard.core.gate import Gate, report_failure
-from mcpguard.core.interceptor import Frame, Interceptor, Wire
+from mcpguard.core.interceptor import Frame, Interceptor, Wire, is_foreign
 from mcpguard.core.layer import attributed, failure
 from mcpguard.core.result import Denial, Result
+from mcpguard.core.strings import forget
 
-__all__ = ["Look", "Stretch"]
+__all__ = ["Look", "Stretch", "looking"]
 
 Look: TypeAlias = Callable[[Call, Result], Result]
 
@@ -77,3 +78,17 @@ class Stretch:
             return attributed(self._emitter, call, interceptor, seen.denial, result.fate)
         self._emitter.about("decision", call, interceptor=interceptor.label, verdict="change")
         return seen if seen.fate is result.fate else seen.replace(fate=result.fate)
+
+
+def looking(interceptor: Interceptor) -> Look:
+    """An interceptor's filter. One from elsewhere may change the answer in place, whatever it returns."""
+    if not is_foreign(interceptor):
+        return interceptor.filter
+
+    def look(call: Call, result: Result) -> Result:
+        try:
+            return interceptor.filter(call, result)
+        finally:
+            forget(result)
+
+    return look

@@ -13,7 +13,7 @@ from mcpguard.core.result import Result
 from mcpguard.core.wire import JSON
 from mcpguard.core.zones import FREE, MESSAGE, OPAQUE_KEYS, Use, Zone, base64_in, is_array, within
 
-__all__ = ["Strings", "strings_of", "texts"]
+__all__ = ["Strings", "forget", "strings_of", "texts"]
 
 DEEP: Final = 50
 """Levels of nesting that are walked by calls; what is deeper is walked as `content` does."""
@@ -71,6 +71,11 @@ def strings_of(result: Result) -> Strings:
     return kept
 
 
+def forget(result: Result) -> None:
+    """Have the strings of an answer gathered anew: somebody may have changed it in place."""
+    result.__dict__.pop(_KEPT, None)
+
+
 def _gathered(result: Result) -> Strings:
     every: list[str] = []
     hidden: set[int] = set()
@@ -114,7 +119,7 @@ def _gather(
             if _read(member, found) and is_token:
                 hidden.add(len(found) - 1)
         elif type(member) not in _SCALARS:
-            inner, use = within(zone, key, member, Use.TEXT, members)
+            inner, use = within(zone, key, member, members)
             if not _gather(member, inner, use is Use.OPAQUE, found, hidden, depth + 1):
                 return False
     return True

@@ -79,7 +79,7 @@ def key_use(zone: Zone) -> Use:
     return Use.KEY if zone is FREE or zone is Zone.META else Use.HANDLE
 
 
-def within(zone: Zone, key: str, member: object, use: Use, beside: Mapping[str, object]) -> tuple[Zone, Use]:
+def within(zone: Zone, key: str, member: object, beside: Mapping[str, object]) -> tuple[Zone, Use]:
     """What kind of data a member is, and what its strings are there for."""
     if zone is FREE:
         return FREE, Use.TEXT

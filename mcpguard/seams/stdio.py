@@ -158,9 +158,8 @@ class _Cutter:
     def feed(self, chunk: bytes) -> None:
         """Take what was read."""
         if not (self._rest or self._is_skipping) and chunk.find(b"\n") == len(chunk) - 1:
-            self._lines = [
-                chunk
-            ]  # one whole line, as nearly all are; how long it may be is `parse`'s business
+            # one whole line, as nearly all are; how long it may be is `parse`'s business
+            self._lines = [chunk[:-1]]
             return
         first, *others = chunk.split(b"\n")
         lines: list[bytes | Fault] = []

@@ -15,6 +15,7 @@ from mcpguard import (
     Call,
     Fate,
     Guard,
+    Interceptor,
     Outcome,
     Principal,
     Redaction,
@@ -23,8 +24,10 @@ from mcpguard import (
     ResultCache,
     Rewrite,
     Run,
+    TextHygiene,
     WireError,
 )
+from mcpguard.core.interceptor import CallNext
 from mcpguard.core.strings import strings_of
 from mcpguard.core.wire import canonical
 from mcpguard.detectors.vault import PLACEHOLDER
@@ -104,6 +107,35 @@ async def test_a_value_that_is_a_secret_in_one_place_is_redacted_in_every_place(
     content: Any = result.value["content"]
     assert json.loads(content[0]["text"]) == result.value["structuredContent"]
     assert content[1]["text"] == "The word is [REDACTED:credential]."
+
+
+class AddsInPlace(Interceptor):
+    """Breaks what filters and layers promise."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        self.filters = {("tools/call", "outbound")} if hook == "filter" else ()
+        self.layers = {("tools/call", "outbound")} if hook == "layer" else ()
+
+    def filter(self, call: Call, result: Result) -> Result:
+        structured: Any = result.value["structuredContent"]  # type: ignore[index]
+        structured["added"] = TOKEN
+        return result
+
+    async def __call__(self, call: Call, call_next: CallNext, /) -> Result:
+        return self.filter(call, await call_next(call))
+
+
+@pytest.mark.parametrize("hook", ["filter", "layer"])
+async def test_what_a_plugin_adds_to_an_answer_in_place_is_redacted_too(hook: str) -> None:
+    """Whatever looked at the answer before it."""
+    server = FakeServer()
+    server.tool("read").returns({"content": [], "structuredContent": {"n": 1}})
+    guard = Guard([Redaction(), AddsInPlace(hook), TextHygiene()])
+    async with opened(guard, server, "session") as peer:
+        answer = await peer.call("read", {})
+    assert "added" in answer["structuredContent"]
+    assert TOKEN not in json.dumps(answer)
 
 
 async def test_an_errors_message_and_data_are_redacted_and_its_exception_is_gone() -> None:
