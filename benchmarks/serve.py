@@ -64,6 +64,7 @@ async def main():
             return await client.list_tools()
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
         print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", file=sys.stderr, flush=True)
         app = Server("forward", on_call_tool=call, on_list_tools=tools).streamable_http_app()
         config = uvicorn.Config(app, log_level="critical", timeout_keep_alive=600)
