@@ -15,6 +15,7 @@ from mcpguard import (
     Call,
     Fate,
     Guard,
+    InjectionScan,
     Interceptor,
     Outcome,
     Principal,
@@ -131,7 +132,7 @@ async def test_what_a_plugin_adds_to_an_answer_in_place_is_redacted_too(hook: st
     """Whatever looked at the answer before it."""
     server = FakeServer()
     server.tool("read").returns({"content": [], "structuredContent": {"n": 1}})
-    guard = Guard([Redaction(), AddsInPlace(hook), TextHygiene()])
+    guard = Guard([Redaction(), InjectionScan(), AddsInPlace(hook), TextHygiene()])
     async with opened(guard, server, "session") as peer:
         answer = await peer.call("read", {})
     assert "added" in answer["structuredContent"]

@@ -20,7 +20,6 @@ from mcpguard import Call, ConnectionLimits, Fate, Guard, Interceptor, Outcome, 
 from mcpguard.config import parse_policy
 from mcpguard.core.interceptor import CallNext
 from mcpguard.seams.stdio import limited_stdio
-from mcpguard.seams.structured import CHEAP_STEPS
 from mcpguard.seams.watch import Watch
 from mcpguard.testing import FakeServer, RecordingSink
 
@@ -231,8 +230,31 @@ async def test_limits_hold_at_every_seam_that_has_streams(seam: str) -> None:
     ]
 
 
+async def test_large_structured_content_is_validated_off_the_loop_and_keeps_nobody_waiting() -> None:
+    """Other answers come meanwhile: what takes long is found out by the session, in a thread."""
+    server = FakeServer()
+    one_of = {"anyOf": [{"const": number} for number in range(20)] + [{"type": "string"}]}
+    schema = {"type": "object", "properties": {"n": {"type": "array", "items": one_of}}}
+    server.tool("heavy", output_schema=schema).returns(
+        {"content": [], "structuredContent": {"n": ["x"] * 3_000}}
+    )
+    server.tool("light").returns("here")
+    done: list[str] = []
+    async with opened(guard_with(), server, "session") as peer, anyio.create_task_group() as tasks:
+        await peer.call("light")
+
+        async def call(name: str) -> None:
+            await peer.call(name)
+            done.append(name)
+
+        tasks.start_soon(call, "heavy")
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(call, "light")
+    assert done == ["light", "heavy"]
+
+
 @modern_client
-async def test_large_structured_content_is_validated_off_the_loop() -> None:
+async def test_large_structured_content_that_is_wrong_is_an_error_of_a_tool_that_ran() -> None:
     """What does not match is an error of a tool that has run; nothing is raised."""
     server = FakeServer()
     schema = {"type": "object", "properties": {"n": {"type": "array", "items": {"type": "number"}}}}
@@ -398,25 +420,6 @@ async def test_structured_content_that_is_as_promised_passes() -> None:
     server.tool("good", output_schema=schema).returns({"content": [], "structuredContent": {"n": 1}})
     async with opened(guard_with(), server, "session") as peer:
         assert (await peer.call("good"))["structuredContent"] == {"n": 1}
-
-
-@pytest.mark.parametrize(("last", "is_error"), [(0, None), ("canary", True)])
-async def test_much_structured_content_is_held_against_its_schema_too(last: object, is_error: object) -> None:
-    """In a thread; the SDK would raise when it finds out, after the tool has run."""
-    schema = {"type": "object", "properties": {"n": {"type": "array", "items": {"type": "number"}}}}
-    tool = {"name": "go", "inputSchema": {"type": "object"}, "outputSchema": schema}
-    record = RecordingSink()
-    async with talking(guard_with(record)) as (client, line):
-        await client.says({"id": 1, "method": "tools/list"})
-        await line.answers(tools=[tool])
-        await client.hears()
-        await client.calls("go", 2)
-        await line.answers(content=[], structuredContent={"n": [*range(CHEAP_STEPS), last]})
-        result = (await client.hears())["result"]
-    assert result.get("isError") == is_error
-    assert ("structuredContent" in result) is (is_error is None)
-    hits = [event.state for event in record.events if event.interceptor == "connection"]
-    assert hits == (["structured_content"] if is_error else [])
 
 
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
