@@ -1,5 +1,6 @@
 """`mcpguard replay` and `mcpguard explain`: another policy's judgement, and what it cannot know."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,16 @@ def test_explain_shows_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert explain(tmp_path, {**call, "tool": "delete"}, POLICY, "--json") == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["verdict"], document["code"]) == ("deny", "access_denied")
+
+
+def test_explain_reads_a_call_from_stdin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the name that other programs have for it."""
+    (tmp_path / "policy.yaml").write_text(f"version: 1\ninterceptors: {POLICY}\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"server": "files", "tool": "delete"}'))
+    assert main(["explain", "--policy", str(tmp_path / "policy.yaml"), "-"]) == 1
+    assert capsys.readouterr().out.splitlines()[-2].startswith("deny: ")
 
 
 def test_the_call_that_the_docs_show_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
