@@ -106,10 +106,7 @@ class Guard:
             raise ValueError(f"anonymous is 'deny' or 'allow', not {anonymous!r}")
         if digest_key is not None and len(digest_key) < 16:
             raise ValueError(f"digest_key has {len(digest_key)} bytes; 16 at least")
-        if isinstance(interceptors, Interceptor):
-            raise GuardBuildError(
-                f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
-            )
+        _check_lists(interceptors, sinks)
         if connection is not None and not isinstance(connection, ConnectionLimits):
             raise TypeError(f"connection= takes ConnectionLimits, not {type(connection).__name__}")
         sinks = tuple(sinks)
@@ -143,6 +140,8 @@ class Guard:
         self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet((self._emitter,))
         self._dropped: list[Sink] = []
         self._reloading = threading.Lock()
+        self._entered = 0
+        self._is_closed = False
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
         self._emitter.about_policy()
@@ -187,10 +186,7 @@ class Guard:
         """
         from mcpguard.config.standard import standard_interceptors, standard_sinks
 
-        if isinstance(interceptors, Interceptor):
-            raise GuardBuildError(
-                f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]"
-            )
+        _check_lists(interceptors, sinks)
         return cls(
             standard_interceptors(interceptors),
             sinks=standard_sinks(sinks),
@@ -233,6 +229,7 @@ class Guard:
         from mcpguard.config.opening import closing_if_refused
         from mcpguard.config.policy import load_policy
 
+        _check_lists((), sinks)
         policy = load_policy(path)
         built = policy.build(clock=clock, store=store)
         with closing_if_refused(built.sinks):
@@ -322,14 +319,13 @@ class Guard:
             finally:
                 tasks.cancel_scope.cancel()
 
-    @asynccontextmanager
-    async def run(
+    def run(
         self,
         *,
         principal: Principal | None = None,
         id: str | None = None,
         parent: Run | None = None,
-    ) -> AsyncGenerator[Run]:
+    ) -> AbstractAsyncContextManager[Run]:
         """Open a run and bind it to every call made inside, also in tasks started there.
 
         Args:
@@ -339,8 +335,16 @@ class Guard:
                 that run belongs to the next one further out that is still open, or to none.
 
         Raises:
+            TypeError: If `id` or `principal` is something else, at once.
             ValueError: If `parent`, or the run around, was stopped: a new run does not undo that.
         """
+        Run(id=id, principal=principal)
+        return self._inside_run(principal, id, parent)
+
+    @asynccontextmanager
+    async def _inside_run(
+        self, principal: Principal | None, id: str | None, parent: Run | None
+    ) -> AsyncGenerator[Run]:
         run = self.open_run(principal=principal, id=id, parent=_run_around() if parent is None else parent)
         try:
             with bound(run):
@@ -661,11 +665,13 @@ class Guard:
 
         Sessions stay open. What they do afterwards is no longer recorded; where limits need that store, it is
         denied. Leaving the guard as a context does the same, and logs what fails: the work is done by then.
+        One that is entered several times is closed by whoever leaves it last. It cannot be entered again.
 
         Raises:
             Exception: What closing one of them failed with. A sink's failure is logged, and counted in
                 `status()`.
         """
+        self._is_closed = True
         with self._reloading:
             dropped, self._dropped = self._dropped, []
         async with AsyncExitStack() as closing:
@@ -677,6 +683,12 @@ class Guard:
                 raise failure
 
     async def __aenter__(self) -> Self:
+        with self._lock:
+            if self._is_closed:
+                raise GuardBuildError(
+                    "this guard was closed, with its sinks: enter it once around everything, or build another"
+                )
+            self._entered += 1
         return self
 
     async def __aexit__(
@@ -685,6 +697,11 @@ class Guard:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with self._lock:
+            self._entered -= 1
+            if self._entered:
+                return
+            self._is_closed = True
         try:
             await self.aclose()
         except Exception as error:  # noqa: BLE001 - what ran inside has ended already, and not for this
@@ -793,3 +810,11 @@ def _redactor() -> "Redactor":
     from mcpguard.detectors.redactor import Redactor
 
     return Redactor(pii=())
+
+
+def _check_lists(interceptors: object, sinks: object) -> None:
+    """Refuse the one interceptor or sink there is where its brackets were left out."""
+    if isinstance(interceptors, Interceptor):
+        raise GuardBuildError(f"a guard takes a list of interceptors: [{type(interceptors).__name__}(...)]")
+    if callable(getattr(sinks, "emit", None)):
+        raise GuardBuildError(f"a guard takes a list of sinks: [{type(sinks).__name__}(...)]")

@@ -25,6 +25,7 @@ from mcpguard import (
     Guard,
     GuardBuildError,
     Interceptor,
+    JsonLines,
     OrderError,
     Principal,
     Result,
@@ -529,3 +530,44 @@ def test_a_guard_is_made_of_a_list() -> None:
     """The commonest slip: the one interceptor there is, without brackets."""
     with pytest.raises(GuardBuildError, match=r"a list of interceptors: \[Budget\(...\)\]"):
         Guard(Budget(calls=1))  # type: ignore[arg-type]
+    sink = RecordingSink()
+    for build in (Guard, Guard.standard):
+        with pytest.raises(GuardBuildError, match=r"a list of sinks: \[RecordingSink\(...\)\]"):
+            build(sinks=sink)  # type: ignore[arg-type]
+
+
+async def test_a_guard_that_was_closed_cannot_be_entered_again(server: FakeServer, tmp_path: Path) -> None:
+    """A second task would not be recorded, and nobody would know."""
+    trail = tmp_path / "audit"
+    guard = Guard(sinks=[JsonLines(trail, mode="durable")])
+    async with guard, opened(guard, server, "session") as peer:
+        await peer.call("read")
+    with pytest.raises(GuardBuildError, match="was closed, with its sinks"):
+        async with guard:
+            raise AssertionError
+    left = Guard()
+    await left.aclose()
+    with pytest.raises(GuardBuildError, match="was closed"):
+        async with left:
+            raise AssertionError
+
+
+async def test_a_guard_that_is_entered_twice_is_closed_by_the_last_to_leave(server: FakeServer) -> None:
+    """Tasks that overlap may each enter it."""
+    sink = RecordingSink()
+    guard = Guard(sinks=[sink])
+    async with guard:
+        async with guard, opened(guard, server, "session") as peer:
+            await peer.call("read")
+        assert not sink.is_closed
+        async with guard, opened(guard, server, "session") as peer:
+            before = len(sink.events)
+            await peer.call("read")
+            assert len(sink.events) > before
+    assert sink.is_closed
+
+
+def test_a_run_on_behalf_of_a_name_fails_at_once() -> None:
+    """Not only where the context is entered."""
+    with pytest.raises(TypeError, match=r"principal is a Principal\(user=...\), not str"):
+        Guard().run(principal="ana")  # type: ignore[arg-type]

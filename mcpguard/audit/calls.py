@@ -11,6 +11,9 @@ Record: TypeAlias = Mapping[str, str | int | bool]
 UNANSWERED: Final = "unanswered"
 """Outcome of a call that has an intent and no outcome: the process ended in between, or is at it."""
 
+MAX_RUNS: Final = 100_000
+"""Runs of which it is remembered where they were opened; beyond, the oldest is known by its id alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -32,6 +35,8 @@ class CallView:
         time_us: When it came in, microseconds since the epoch, UTC.
         duration_us: Until its caller had the answer.
         outcome: As in events, or `cancelled` or `unanswered`.
+        run_seq: Position of the record that opened its run: ids come again.
+        parent_run_seq: The same of the run that one is part of.
         attempts: Times it went out.
         cost: The greatest that one budget has charged for it: several may count the same money.
         decisions: What interceptors said of it.
@@ -45,7 +50,9 @@ class CallView:
     duration_us: int = 0
     parent_id: str = ""
     run_id: str = ""
+    run_seq: int = 0
     parent_run_id: str = ""
+    parent_run_seq: int = 0
     tenant: str = ""
     user: str = ""
     agent: str = ""
@@ -127,9 +134,12 @@ _END: Final = ("outcome", "fate", "interceptor", "code", "reason", "result_diges
 def calls(records: Iterable[Record]) -> Iterator[CallView]:
     """Every call, when its outcome comes; at the end those that have none."""
     under_way: dict[tuple[str, int], CallView] = {}
+    opened: dict[str, int] = {}
     for record in records:
         name = record.get("call_id")
         if not isinstance(name, str):
+            if record.get("kind") == "run_opened":
+                _open(opened, record)
             continue
         key = name, _number(record, "round")
         view = under_way.get(key)
@@ -141,11 +151,21 @@ def calls(records: Iterable[Record]) -> Iterator[CallView]:
                 if value is not None:
                     setattr(view, member, value if type(value) is str else str(value))
             view.arguments_bytes = _number(record, "arguments_bytes")
+            view.run_seq = opened.get(view.run_id, 0)
+            view.parent_run_seq = opened.get(view.parent_run_id, 0)
         if _took(view, record):
             yield under_way.pop(key)
     for view in under_way.values():
         if view.attempts or view.arguments_digest:
             yield view
+
+
+def _open(opened: dict[str, int], record: Record) -> None:
+    """Remember where a run begins."""
+    run = str(record.get("run_id", ""))
+    if run not in opened and len(opened) >= MAX_RUNS:
+        del opened[next(iter(opened))]
+    opened[run] = _number(record, "seq")
 
 
 def _took(view: CallView, record: Record) -> bool:

@@ -142,6 +142,11 @@ class Verifier:
     def __init__(self, key: str) -> None:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
 
+        if key.lstrip().startswith(_PREFIX):
+            raise ValueError(
+                "this is the private key, and the public one is wanted:"
+                " `mcpguard audit keygen --public FILE` prints it"
+            )
         parts = key.strip().split("+", 2)
         public = _decoded(parts[2]) if len(parts) == 3 else None
         if public is None or _key_hash(parts[0], public).hex() != parts[1]:

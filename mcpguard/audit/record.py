@@ -76,15 +76,14 @@ def of_event(event: Event) -> Record:
 
 
 def encode(record: Record) -> bytes:
-    """The canonical bytes of a record."""
+    """The canonical bytes of a record.
+
+    Raises:
+        TypeError: If a value is neither text nor integer nor boolean.
+    """
     names, pattern = _shape(tuple(record))
     values = [
-        encode_basestring(value)
-        if type(value := record[name]) is str
-        else value
-        if type(value) is int
-        else _word(value)
-        for name in names
+        encode_basestring(value) if type(value := record[name]) is str else _written(value) for name in names
     ]
     return (pattern % tuple(values)).encode()
 
@@ -97,10 +96,15 @@ def _shape(names: tuple[str, ...]) -> tuple[list[str], str]:
     return ordered, f"{{{members}}}"
 
 
-def _word(value: str | int | bool) -> str:
+def _written(value: str | int | bool) -> str | int:
+    """A value as JSON has it."""
+    if type(value) is int:
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, str):
         return encode_basestring(value)
-    return "true" if value else "false"
+    raise TypeError(f"a record holds text, integers and booleans, not {type(value).__name__}")
 
 
 def text(value: str) -> str:

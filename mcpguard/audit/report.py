@@ -35,8 +35,8 @@ _CODED: Final = frozenset({"server", "tool", "outcome", "code", "who", "run", "d
 _CARDS: Final = {"intact": "good", "tampered": "bad", "ok": "good", "passed": "good", "denied": "bad"}
 """What a figure looks like; others are a warning."""
 
-_NUMBERS: Final = frozenset({"ms", "tries"})
-"""Columns whose values are shown as numbers."""
+_NUMBERS: Final = frozenset({"ms", "tries", "calls", "ok", "denied", "other", "p50 ms", "p95 ms", "cost"})
+"""Columns of numbers: they are to the right."""
 
 
 class Report:
@@ -160,7 +160,7 @@ def _cards(stats: Stats, verdict: Verdict | None) -> str:
     cards = [("", str(stats.calls), "calls"), ("", str(len(stats.runs)), "runs")]
     outcomes = stats.outcomes.most_common()
     cards += [(_CARDS.get(name, "warn"), str(number), name) for name, number in outcomes]
-    cards += [("", f"{cost / 1_000_000:.2f}", currency) for currency, cost in sorted(stats.costs.items())]
+    cards += [("", _money(cost), currency) for currency, cost in sorted(stats.costs.items())]
     if verdict is not None:
         cards.insert(
             0, (_CARDS.get(verdict.state, "warn"), verdict.state, f"trail, {verdict.records} records")
@@ -184,7 +184,7 @@ def _tools(stats: Stats) -> str:
             tool.calls - tool.outcomes["ok"] - tool.outcomes["denied"],
             round(tool.percentile(0.5), 1),
             round(tool.percentile(0.95), 1),
-            round(tool.cost / 1_000_000, 4) or 0,
+            _money(tool.cost),
         )
         for tool in ordered
     ]
@@ -195,21 +195,26 @@ def _tools(stats: Stats) -> str:
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     if not rows:
         return ""
-    head = "".join(_cell("th", name, of) for name, of in zip(headings, rows[0], strict=True))
-    lines = "".join(f"<tr>{''.join(_cell('td', cell, cell) for cell in row)}</tr>\n" for row in rows)
+    head = "".join(_cell("th", name, name) for name in headings)
+    cells = ("".join(_cell("td", *pair) for pair in zip(row, headings, strict=True)) for row in rows)
+    lines = "".join(f"<tr>{row}</tr>\n" for row in cells)
     top = f"<h2>{html.escape(title)}</h2>\n<table><thead><tr>{head}</tr></thead>\n"
     return f"{top}<tbody>{lines}</tbody></table>\n"
 
 
-def _cell(tag: str, shown: object, of: object) -> str:
-    """A cell, or the heading of a column of such: numbers are to the right."""
-    kind = ' class="n"' if isinstance(of, (int, float)) else ""
+def _cell(tag: str, shown: object, column: str) -> str:
+    kind = ' class="n"' if column in _NUMBERS else ""
     return f"<{tag}{kind}>{html.escape(str(shown))}</{tag}>"
+
+
+def _money(micro: int) -> str:
+    """An amount, with four digits after the point at most."""
+    return f"{micro / 1_000_000:.4f}".rstrip("0").rstrip(".")
 
 
 def _list(stats: Stats) -> str:
     names = "".join(f"<option>{html.escape(name)}</option>" for name, _ in stats.outcomes.most_common())
-    head = "".join(_cell("th", name, 0 if name in _NUMBERS else name) for name in _COLUMNS)
+    head = "".join(_cell("th", name, name) for name in _COLUMNS)
     return (
         '<h2>Calls</h2>\n<div class="bar"><input id="filter" placeholder="find" aria-label="find">'
         f'<select id="outcome" aria-label="outcome"><option value="">every outcome</option>{names}</select>'

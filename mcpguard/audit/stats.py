@@ -47,7 +47,8 @@ class Stats:
     tools: dict[tuple[str, str], ToolStats] = field(default_factory=dict[tuple[str, str], ToolStats])
     denials: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
     principals: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
-    runs: set[str] = field(default_factory=set[str])
+    runs: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    """By id, and where it was opened."""
     costs: Counter[str] = field(default_factory=Counter[str])
     first_us: int = 0
     last_us: int = 0
@@ -74,7 +75,7 @@ class Stats:
             self.denials[view.interceptor, view.code, view.reason] += 1
         self.principals[view.tenant, view.user, view.agent] += 1
         if view.run_id:
-            self.runs.add(view.run_id)
+            self.runs.add((view.run_id, view.run_seq))
         if view.cost:
             self.costs[view.currency] += view.cost
 

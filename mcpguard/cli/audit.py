@@ -60,10 +60,15 @@ def _keygen(subcommands: "Commands") -> None:
     parser = subcommands.add_parser(
         "keygen",
         help="make a key that signs checkpoints",
-        description="Write a private key to a new file, and print the public one that verifies.",
+        description="Write a private key to a new file, and print the public one that verifies;"
+        " or print the public one of a key that there is.",
     )
-    parser.add_argument("name", metavar="NAME", help="who signs: a host or program, without spaces")
-    parser.add_argument("--out", required=True, metavar="FILE", help="where the private key goes")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="who signs: a host or program, without spaces"
+    )
+    files = parser.add_mutually_exclusive_group(required=True)
+    files.add_argument("--out", metavar="FILE", help="where the private key goes")
+    files.add_argument("--public", metavar="FILE", help="a file with a private key: print the public one")
     parser.set_defaults(subcommand="keygen")
 
 

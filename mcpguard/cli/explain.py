@@ -6,6 +6,7 @@ before and is shown as undecided.
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -32,7 +33,7 @@ def add_parser(commands: "Commands") -> argparse.ArgumentParser:
         description="Show what every check says of a call. Exit code 0 if it would go out, 1 if it would be"
         " denied or a person asked, 2 if policy or call are invalid.",
     )
-    parser.add_argument("call", metavar="CALL", help='a JSON file: {"server": "git", "tool": "git_log", ...}')
+    parser.add_argument("call", metavar="CALL", help='a JSON file, or - for stdin: {"server": "git", ...}')
     parser.add_argument("--policy", required=True, metavar="POLICY", help="the policy file")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     policy = load_policy(arguments.policy)
     try:
-        call = _call(json.loads(Path(arguments.call).read_text("utf-8")))
+        call = _call(json.loads(_text(arguments.call)))
     except OSError as error:
         return fail([f"{arguments.call}: cannot be read: {error.strerror}"])
     except (TypeError, ValueError, RecursionError) as error:
@@ -59,6 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(explanation, call, undeclared=undeclared)
     return 0 if explanation.verdict == "allow" else 1
+
+
+def _text(path: str) -> str:
+    return sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
 
 
 def _call(value: object) -> "Call":

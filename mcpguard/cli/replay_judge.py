@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from mcpguard.audit.calls import UNANSWERED, CallView
+from mcpguard.cli.replay_arguments import certain
 from mcpguard.config import Policy
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Step
@@ -22,10 +23,12 @@ from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Fate, Outcome, Result, WireError
 from mcpguard.core.run import Run
 from mcpguard.core.scope import Match
+from mcpguard.core.verdict import ALLOW, Deny, Verdict
 from mcpguard.core.wire import JSON, TARGETS, is_notification
 from mcpguard.detectors.approval_rule import ApprovalRule
 from mcpguard.interceptors.access import Access
 from mcpguard.interceptors.approval import Approval
+from mcpguard.interceptors.argument_rules import ArgumentRules
 from mcpguard.interceptors.budget import Budget
 from mcpguard.interceptors.circuit_breaker import CircuitBreaker
 from mcpguard.interceptors.loop_detector import LoopDetector
@@ -75,7 +78,7 @@ class Replay:
         self._blind = [step for step in steps if step not in runnable]
         self._linked = Linked(runnable, Emitter((), clock=self._clock))
         self._roles = sorted({role for step in runnable for role in _roles(step.interceptor)})
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[tuple[str, int], Run] = {}
 
     async def judge(self, views: Iterable[CallView]) -> Sequence[Judgement]:
         """Judge calls, in the order in which they were made."""
@@ -88,13 +91,20 @@ class Replay:
         call = self._call(view, self._principal(view))
         if self._depends_on_roles(call):
             return Judgement(view, "undecided", why="depends on the caller's roles, which are not recorded")
+        was_denied = view.outcome == "denied"
+        deciding = [step.interceptor for step in self._blind if _decides(step, call)]
+        verdicts = [_certain(one, call) for one in deciding]
+        for one, verdict in zip(deciding, verdicts, strict=True):
+            if isinstance(verdict, Deny):
+                why = f"{one.label}: {verdict.reason}"
+                return Judgement(view, "same" if was_denied else "denied", verdict.code, why)
         chain = self._linked.chain(view.method, "outbound")
         result = await chain.run(call, lambda _call: settled(_answer(view)))
-        was_denied = view.outcome == "denied"
         if result.denial is not None:
             why = f"{result.denial.source or 'guard'}: {result.denial.reason}"
             return Judgement(view, "same" if was_denied else "denied", result.denial.code, why)
-        blind = dict.fromkeys(step.interceptor.label for step in self._blind if _decides(step, call))
+        pairs = zip(deciding, verdicts, strict=True)
+        blind = dict.fromkeys(one.label for one, verdict in pairs if verdict is not ALLOW)
         if blind:
             return Judgement(view, "undecided", why=f"{', '.join(blind)}: needs what is not recorded")
         if was_denied:
@@ -128,12 +138,14 @@ class Replay:
     def _run(self, view: CallView, principal: Principal | None) -> Run | None:
         if not view.run_id:
             return None
-        run = self._runs.get(view.run_id)
+        key = view.run_id, view.run_seq
+        run = self._runs.get(key)
         if run is None:
-            parent = self._runs.get(view.parent_run_id)
+            above = view.parent_run_id, view.parent_run_seq
+            parent = self._runs.get(above)
             if parent is None and view.parent_run_id:
-                parent = self._runs[view.parent_run_id] = Run(id=view.parent_run_id, principal=principal)
-            run = self._runs[view.run_id] = Run(id=view.run_id, principal=principal, parent=parent)
+                parent = self._runs[above] = Run(id=view.parent_run_id, principal=principal)
+            run = self._runs[key] = Run(id=view.run_id, principal=principal, parent=parent)
         return run
 
     def _depends_on_roles(self, call: Call) -> bool:
@@ -187,6 +199,11 @@ def _decides(step: Step, call: Call) -> bool:
     if isinstance(one, Approval) and not any(_asks_about(rule, call) for rule in one.rules):
         return False
     return handles(step, call.method, "outbound")
+
+
+def _certain(one: Interceptor, call: Call) -> Verdict | None:
+    """What an interceptor that goes by what is not recorded says of `call` all the same."""
+    return certain(one, call) if isinstance(one, ArgumentRules) else None
 
 
 def _asks_about(rule: ApprovalRule, call: Call) -> bool:

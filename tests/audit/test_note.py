@@ -71,6 +71,6 @@ def test_a_key_that_is_none_is_refused_without_being_shown() -> None:
             Signer(key)
         assert "canary" not in str(caught.value)
         assert SECRET.split("+", 4)[4] not in str(caught.value)
-    with pytest.raises(ValueError, match="public key"):
+    with pytest.raises(ValueError, match="public one is wanted"):
         Verifier(SECRET)
     assert SECRET.split("+", 4)[4] not in repr(Signer(SECRET))

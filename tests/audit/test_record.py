@@ -44,6 +44,13 @@ def test_a_record_is_what_any_json_writer_makes_of_it(record: Record) -> None:
     assert encode(record) == plain.encode()
 
 
+@pytest.mark.parametrize("value", [0.5, math.nan, None, b"x", ["x"]])
+def test_what_is_no_value_of_a_record_is_not_written(value: Any) -> None:
+    """It would stand there as true or false."""
+    with pytest.raises(TypeError, match=f"integers and booleans, not {type(value).__name__}"):
+        encode({"kind": "spent", "cost": value})
+
+
 @given(anything, anything)
 def test_nothing_in_a_record_can_break_a_line_or_command_a_terminal(name: str, reason: str) -> None:
     """Control characters, line separators, bidirectional overrides and lone surrogates."""

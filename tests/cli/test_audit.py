@@ -222,6 +222,25 @@ def test_a_trail_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_private_key_is_not_taken_for_the_public_one_which_can_be_shown_again(
+    capsys: pytest.CaptureFixture[str], trail: Path, tmp_path: Path
+) -> None:
+    """The file that is at hand is the private one."""
+    pytest.importorskip("cryptography")
+    file = tmp_path / "audit.key"
+    assert main(["audit", "keygen", "host", "--out", str(file)]) == 0
+    public = capsys.readouterr().out
+    assert main(["audit", "verify", str(trail), "--key", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "this is the private key, and the public one is wanted" in said
+    assert file.read_text().strip() not in said
+    assert main(["audit", "keygen", "--public", str(file)]) == 0
+    assert capsys.readouterr().out == public
+    for wrong in (["--out", str(tmp_path / "x")], ["host", "--public", str(file)], ["--public", "none"]):
+        assert main(["audit", "keygen", *wrong]) == 2
+    assert not (tmp_path / "x").exists()
+
+
 class Seen(HTMLParser):
     """What a browser would make of a page, as far as loading and running goes."""
 
@@ -275,6 +294,18 @@ def test_a_report_of_very_many_calls_lists_the_newest() -> None:
     report = many(250_000)
     rows = json.loads(re.search(r'id="calls">(.*?)</script>', page(report, title="x"))[1])["rows"]  # type: ignore[index]
     assert (report.stats.calls, len(rows)) == (250_000, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"), [(0, "0"), (1_500_000, "1.5"), (1_234_567, "1.2346"), (10_000_000, "10")]
+)
+def test_a_report_shows_money_as_a_number(cost: int, shown: str) -> None:
+    """To the right, with four digits after the point at most."""
+    report = Report()
+    report.add(CallView(seq=1, call_id="a", outcome="ok", server="s", target="t", cost=cost, currency="USD"))
+    made = page(report, title="t")
+    assert f'<td class="n">{shown}</td></tr>' in made
+    assert (f"<b>{shown}</b>USD" in made) is (cost > 0)
 
 
 def test_a_report_draws_each_server_and_the_states_of_each_breaker() -> None:

@@ -1,5 +1,6 @@
 """`mcpguard replay` and `mcpguard explain`: another policy's judgement, and what it cannot know."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,54 @@ def test_a_rule_in_audit_mode_changes_nothing(replay: Replayed) -> None:
     assert changes(document) == [("delete", "allowed", "")]
 
 
+async def task_by_task(folder: Path) -> None:
+    """Two tasks of two calls each under one id, the second with a task below it, which is under one id too."""
+    from mcp import ClientSession
+
+    server = FakeServer()
+    server.tool("read").returns(structured({"a": 1}))
+    async with Guard(sinks=[JsonLines(folder / "audit")]) as guard, server.connect() as (read, write):
+        async with guard.session(ClientSession(read, write), name="files") as session:
+            await session.initialize()
+            for _ in range(2):
+                async with guard.run(principal=Principal(user="ana"), id="task-1"):
+                    await session.call_tool("read", {"path": "a"})
+                    async with guard.run(id="below"):
+                        await session.call_tool("read", {"path": "b"})
+
+
+def test_a_run_that_was_opened_again_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A budget is that of a run, and two runs may have one id: the run above as well."""
+    anyio.run(task_by_task, tmp_path)
+    replay = Replayed(tmp_path / "audit", tmp_path, capsys)
+    assert replay("{budget: {per: run, calls: 2}}")["counts"] == {"same": 5}
+    assert replay("{budget: {per: run, calls: 1}}")["counts"] == {"same": 3, "denied": 2}
+    assert main(["audit", "stats", str(tmp_path / "audit"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ("rules: [{tools: [write], arguments: {path: {max_length: 3}}}]", {"write": "undecided"}),
+        ("rules: [{tools: [write], effect: deny}]", {"write": "denied"}),
+        ("rules: [{tools: [write], roles: [auditor], effect: deny}]", {"write": "undecided"}),
+        ("rules: [{tools: [write], tenants: [other], effect: deny}]", {}),
+        ("rules: [{servers: [git], only: true}]", {}),
+        ("rules: [{tools: [write], when: 'true'}], default: deny", {"write": "undecided", "read": "denied"}),
+        ("rules: [{tools: [read, write]}], default: deny", {}),
+        ("rules: [{tools: [none], only: true}], schema: true", {"read": "undecided", "write": "undecided"}),
+    ],
+)
+def test_only_calls_that_a_rule_about_arguments_may_be_about_are_undecided(
+    replay: Replayed, options: str, outcome: dict[str, str]
+) -> None:
+    """Server, tool, tenant and agent are recorded; arguments and roles are not."""
+    access = "access: {default: allow, deny: [{tools: [delete]}]}"
+    document = replay(f"{{{access}, argument_rules: {{{options}}}}}")
+    assert {one["target"]: one["change"] for one in document["calls"] if one["target"]} == outcome
+
+
 def explain(folder: Path, call: Any, interceptors: str, *options: str) -> int:
     """Explain a call under a policy."""
     (folder / "policy.yaml").write_text(f"version: 1\ninterceptors: {interceptors}\n")
@@ -142,6 +191,16 @@ def test_explain_shows_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert explain(tmp_path, {**call, "tool": "delete"}, POLICY, "--json") == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["verdict"], document["code"]) == ("deny", "access_denied")
+
+
+def test_explain_reads_a_call_from_stdin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the name that other programs have for it."""
+    (tmp_path / "policy.yaml").write_text(f"version: 1\ninterceptors: {POLICY}\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"server": "files", "tool": "delete"}'))
+    assert main(["explain", "--policy", str(tmp_path / "policy.yaml"), "-"]) == 1
+    assert capsys.readouterr().out.splitlines()[-2].startswith("deny: ")
 
 
 def test_the_call_that_the_docs_show_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """A guarded transport over HTTP, between servers and sessions of the SDK, in each era."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,8 +14,9 @@ from harness import V1, Checking, text, watching, wire
 from line import CALLS
 from mcp import ClientSession
 
-from mcpguard import Call, Guard, Rewrite
+from mcpguard import Call, ConnectionLimits, Fate, Guard, Outcome, Rewrite
 from mcpguard.core.verdict import Verdict
+from mcpguard.testing import RecordingSink
 
 pytestmark = [
     pytest.mark.anyio,
@@ -166,3 +168,17 @@ async def test_a_call_given_up_over_http_ends_at_the_server(
         with anyio.fail_after(10):
             while int(text(wire(await session.call_tool("endings", {})))) == before:
                 pass
+
+
+async def test_a_server_that_is_not_there_is_recorded_as_one_that_got_nothing() -> None:
+    """Within limits; without, the SDK's transport cancels whoever waits, and tells the reason afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/mcp"
+        sink = RecordingSink()
+        guard = Guard(sinks=[sink], connection=ConnectionLimits())
+        with pytest.raises(ExceptionGroup):  # the SDK's own groups pass it on
+            async with over_http(guard, url) as streams, ClientSession(*streams[:2]) as session:
+                await session.initialize()
+    ended = [event for event in sink.events if event.kind in ("completed", "cancelled")]
+    assert [(one.outcome, one.fate) for one in ended] == [(Outcome.TRANSPORT_ERROR, Fate.NOT_SENT)]
