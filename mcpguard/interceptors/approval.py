@@ -132,7 +132,7 @@ class Approval(Interceptor):
             return
         if self._own is None and host.store is None:
             raise GuardBuildError(
-                f"{self.label} asks by way of a store: give the guard one, or Approval(store=)"
+                f"{self.label} asks by way of a store: name one (`store:` in a policy, or Guard(store=))"
             )
         store = lent(host, self._own)
         self._approver = StoredApprover(
