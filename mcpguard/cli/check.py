@@ -42,8 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
         policy = load_policy(source)
         coverage = unopened(policy).coverage()
         warnings = policy.warnings()
+        problems = tuple(plan.missing for plan in policy.sink_plans if plan.missing is not None)
     except GuardBuildError as error:
         problems = error.problems if isinstance(error, PolicyError) else (Problem(str(error)),)
+    if problems:
         if arguments.json:
             write_json({"valid": False, "source": source, "problems": _listed(problems)})
         return fail(problem.located(source) for problem in problems)

@@ -65,6 +65,31 @@ def test_a_rule_for_a_server_that_nobody_declared_is_logged_when_the_guard_is_bu
     assert caplog.messages == []
 
 
+@pytest.mark.parametrize(
+    ("sink", "package"),
+    [
+        ("postgres: {url: 'postgresql://localhost/audit'}", "psycopg"),
+        ("webhook: {url: 'http://localhost:9/'}", "httpx"),
+        ("nats: {url: 'nats://localhost:9'}", "nats"),
+    ],
+)
+def test_a_sink_without_its_package_names_the_extra(
+    policy: Path, sink: str, package: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checked and built alike, with file and line; in Python too."""
+    name = sink.partition(":")[0]
+    policy.write_text(f"version: 1\ninterceptors: {{budget: {{calls: 3}}}}\naudit:\n  - {sink}\n")
+    monkeypatch.setitem(sys.modules, package, None)
+    said = f"policy.yaml:4: audit[0].{name}: needs {package}: pip install 'mcpguard-inline[{name}]'"
+    assert main(["check", str(policy)]) == 2
+    assert said in capsys.readouterr().err
+    with pytest.raises(mcpguard.PolicyError, match=re.escape(said)):
+        mcpguard.Guard.from_policy(policy)
+    made = {"postgres": mcpguard.PostgreSQL, "webhook": mcpguard.Webhook, "nats": mcpguard.JetStream}[name]
+    with pytest.raises(ModuleNotFoundError, match=re.escape(f"mcpguard-inline[{name}]")):
+        made("http://localhost:9/")
+
+
 def test_a_question_that_can_be_left_nowhere_is_a_fault(policy: Path, capsys: Captured) -> None:
     """As when the guard is built; with a store named nothing is opened, and a call can be explained."""
     pytest.importorskip("cryptography")
