@@ -211,7 +211,7 @@ class Guard:
         store: Store | None = None,
         digest_key: bytes | None = None,
     ) -> Self:
-        """Build a guard from a policy file: YAML, JSON or TOML.
+        """Build a guard from a policy file: YAML, JSON or TOML. What `mcpguard check` warns of is logged.
 
         Args:
             path: The file.
@@ -246,6 +246,7 @@ class Guard:
                 policy_digest=policy.digest,
                 connection=policy.options.connection,
             )
+        _tell_doubts(policy)
         guard._own_store = built.store
         guard._origin = _Origin(Path(path).absolute(), policy, built, tuple(sinks))
         guard._handle.is_reloadable = True
@@ -764,6 +765,7 @@ class Guard:
         self._emitter = emitter
         self._servers, self._limits = policy.servers, policy.options.connection
         self._origin = _Origin(origin.path, policy, built, origin.sinks)
+        _tell_doubts(policy)
         emitter.about_policy()
 
     def _followers(
@@ -794,6 +796,17 @@ class Guard:
     def _open(self) -> list[Connection]:
         with self._lock:
             return list(self._connections)
+
+
+def _tell_doubts(policy: "Policy") -> None:
+    """Log what is valid and probably not meant, a rule for a server that nobody declared for one."""
+    try:
+        doubts = policy.warnings()
+    except GuardBuildError as error:
+        _log.warning("%s", error)
+        return
+    for doubt in doubts:
+        _log.warning("%s", doubt.located(policy.source))
 
 
 def _run_around() -> Run | None:

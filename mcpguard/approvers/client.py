@@ -5,7 +5,7 @@ again with the answer; an older one by a request during the call. Below: `elicit
 """
 
 from mcpguard.approvers.elicitation import ElicitationApprover
-from mcpguard.core.asking import elicit
+from mcpguard.core.asking import asker
 from mcpguard.core.errors import HubError
 from mcpguard.detectors.approval import Answer, ApprovalRequest
 
@@ -21,7 +21,7 @@ class ClientApprover:
         Raises:
             HubError: If the call came through no server of a hub's, or its client does not answer forms.
         """
-        ask = elicit()
+        ask = asker()
         if ask is None:
             raise HubError("no client of a server that is served here makes this call")
         return await ElicitationApprover(ask)(request)

@@ -9,6 +9,7 @@ import getpass
 import json
 import os
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
@@ -101,6 +102,8 @@ def _answer(arguments: argparse.Namespace, question: "Question") -> int:
         edited = cast("JSONObject", read)
     try:
         key = load_key(Path(arguments.key).read_bytes(), _passphrase("Passphrase: "))
+    except EOFError as error:
+        return fail([str(error)])
     except (OSError, ValueError) as error:
         return fail([f"{arguments.key}: {error}"])
     verdict: Literal["approve", "deny"] = "approve" if arguments.action == "approve" else "deny"
@@ -126,9 +129,14 @@ def _keygen(path: str | None) -> int:
 
     if not path:
         return fail(["mcpguard approvals keygen needs the name of a file to make"])
-    passphrase = _passphrase("New passphrase: ")
-    if len(passphrase) < 8:
-        return fail(["a passphrase has at least 8 characters"])
+    try:
+        passphrase = _passphrase("New passphrase: ")
+        if len(passphrase) < 8:
+            return fail(["a passphrase has at least 8 characters"])
+        if _passphrase("Once more: ") != passphrase:
+            return fail(["the two passphrases are not the same"])
+    except EOFError as error:
+        return fail([str(error)])
     private, public = make_key(passphrase)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -141,7 +149,17 @@ def _keygen(path: str | None) -> int:
 
 
 def _passphrase(prompt: str) -> bytes:
-    return getpass.getpass(prompt).encode()
+    """What a person types, unseen.
+
+    Raises:
+        EOFError: If there is no terminal to type it at, or nothing is typed any more.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(prompt).encode()
+        except (EOFError, getpass.GetPassWarning) as error:
+            raise EOFError("the passphrase is typed at a terminal, and there is none") from error
 
 
 def _questions(url: str) -> "list[Question]":

@@ -7,9 +7,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mcpguard.cli.output import fail, write, write_json, write_table
+from mcpguard.cli.unopened import unopened
 from mcpguard.core.errors import GuardBuildError, PolicyError, Problem
-from mcpguard.core.order import arrange
-from mcpguard.core.views import Coverage, HookView, covered
+from mcpguard.core.views import Coverage, HookView
 from mcpguard.core.wire import JSON, Direction
 
 if TYPE_CHECKING:
@@ -40,10 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     source: str = arguments.policy
     try:
         policy = load_policy(source)
-        coverage = covered(arrange(policy.interceptors), ())
+        coverage = unopened(policy).coverage()
         warnings = policy.warnings()
+        problems = tuple(plan.missing for plan in policy.sink_plans if plan.missing is not None)
     except GuardBuildError as error:
         problems = error.problems if isinstance(error, PolicyError) else (Problem(str(error)),)
+    if problems:
         if arguments.json:
             write_json({"valid": False, "source": source, "problems": _listed(problems)})
         return fail(problem.located(source) for problem in problems)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mcpguard.cli.output import fail, write, write_json, write_table
+from mcpguard.cli.unopened import unopened
 
 if TYPE_CHECKING:
     from mcpguard.cli import Commands
@@ -42,7 +43,6 @@ def add_parser(commands: "Commands") -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Explain; 0 allowed, 1 denied or asked, 2 invalid."""
     from mcpguard.config import load_policy
-    from mcpguard.guard import Guard
 
     policy = load_policy(arguments.policy)
     try:
@@ -52,8 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (TypeError, ValueError, RecursionError) as error:
         what = "not JSON" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
         return fail([f"{arguments.call}: {what}"])
-    guard = Guard(policy.interceptors, anonymous=policy.anonymous)
-    explanation = guard.explain(call)
+    explanation = unopened(policy).explain(call)
     undeclared = bool(policy.servers) and call.server not in policy.servers
     if arguments.json:
         write_json(_document(explanation))

@@ -16,6 +16,7 @@ from mcpguard.config.explain import explain, one_line, spelled
 from mcpguard.config.hints import FOLDER, NotData
 from mcpguard.config.signature import arguments, model_of
 from mcpguard.core.errors import PluginError, PolicyError, Problem
+from mcpguard.core.extra import Extra
 
 __all__ = ["Plan", "check_section", "model_for"]
 
@@ -44,13 +45,24 @@ class Plan(Generic[T]):
     source: str
     line: int | None
 
+    @property
+    def missing(self) -> Problem | None:
+        """The extra without which it cannot be made here; None if there is none."""
+        extra = getattr(self.cls, "extra", None)
+        if not isinstance(extra, Extra) or extra.missing is None:
+            return None
+        return Problem(f"{spelled(self.path)}: {extra.missing}", self.line)
+
     def build(self) -> T:
         """Make it.
 
         Raises:
-            PolicyError: If its constructor refuses the arguments, or a file it names cannot be opened.
+            PolicyError: If its constructor refuses the arguments, a file it names cannot be opened, or an
+                extra that it needs is missing.
             PluginError: If its constructor fails otherwise.
         """
+        if self.missing is not None:
+            raise PolicyError(self.missing.message, source=self.source, line=self.line)
         where = spelled(self.path)
         try:
             return self.cls(**self.options)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from mcpguard.core.wire import JSONObject
 
-__all__ = ["Elicit", "client_asked", "elicit"]
+__all__ = ["Elicit", "asker", "client_asked"]
 
 Elicit: TypeAlias = Callable[[JSONObject], Awaitable[JSONObject]]
 """Sends the parameters of an `elicitation/create`, and returns its result; raises if there is none."""
@@ -29,6 +29,6 @@ def client_asked(by: Elicit | None) -> Generator[None]:
         _client.reset(before)
 
 
-def elicit() -> Elicit | None:
+def asker() -> Elicit | None:
     """How the client is asked that the call here and now is made for; None if there is none."""
     return _client.get()

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 from mcpguard.core.call import Call
 from mcpguard.core.principal import Principal
 from mcpguard.core.verdict import Ask
-from mcpguard.core.wire import JSON, JSONObject, canonical
+from mcpguard.core.wire import JSON, JSONObject, canonical, mutable_copy
 from mcpguard.detectors.accepted import Accepted
 from mcpguard.detectors.selector import Selector
 
@@ -176,7 +176,7 @@ def _leaves(path: str, value: JSON) -> Iterator[tuple[str, JSON]]:
         elif isinstance(one, Sequence) and not isinstance(one, str) and one:
             ahead.extend((f"{here}[{n}]", one[n]) for n in reversed(range(len(one))))
         else:
-            yield here or "arguments", one
+            yield here or "arguments", mutable_copy(one)
 
 
 def _key(name: str) -> str:

@@ -47,7 +47,8 @@ class PathRule:
     Args:
         roots: Folders, absolute. Windows folders have a drive (`C:\data`) or a host (`\\host\share`) and
             are compared without regard to case; others letter by letter.
-        base: The folder that relative paths start from, at the server. None: relative paths are refused.
+        base: The folder that the server resolves relative paths from: its working directory, which whoever
+            starts it sets. None: relative paths are refused.
         local: Whether the folders are this machine's, so that symbolic links are followed: the path must be
             inside as written and as it leads. False: it is judged as written.
 
@@ -80,9 +81,8 @@ class PathRule:
             raise ValueError("folders of Windows and others cannot be mixed in one rule")
         object.__setattr__(self, "_is_windows", windows[0])
         roots = tuple(self._normal(root) for root in self.roots)
-        separator = "\\" if windows[0] else "/"
         object.__setattr__(self, "_roots", roots)
-        object.__setattr__(self, "_folders", tuple(root.rstrip(separator) + separator for root in roots))
+        object.__setattr__(self, "_folders", tuple(map(self._members, roots)))
         object.__setattr__(self, "_base", None if self.base is None else self._normal(self.base))
 
     def admits(self, path: object, resolve: Resolve | None = None) -> bool:
@@ -155,6 +155,11 @@ class PathRule:
             return "".join(letter.lower() if letter.isascii() else letter for letter in normal)
         return posixpath.normpath("/" + path.lstrip("/"))
 
+    def _members(self, folder: str) -> str:
+        """What every path below `folder` begins with."""
+        separator = "\\" if self._is_windows else "/"
+        return folder if folder.endswith(separator) else folder + separator
+
     def _contains(self, path: str) -> bool:
         return path.startswith(self._folders) or path in self._roots
 
@@ -165,8 +170,7 @@ class PathRule:
             ends = [self._normal(resolve(root)) for root in self._roots]
         except (OSError, ValueError):
             return False
-        separator = "\\" if self._is_windows else "/"
-        return any(end == root or end.startswith(root.rstrip(separator) + separator) for root in ends)
+        return any(end == root or end.startswith(self._members(root)) for root in ends)
 
 
 def _is_of_windows(folder: str) -> bool:

@@ -19,6 +19,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.errors import GuardBuildError
 from mcpguard.core.host import Host
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
+from mcpguard.core.principal import Principal
 from mcpguard.core.result import Result
 from mcpguard.core.scope import matcher
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
@@ -61,7 +62,8 @@ class Approval(Interceptor):
             same call goes on once a person has said yes. 0: not at all. None: until the question expires.
         expires: Seconds after which silence is a refusal.
         remember: Seconds for which an answer that is to be remembered is, at the most.
-        max_waiting: Calls that may wait at a time; more are refused.
+        max_waiting: Calls that may wait at a time; more are refused. One principal (tenant and user; all of
+            whom nobody said who they are count as one) has at most half of the places that are left.
 
     Raises:
         TypeError: If `rules` holds something else than rules, or the approver cannot be called.
@@ -130,7 +132,7 @@ class Approval(Interceptor):
             return
         if self._own is None and host.store is None:
             raise GuardBuildError(
-                f"{self.label} asks by way of a store: give the guard one, or Approval(store=)"
+                f"{self.label} asks by way of a store: name one (`store:` in a policy, or Guard(store=))"
             )
         store = lent(host, self._own)
         self._approver = StoredApprover(
@@ -165,8 +167,8 @@ class Approval(Interceptor):
             return self._denied(
                 call, "approval_too_large", "its name or arguments are too long for a person to judge"
             )
-        if len(self._waiting) >= self._max_waiting:
-            return self._denied(call, "approval_busy", f"{self._max_waiting} calls wait for a person already")
+        if not self._has_room(call.principal):
+            return self._denied(call, "approval_busy", "as many calls wait for a person as may")
         answer = await self._asked(call, digest, lines)
         if isinstance(answer, Result):
             return answer
@@ -201,6 +203,13 @@ class Approval(Interceptor):
             {"id": one.id, "server": one.server, "target": one.target} for one in list(self._waiting.values())
         ]
         return {"waiting": waiting, "remembered": len(self._remembered)}
+
+    def _has_room(self, principal: Principal | None) -> bool:
+        """Whether a further call of the principal's may wait: nobody takes the places of everybody else."""
+        waiting = list(self._waiting.values())
+        free = self._max_waiting - len(waiting)
+        owned = sum(_owner(one.principal) == _owner(principal) for one in waiting)
+        return free > 0 and owned < (free + 1) // 2
 
     async def _asked(self, call: Call, digest: str, lines: tuple[str, ...]) -> Answer | Result:
         """What the approver says in time."""
@@ -262,6 +271,11 @@ _KNOWN: Final[Mapping[str, Callable[[], Approver]]] = {
     "store": lambda: _nobody,
     "client": ClientApprover,
 }
+
+
+def _owner(principal: Principal | None) -> tuple[str | None, str | None]:
+    """Whose places a call takes."""
+    return (None, None) if principal is None else (principal.tenant, principal.user)
 
 
 def _answered(call: Call) -> Call:

@@ -53,7 +53,8 @@ class ArgumentRules(Interceptor):
 
     Raises:
         TypeError: If `rules` holds something else than rules.
-        ValueError: If there is nothing to enforce, or `default` is neither word.
+        ValueError: If there is nothing to enforce, `default` is neither word, or the extra `rules` is needed
+            and not installed.
     """
 
     handles = frozenset({("tools/call", "outbound"), ("prompts/get", "outbound")})
@@ -75,6 +76,8 @@ class ArgumentRules(Interceptor):
                 raise TypeError(f"rules[{position}] is an ArgumentRule, not {type(rule).__name__}")
         if not rules and not schema and default == "allow":
             raise ValueError("there is nothing to enforce: give rules, schema=True or default='deny'")
+        if schema:
+            ToolSchema({})  # without its extra it fails now, not at the first call
         self.rules = tuple(rules)
         self.default = default
         self.schema = schema

@@ -4,6 +4,7 @@ A legacy client is asked by requests of the hub's own, a modern one inside resul
 Above: `serving2`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -23,7 +24,6 @@ __all__ = [
     "Modern",
     "Silent",
     "connection_of",
-    "elicited",
     "is_modern",
     "request_of",
     "response_to",
@@ -46,7 +46,28 @@ CAPABILITIES: Final = {
 _Ctx: TypeAlias = Any
 
 
-class Legacy:
+class _Client(ABC):
+    """A request of a client, however that is asked."""
+
+    @abstractmethod
+    async def ask(self, method: str, params: Any) -> Any:
+        """The answer, in the SDK's types; an error where there is none."""
+
+    async def elicit(self, params: JSONObject) -> JSONObject:
+        """What the client answers to a form of the guard's own, wire-shaped.
+
+        Raises:
+            HubError: If it does not answer forms.
+        """
+        asked = types.ElicitRequestFormParams.model_validate(params)
+        answer = await self.ask("elicitation/create", asked)
+        if not isinstance(answer, types.ElicitResult):
+            raise HubError("the client does not answer forms")
+        told: JSONObject = answer.model_dump(by_alias=True, mode="json", exclude_none=True)
+        return told
+
+
+class Legacy(_Client):
     """A request of a client that can be asked by requests.
 
     Args:
@@ -81,7 +102,7 @@ class Legacy:
             await self._ctx.session.send_notification(note, related_request_id=self._ctx.request_id)
 
 
-class Silent:
+class Silent(_Client):
     """A request of a modern client that cannot be asked anything."""
 
     def __init__(self, ctx: _Ctx) -> None:
@@ -121,20 +142,6 @@ class Modern(Silent):
             return await super().ask(method, params)
         answer = await self._parked.ask(method, params)
         return await super().ask(method, params) if answer is None else answer
-
-
-async def elicited(client: Legacy | Silent, params: JSONObject) -> JSONObject:
-    """What a client answers to a form of the guard's own, wire-shaped.
-
-    Raises:
-        HubError: If it does not answer forms.
-    """
-    asked = types.ElicitRequestFormParams.model_validate(params)
-    answer = await client.ask("elicitation/create", asked)
-    if not isinstance(answer, types.ElicitResult):
-        raise HubError("the client does not answer forms")
-    told: JSONObject = answer.model_dump(by_alias=True, mode="json", exclude_none=True)
-    return told
 
 
 def is_modern(ctx: _Ctx) -> bool:

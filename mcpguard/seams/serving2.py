@@ -26,7 +26,6 @@ from mcpguard.seams.asked2 import (
     Modern,
     Silent,
     connection_of,
-    elicited,
     is_modern,
     request_of,
     response_to,
@@ -179,7 +178,7 @@ class _Serving:
     async def _sent(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
         if not is_modern(ctx):
             legacy = Legacy(ctx, partial(self._wants, ctx))
-            with client_asked(partial(elicited, legacy)):
+            with client_asked(legacy.elicit):
                 return await self._hub.send(method, shown, work, legacy)
         capabilities = ctx.session.client_capabilities
         answers = {what for what in CAPABILITIES.values() if getattr(capabilities, what, None) is not None}
@@ -191,7 +190,7 @@ class _Serving:
             parked = Parked(key, self._wait_for, _owner())
             client = Modern(parked, ctx, answers)
             call = partial(self._hub.send, method, shown, work, client)
-            with client_asked(partial(elicited, client)):
+            with client_asked(client.elicit):
                 self._hub.start(partial(parked.run, call))
         else:
             waiting = self._lot.take(params.request_state or "", key)

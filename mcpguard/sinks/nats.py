@@ -6,7 +6,6 @@ What is published is the record of an event, as a trail has it, without chain: t
 import asyncio
 import weakref
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from anyio import CancelScope, to_thread
 from mcpguard.audit.courier import Answer, Batch, Courier
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.events import Event
+from mcpguard.core.extra import Extra
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -57,6 +57,8 @@ class JetStream:
         ModuleNotFoundError: If `nats` is not installed: it comes with the extra `nats`.
     """
 
+    extra: Final = Extra("nats", package="nats")
+
     def __init__(
         self,
         url: str,
@@ -69,8 +71,7 @@ class JetStream:
         timeout: float = 10.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        import_module("nats")  # an extra, which is missed at once
-
+        self.extra.require()
         parts = urlsplit(url)
         local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         if not parts.hostname or not (parts.scheme == "tls" or (parts.scheme == "nats" and local)):

@@ -4,12 +4,14 @@ What is written, and what it proves, is `audit`'s business; here is which server
 """
 
 from pathlib import Path
+from typing import Final
 
 from mcpguard.audit.kept import Kept, signer
 from mcpguard.audit.postgres import Tables
 from mcpguard.audit.postgres_url import Address
 from mcpguard.audit.writer import Durability, Overflow
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.extra import Extra
 
 __all__ = ["PostgreSQL"]
 
@@ -49,6 +51,8 @@ class PostgreSQL(Kept):
         ModuleNotFoundError: If `psycopg` is not installed: it comes with the extra `postgres`.
     """
 
+    extra: Final = Extra("postgres", package="psycopg")
+
     def __init__(
         self,
         url: str,
@@ -65,6 +69,7 @@ class PostgreSQL(Kept):
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"timeout is greater than 0, not {timeout}")
+        self.extra.require()
         address = Address.of(url, trail)
         signs = signer(key)
         medium = Tables(address, is_synced=mode == "strict", timeout=timeout)

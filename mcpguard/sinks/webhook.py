@@ -8,7 +8,7 @@ import hmac
 import json
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from anyio import CancelScope, to_thread
@@ -16,6 +16,7 @@ from anyio import CancelScope, to_thread
 from mcpguard.audit.courier import Answer, Batch, Courier
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.events import Event
+from mcpguard.core.extra import Extra
 
 if TYPE_CHECKING:
     from httpx import Client
@@ -51,6 +52,8 @@ class Webhook:
         ModuleNotFoundError: If `httpx` is not installed: it comes with the extra `webhook`.
     """
 
+    extra: Final = Extra("webhook", package="httpx")
+
     def __init__(
         self,
         url: str,
@@ -62,6 +65,7 @@ class Webhook:
         timeout: float = 10.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        self.extra.require()
         import httpx  # noqa: PLC0415 - an extra
 
         parts = urlsplit(url)

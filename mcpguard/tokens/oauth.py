@@ -6,7 +6,6 @@ or nothing. What it says is in no message.
 
 import json
 import math
-import os
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -19,7 +18,7 @@ from mcpguard.core.principal import Principal
 from mcpguard.core.wire import JSON
 from mcpguard.tokens.endpoint import exchange
 from mcpguard.tokens.secret import Secret, Token, TokenError, sendable
-from mcpguard.tokens.source import File
+from mcpguard.tokens.source import Environment, File
 
 __all__ = ["ClientCredentials", "TokenExchange"]
 
@@ -194,8 +193,7 @@ async def _client_secret(asked: ClientCredentials | TokenExchange) -> Secret | N
     if asked.client_secret is not None:
         return asked.client_secret
     if asked.client_secret_environment is not None:
-        variable = asked.client_secret_environment
-        return sendable(os.environ.get(variable), f"the environment variable {variable}")
+        return (await Environment(asked.client_secret_environment).fetch(None)).secret
     if asked.client_secret_file is not None:
         return (await File(asked.client_secret_file).fetch(None)).secret
     return None

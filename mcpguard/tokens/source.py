@@ -68,6 +68,8 @@ class Environment:
         """The variable's value as of now."""
         del principal
         value = os.environ.get(self._variable)
+        if value is None:
+            raise TokenError(f"the environment variable {self._variable} is not set")
         return Token(sendable(value, f"the environment variable {self._variable}"), lifetime=REREAD)
 
 

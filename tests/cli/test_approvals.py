@@ -2,6 +2,9 @@
 
 import getpass
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from chains import OK, Wire, linked, tool_call
 from servers import free_port, running
 
 from mcpguard import Approval, ApprovalRule
+from mcpguard.approvers.stored import open_questions
 from mcpguard.cli import main
 from mcpguard.stores.opening import open_store
 
@@ -35,6 +39,53 @@ def test_a_key_is_made_for_its_owner_alone_and_encrypted(key: tuple[str, str]) -
     assert b"ENCRYPTED" in file.read_bytes()
     assert re.fullmatch(r"[A-Za-z0-9+/]{43}=", key[1])
     assert main(["approvals", "keygen", key[0]]) == 2
+
+
+async def ask_and_leave(url: str, public: str) -> str:
+    """Leave a question in a store; its id."""
+    store = open_store(url)
+    approval = Approval(rules=[ApprovalRule()], approver="store", keys=[public], store=store, wait=0)
+    result = await linked(approval, clock=None).chain("tools/call", "outbound")(tool_call(path="a"), Wire(OK))
+    assert result.denial is not None
+    assert result.denial.code == "approval_pending"
+    (question,) = await open_questions(store, now=time.time())
+    await store.aclose()
+    return question.id
+
+
+def test_a_passphrase_is_typed_twice_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key whose passphrase nobody knows is none."""
+    typed = iter([PASSPHRASE, PASSPHRASE + "r"])
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: next(typed))
+    assert main(["approvals", "keygen", str(tmp_path / "new.pem")]) == 2
+    assert capsys.readouterr().err.strip().endswith("the two passphrases are not the same")
+    assert not (tmp_path / "new.pem").exists()
+
+
+@pytest.mark.parametrize("action", ["keygen", "approve"])
+def test_a_passphrase_that_nobody_can_type_is_said_in_one_line(
+    key: tuple[str, str], tmp_path: Path, action: str
+) -> None:
+    """No terminal, and nothing at standard input."""
+    url = f"sqlite:///{tmp_path}/state.db"
+    what = [str(tmp_path / "new.pem")]
+    if action == "approve":
+        what = [anyio.run(ask_and_leave, url, key[1]), "--store", url, "--key", key[0]]
+    ran = subprocess.run(
+        [sys.executable, "-m", "mcpguard", "approvals", action, *what],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 2
+    (told,) = ran.stderr.splitlines()
+    assert told.endswith("the passphrase is typed at a terminal, and there is none")
+    assert not (tmp_path / "new.pem").exists()
 
 
 @pytest.mark.parametrize(

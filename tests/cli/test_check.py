@@ -1,5 +1,6 @@
 """`mcpguard check` and the commands beside it, as a person and as a program meet them."""
 
+import base64
 import json
 import os
 import re
@@ -43,6 +44,67 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(mcpguard.__file__).parents[1])}
 """For processes started in another folder: where the package under test is."""
+
+
+def test_a_rule_for_a_server_that_nobody_declared_is_logged_when_the_guard_is_built(
+    policy: Path, capsys: Captured, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the words of the check: a deny rule with a misspelt name denies nothing."""
+    policy.write_text(
+        "version: 1\nservers: {git: {}}\ninterceptors:\n  access:\n    default: allow\n"
+        "    deny: [{servers: [gti], tools: [push]}]\n"
+    )
+    mcpguard.Guard.from_policy(policy)
+    (logged,) = caplog.messages
+    assert "no declared server is called 'gti'" in logged
+    assert main(["check", str(policy)]) == 0
+    assert logged.partition(" ")[2] in capsys.readouterr().out
+    caplog.clear()
+    policy.write_text(policy.read_text().replace("gti", "git"))
+    mcpguard.Guard.from_policy(policy)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("sink", "package"),
+    [
+        ("postgres: {url: 'postgresql://localhost/audit'}", "psycopg"),
+        ("webhook: {url: 'http://localhost:9/'}", "httpx"),
+        ("nats: {url: 'nats://localhost:9'}", "nats"),
+    ],
+)
+def test_a_sink_without_its_package_names_the_extra(
+    policy: Path, sink: str, package: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checked and built alike, with file and line; in Python too."""
+    name = sink.partition(":")[0]
+    policy.write_text(f"version: 1\ninterceptors: {{budget: {{calls: 3}}}}\naudit:\n  - {sink}\n")
+    monkeypatch.setitem(sys.modules, package, None)
+    said = f"policy.yaml:4: audit[0].{name}: needs {package}: pip install 'mcpguard-inline[{name}]'"
+    assert main(["check", str(policy)]) == 2
+    assert said in capsys.readouterr().err
+    with pytest.raises(mcpguard.PolicyError, match=re.escape(said)):
+        mcpguard.Guard.from_policy(policy)
+    made = {"postgres": mcpguard.PostgreSQL, "webhook": mcpguard.Webhook, "nats": mcpguard.JetStream}[name]
+    with pytest.raises(ModuleNotFoundError, match=re.escape(f"mcpguard-inline[{name}]")):
+        made("http://localhost:9/")
+
+
+def test_a_question_that_can_be_left_nowhere_is_a_fault(policy: Path, capsys: Captured) -> None:
+    """As when the guard is built; with a store named nothing is opened, and a call can be explained."""
+    pytest.importorskip("cryptography")
+    key = base64.b64encode(bytes(range(32))).decode()
+    approval = f"interceptors:\n  approval: {{approver: store, keys: ['{key}'], rules: [{{tools: [pay]}}]}}\n"
+    policy.write_text(f"version: 1\n{approval}")
+    with pytest.raises(mcpguard.GuardBuildError, match="asks by way of a store"):
+        mcpguard.Guard.from_policy(policy)
+    assert main(["check", str(policy)]) == 2
+    assert "asks by way of a store" in capsys.readouterr().err
+    policy.write_text(f"version: 1\nstore: sqlite:///state.db\n{approval}")
+    Path("call.json").write_text('{"server": "bank", "tool": "pay"}')
+    assert main(["check", str(policy)]) == 0
+    assert main(["explain", "--policy", str(policy), "call.json"]) == 1
+    assert not Path("state.db").exists()
 
 
 @pytest.mark.usefixtures("policy")

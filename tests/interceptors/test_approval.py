@@ -88,6 +88,16 @@ async def test_a_call_goes_out_only_after_a_yes() -> None:
     assert [(event.reason, event.approver) for event in declined] == [("declined by ana", "ana")]
 
 
+async def test_a_call_without_arguments_is_asked_about_as_any_other() -> None:
+    """The arguments may be left out; so may those of a tool that takes none."""
+    person = Person(Approved())
+    one = Asking(person)
+    for params in ({"name": "pay"}, {"name": "pay", "arguments": {}}):
+        assert await one.call(Call(id="1", method="tools/call", params=params)) is None
+    assert [request.arguments for request in person.asked] == [("arguments = {}",)] * 2
+    assert len(one.wire.calls) == 2
+
+
 async def test_a_yes_holds_once() -> None:
     """The very same call is asked about again."""
     person = Person(Approved())
@@ -214,7 +224,7 @@ async def test_only_so_many_calls_wait_at_a_time() -> None:
         await gate.wait()
         return Approved()
 
-    one = Asking(Person(wait), max_waiting=2)
+    one = Asking(Person(wait), max_waiting=4)
     codes: list[str | None] = []
 
     async def call(n: int) -> None:
@@ -230,6 +240,43 @@ async def test_only_so_many_calls_wait_at_a_time() -> None:
         assert codes == ["approval_busy"]
         gate.open()
     assert codes == ["approval_busy", None, None]
+
+
+async def test_one_principal_does_not_take_the_places_of_everybody_else() -> None:
+    """Whatever it calls its agents; nobody known counts as one. The last place is for whoever has none."""
+    gate = Gate()
+
+    async def wait() -> Answer:
+        await gate.wait()
+        return Approved()
+
+    one = Asking(Person(wait), max_waiting=8)
+    codes: dict[str, list[str | None]] = {}
+
+    async def call(who: Principal | None, n: int) -> None:
+        made = Call(id=f"{who}-{n}", method="tools/call", params={"name": "pay"}, principal=who)
+        codes.setdefault("nobody" if who is None else str(who.user), []).append(await one.call(made))
+
+    callers = [*(Principal(tenant="acme", user="eve", agent=str(n)) for n in range(8)), *[None] * 8]
+    callers += [Principal(tenant="acme", user=name) for name in ("ana", "bo", "cy", "di")]
+    async with anyio.create_task_group() as tasks:
+        for n, who in enumerate(callers):
+            tasks.start_soon(call, who, n)
+            await anyio.wait_all_tasks_blocked()
+        assert codes.pop("di") == ["approval_busy"]
+        gate.open()
+    assert codes == {
+        "eve": ["approval_busy"] * 5 + [None] * 3,
+        "nobody": ["approval_busy"] * 6 + [None] * 2,
+        "ana": [None],
+        "bo": [None],
+        "cy": [None],
+    }
+
+
+async def test_a_single_place_is_had_by_whoever_asks() -> None:
+    """Half of one is one."""
+    assert await Asking(Person(Approved()), max_waiting=1).call() is None
 
 
 async def test_a_wait_does_not_use_up_the_tools_deadline() -> None:

@@ -1,6 +1,7 @@
 """ArgumentRules: arguments are accepted by what is said of them, or the call does not go out."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from mcpguard import (
     Guard,
     OrderError,
     PathRule,
+    PolicyError,
     Principal,
     Run,
     ToolFacts,
     UrlRule,
 )
+from mcpguard.cli import main
 from mcpguard.config import parse_policy
 from mcpguard.core.verdict import Verdict
 from mcpguard.testing import FakeServer, RecordingSink, ScriptedApprover
@@ -185,6 +188,20 @@ def test_a_rule_that_cannot_be_meant_is_refused_when_it_is_made(made: Any) -> No
         made()
 
 
+def test_schemas_without_their_package_are_refused_when_the_rule_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And `mcpguard check` says so, with the extra."""
+    file = tmp_path / "policy.yaml"
+    file.write_text("version: 1\ninterceptors:\n  argument_rules: {schema: true}\n")
+    assert main(["check", str(file)]) == 0
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    with pytest.raises(PolicyError, match=r"3: .*mcpguard-inline\[rules\]"):
+        Guard.from_policy(file)
+    assert main(["check", str(file)]) == 2
+    assert "pip install 'mcpguard-inline[rules]'" in capsys.readouterr().err
+
+
 def test_a_hostile_pattern_and_a_hostile_text_take_linear_time() -> None:
     """A backtracking engine would not end this test."""
     one = rules(ArgumentRule(arguments={"x": Accepted(patterns=["(a+)+b", "(.*a){12}"])}))
@@ -289,6 +306,23 @@ def test_a_path_that_leads_outside_in_any_reading_is_refused(path: str) -> None:
 def test_paths_of_windows_are_read_as_windows_does(path: str, expected: str | None) -> None:
     """Drives, streams, devices, and names whose end fades."""
     assert judged(Accepted(path=PathRule(roots=["C:\\Data"], base="C:\\Data")), x=path) == expected
+
+
+def test_hosts_alone_are_inside_the_root_of_all_hosts() -> None:
+    """A root that ends in its separators keeps them: nothing else begins with both."""
+    every = Accepted(path=PathRule(roots=["\\\\"]))
+    assert judged(every, x="\\\\host\\share\\a") is None
+    assert [judged(every, x=path) for path in ("/:/", "\\a", "C:\\a")] == ["argument_refused"] * 3
+
+
+def test_a_relative_path_is_refused_where_nobody_said_what_it_is_relative_to() -> None:
+    """Which folder it starts from is the server's business; also if the root is this process's own folder."""
+    here = str(Path.cwd())
+    for rule in (PathRule(roots=[here]), PathRule(roots=[here], local=True)):
+        assert [judged(Accepted(path=rule), x=path) for path in ("a", "./a", "a/../b")] == [
+            "argument_refused"
+        ] * 3
+        assert judged(Accepted(path=rule), x=f"{here}/a") is None
 
 
 def test_a_link_that_leads_outside_is_followed_where_the_folder_is_local(tmp_path: Path) -> None:

@@ -219,6 +219,15 @@ async def test_a_keyring_without_its_package_is_said_to_be_missing(monkeypatch: 
     assert wire.calls == []
 
 
+async def test_an_environment_variable_that_is_not_set_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name."""
+    monkeypatch.delenv("CRM_TOKEN", raising=False)
+    result, wire = await passed(Credentials(rules=[argument(secret=None, environment="CRM_TOKEN")]))
+    assert result.denial is not None
+    assert "the environment variable CRM_TOKEN is not set" in result.denial.reason
+    assert wire.calls == []
+
+
 @pytest.fixture
 def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A real keyring that keeps its entries in a file, in the place of the one of whoever runs this."""

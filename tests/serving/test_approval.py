@@ -182,20 +182,28 @@ async def test_a_client_that_asks_again_in_place_of_answering_is_asked_again(ser
 
 
 @ROUNDS
-async def test_who_lets_calls_wait_takes_no_place_from_others(serve: Serve) -> None:
+@pytest.mark.parametrize(
+    ("max_waiting", "admitted", "code"), [(1000, 64, "approval_failed"), (8, 3, "approval_busy")]
+)
+async def test_who_lets_calls_wait_takes_no_place_from_others(
+    serve: Serve, max_waiting: int, admitted: int, code: str
+) -> None:
     """A principal has so many; a further call of theirs is refused, and somebody else's is asked about."""
     server = bank()
     person = Person(YES)
-    async with serve(ASKING, {"bank": server}) as served:
+    asking = ASKING.replace("client,", f"client, max_waiting: {max_waiting},")
+    async with serve(asking, {"bank": server}) as served:
         with anyio.fail_after(120):
             async with (
                 served.client(token("ana"), "modern", elicitation_callback=person) as ana,
                 served.client(token("bob"), "modern", elicitation_callback=person) as bob,
             ):
-                for number in range(64):
+                for number in range(admitted):
                     await parked(ana, {"amount": number})
-                more = await ana.session.call_tool("bank__pay", {"amount": 64}, allow_input_required=True)
-                assert "approval_failed" in text(wire(more))
+                more = await ana.session.call_tool(
+                    "bank__pay", {"amount": admitted}, allow_input_required=True
+                )
+                assert code in text(wire(more))
                 assert text(wire(await bob.call_tool("bank__pay", {"amount": 1}))) == "paid"
     assert len(server.calls("pay")) == 1
 
