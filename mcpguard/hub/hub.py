@@ -26,7 +26,7 @@ from mcpguard.hub.lists import CHANGES, Lists
 from mcpguard.hub.member import Connect, Member
 from mcpguard.hub.merge import SEPARATOR, Naming
 from mcpguard.hub.news import News
-from mcpguard.hub.offers import Offers
+from mcpguard.hub.offers import UNUSED, Offers
 from mcpguard.seams.serving import Listener, RunOf, Work
 from mcpguard.seams.session import sdk_major
 
@@ -36,9 +36,6 @@ _log = logging.getLogger("mcpguard")
 
 LEAVING_SECONDS: Final = 10.0
 """How long servers may take to be closed when a hub is left."""
-
-_UNUSED: Final = "a hub is used inside its `async with`"
-
 
 class Hub:
     """Merge what several guarded servers offer, and route requests to them.
@@ -222,7 +219,7 @@ class Hub:
             HubError: If the hub is not open.
         """
         if self._tasks is None:
-            raise HubError(_UNUSED)
+            raise HubError(UNUSED)
         start: Any = self._tasks.start_soon
         start(work)
 
@@ -271,7 +268,7 @@ class Hub:
     def _start(self, keep: Callable[[], Awaitable[None]]) -> None:
         """Run what holds a session in a task of the hub's, in nobody's context."""
         if self._tasks is None:
-            raise HubError(_UNUSED)
+            raise HubError(UNUSED)
         start: Any = self._tasks.start_soon
         self._context.copy().run(start, keep)
 

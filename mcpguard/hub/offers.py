@@ -19,9 +19,11 @@ from mcpguard.hub.member import Member
 from mcpguard.hub.merge import PREFIXED, Merged, Naming, merged, owners, split
 from mcpguard.seams.serving import UNASKED
 
-__all__ = ["Offers"]
+__all__ = ["UNUSED", "Offers"]
 
 _log = logging.getLogger("mcpguard")
+
+UNUSED: Final = "a hub is used inside its `async with`"
 
 MAX_MERGED: Final = 1024
 """Merged lists that are kept: four for each of 256 principals."""
@@ -83,7 +85,13 @@ class Offers:
         return member, route[1]
 
     async def listed(self, method: str) -> Merged:
-        """One merged list, as whoever asks may see it, and the ways to the servers."""
+        """One merged list, as whoever asks may see it, and the ways to the servers.
+
+        Raises:
+            HubError: If the hub is not in use, or is left meanwhile.
+        """
+        if not self._is_open():
+            raise HubError(UNUSED)
         run = current_run()
         principal = None if run is None else run.principal
         lists = {
