@@ -520,6 +520,7 @@ class Guard:
             ValueError: If there is no server, a name cannot be one, or a number is out of range.
         """
         from mcpguard.hub.hub import Hub
+        from mcpguard.seams.nowhere import Nowhere
         from mcpguard.seams.opening import Opening, reached
 
         if servers is None:
@@ -541,6 +542,7 @@ class Guard:
             retry_after=retry_after,
             list_for=list_for,
             callbacks=callbacks,
+            refused=Nowhere(self._handle),
             clock=self._handle.clock,
         )
 

@@ -17,7 +17,7 @@ from mcpguard.core.wire import JSONObject
 from mcpguard.hub.lists import Lists, has
 from mcpguard.hub.member import Member
 from mcpguard.hub.merge import PREFIXED, Merged, Naming, merged, owners, split
-from mcpguard.seams.serving import UNASKED
+from mcpguard.seams.serving import UNASKED, Unshown
 
 __all__ = ["UNUSED", "Offers"]
 
@@ -71,7 +71,8 @@ class Offers:
             shown: The shown name or the URI.
 
         Raises:
-            HubError: If no server has it, or it is not clear which.
+            Unshown: If no server has it, or it is not clear which.
+            HubError: If it may be of a server that is down.
         """
         if self._naming == "prefix" and method in PREFIXED:
             route = split(shown)
@@ -79,9 +80,12 @@ class Offers:
             route = (await self.listed(method)).routes.get(shown)
             if route is None and method == "resources/list":
                 route = await self._owner(shown)
+            down = [name for name, one in self._members.items() if one.session is None]
+            if route is None and down:
+                raise HubError(f"the server {' and the server '.join(down)} is down")
         member = None if route is None else self._members.get(route[0])
         if route is None or member is None:
-            raise HubError(f"there is no {_NOUNS[method]} of this name")
+            raise Unshown(f"there is no {_NOUNS[method]} of this name")
         return member, route[1]
 
     async def listed(self, method: str) -> Merged:

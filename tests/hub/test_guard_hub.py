@@ -18,13 +18,14 @@ from mcpguard import (
     ConnectionLimits,
     Credential,
     Credentials,
+    Denied,
     Guard,
     HubError,
     Principal,
     SeamError,
     Secret,
 )
-from mcpguard.testing import FakeServer
+from mcpguard.testing import FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
 
@@ -206,3 +207,50 @@ async def test_a_resource_that_nobody_lists_is_read_from_the_only_server_that_ha
     async with Guard([]).hub({"git": git, "web": web}) as hub:
         assert "b" in str(wire(await hub.read("git://b")))
     assert web.seen("resources/list") == []
+
+
+@pytest.mark.parametrize("naming", ["prefix", "refuse"])
+@pytest.mark.parametrize("on_deny", ["result", "raise"])
+async def test_a_name_that_a_model_made_up_is_answered_as_that_of_a_hidden_tool(
+    naming: Any, on_deny: Any
+) -> None:
+    """It does not end the agent's loop, and the record has it, with the name cleaned; nothing is sent."""
+    git = FakeServer()
+    git.tool("log")
+    sink = RecordingSink()
+    guard = Guard(sinks=[sink], on_deny=on_deny)
+    name = "nope" * 100
+    async with guard.hub({"git": git}, naming=naming) as hub, guard.run() as run:
+        if on_deny == "raise":
+            with pytest.raises(Denied, match="access_denied"):
+                await hub.call(name, {"a": 1})
+        else:
+            assert code(wire(await hub.call(name, {"a": 1}))) == "access_denied"
+    about = [one for one in sink.events if one.target == name[:256]]
+    assert [one.kind for one in about] == ["received", "decision", "completed"]
+    assert {(one.run_id, one.server) for one in about} == {(run.id, None)}
+    assert git.calls("log") == []
+
+
+async def test_a_run_that_has_ended_learns_nothing_of_names_either() -> None:
+    """What it is told is the same for a name that leads somewhere."""
+    git = FakeServer()
+    git.tool("log")
+    guard = Guard()
+    async with guard.hub({"git": git}) as hub, guard.run() as run:
+        guard.stop(run)
+        told = {text(wire(await hub.call(name))) for name in ("git__log", "nope")}
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("naming", ["prefix", "refuse"])
+async def test_a_server_that_is_down_is_named_whatever_the_names(naming: Any) -> None:
+    """Where names stay as they are nothing is known of its tools."""
+
+    def gone() -> Any:
+        raise ConnectionRefusedError
+
+    async with Guard().hub({"git": gone}, naming=naming) as hub:
+        assert await hub.tools() == ()
+        with pytest.raises(HubError, match="the server git is down"):
+            await hub.call("git__log" if naming == "prefix" else "log")
