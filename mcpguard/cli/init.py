@@ -141,6 +141,7 @@ def _quoted(text: str) -> str:
 async def _asked(one: Listed) -> list[Mapping[str, Any]] | str:
     import anyio
 
+    from mcpguard.core.causes import cause
     from mcpguard.guard import Guard
     from mcpguard.integrations.opened import guarded_session, listed
 
@@ -154,7 +155,7 @@ async def _asked(one: Listed) -> list[Mapping[str, Any]] | str:
     except TimeoutError:
         return f"no answer in {PATIENCE:g} s"
     except Exception as error:  # noqa: BLE001 - one server that fails does not stop the others
-        return f"it failed with {type(error).__name__}"
+        return f"it failed with {cause(error)}"
     return [tool.model_dump(by_alias=True, mode="json", exclude_none=True) for tool in tools]
 
 

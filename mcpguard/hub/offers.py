@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import anyio
 
+from mcpguard.core.causes import cause
 from mcpguard.core.errors import HubError
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import current_run
@@ -155,7 +156,7 @@ class Offers:
         try:
             lists[name] = await self._members[name].use(fetch, UNASKED)
         except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
-            _log.warning("%s of %s failed: %s", method, name, type(error).__name__)
+            _log.warning("%s of %s failed: %s", method, name, cause(error))
 
 
 _NOUNS: Final = {

@@ -1,5 +1,6 @@
 """`guard.hub()`: from what servers are reached by, whichever that is."""
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from harness import V1, MCPError, code, text, wire
 from mcp import StdioServerParameters
 from mcp.client.stdio import stdio_client
+from protected import served
 
 from mcpguard import (
     Access,
@@ -24,6 +26,7 @@ from mcpguard import (
     Principal,
     SeamError,
     Secret,
+    ServerOptions,
 )
 from mcpguard.testing import FakeServer, RecordingSink
 
@@ -254,3 +257,34 @@ async def test_a_server_that_is_down_is_named_whatever_the_names(naming: Any) ->
         assert await hub.tools() == ()
         with pytest.raises(HubError, match="the server git is down"):
             await hub.call("git__log" if naming == "prefix" else "log")
+
+
+async def logged(guard: Guard, given: Any, caplog: pytest.LogCaptureFixture) -> str:
+    """What is logged of a server that does not start."""
+    async with guard.hub({"crm": given}) as hub:
+        assert await hub.tools() == ()
+    return caplog.text
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_why_a_server_did_not_start_is_logged_without_a_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Type and what the system says of it; nothing of URL, headers or arguments."""
+    secret = "-".join(["only", "for", "tests"])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    gone = ServerOptions(url=f"http://127.0.0.1:{port}/{secret}", headers={"X-Key": secret})
+    said = await logged(Guard(), gone, caplog)
+    assert "the server crm ended with ConnectError: Connection refused" in said
+    assert "tools/list of crm failed: the server crm did not start" in said
+    with served() as site:
+        said = await logged(Guard(), ServerOptions(url=site.url, headers={"X-Key": secret}), caplog)
+        assert "the server crm ended with HTTP status 401" in said
+    misspelt = StdioServerParameters(command="mcp-server-gti", args=[secret])
+    said = await logged(Guard(), misspelt, caplog)
+    assert "the server crm ended with FileNotFoundError: No such file or directory: 'mcp-server-gti'" in said
+    ends = StdioServerParameters(command=sys.executable, args=["-c", "raise SystemExit(3)", secret])
+    said = await logged(Guard(connection=ConnectionLimits()), ends, caplog)
+    assert "ended with exit status 3" in said
+    assert secret not in said
