@@ -145,6 +145,7 @@ class Guard:
         self._reloading = threading.Lock()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
         self._emitter.about_policy()
 
     @classmethod
@@ -535,7 +536,7 @@ class Guard:
                 binding=self._binding(name, None, shared=True),
                 environment=partial(self.environment, name=name),
             )
-        return Hub(
+        hub = Hub(
             connects,
             naming=naming,
             start_timeout=start_timeout,
@@ -543,8 +544,11 @@ class Guard:
             list_for=list_for,
             callbacks=callbacks,
             refused=Nowhere(self._handle),
+            enforced=partial(getattr, self._handle, "linked"),
             clock=self._handle.clock,
         )
+        self._hubs.add(hub)
+        return hub
 
     def http_auth(self, *, name: str, url: str | None = None) -> Any:
         """The auth object for the HTTP client of a server's transport, `httpx` or `httpx2`; one per name.
@@ -766,6 +770,8 @@ class Guard:
         from mcpguard.config.reload import quietly
 
         await quietly(self.reload)
+        for hub in tuple(self._hubs):
+            hub.look()
         with self._reloading:
             in_use = {id(sink) for emitter in self._emitters for sink in emitter.sinks}
             unused = [sink for sink in self._dropped if id(sink) not in in_use]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from importlib import import_module
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -57,6 +58,7 @@ class Hub:
             the hub itself.
         refused: Records a call of a tool that no server has, and says what answers it, by name and arguments.
             None: such a call raises `HubError`.
+        enforced: What decides at the moment. Where that is another object than before, so are all lists.
         clock: Time.
 
     Raises:
@@ -73,6 +75,7 @@ class Hub:
         list_for: float = 60.0,
         callbacks: Mapping[str, Any] | None = None,
         refused: Callable[[str, JSONObject | None], JSONObject] | None = None,
+        enforced: Callable[[], object] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not servers:
@@ -104,10 +107,18 @@ class Hub:
         }
         lists = {name: Lists(name, list_for, clock) for name in servers}
         self._offers = Offers(
-            self._members, lists, naming, lambda: self._tasks is not None, list_timeout=start_timeout
+            self._members,
+            lists,
+            naming,
+            lambda: self._tasks is not None,
+            list_timeout=start_timeout,
+            enforced=enforced,
         )
         self._news = News(self._start)
         self._refused = refused
+        self._enforced = enforced
+        self._told_under = enforced()
+        self._thread = 0
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: Context = copy_context()
 
@@ -258,11 +269,25 @@ class Hub:
         for member in self._members.values():
             await member.set_level(level)
 
+    def look(self) -> None:
+        """See whether other rules are enforced than before, and tell clients that their lists have changed.
+
+        In the thread the hub is used in; in another one, lists are fetched anew, and nobody is told.
+        """
+        enforced = self._enforced()
+        if self._tasks is None or self._thread != get_ident() or enforced is self._told_under:
+            return
+        self._told_under = enforced
+        for member in self._members.values():
+            if member.session is not None:
+                self._changed(member, None)
+
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise HubError("this hub is in use")
         with bound(None):
             self._context = copy_context()
+        self._thread = get_ident()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         return self

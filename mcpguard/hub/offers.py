@@ -39,6 +39,7 @@ class Offers:
         naming: What is done with names.
         is_open: Whether the hub is in use.
         list_timeout: Seconds that one list of one server may take, once it has started.
+        enforced: What decides at the moment.
     """
 
     def __init__(
@@ -48,12 +49,15 @@ class Offers:
         naming: Naming,
         is_open: Callable[[], bool],
         list_timeout: float,
+        enforced: Callable[[], object],
     ) -> None:
         self._members = members
         self._lists = lists
         self._naming: Naming = naming
         self._is_open = is_open
         self._list_timeout = list_timeout
+        self._enforced = enforced
+        self._shown_under = enforced()
         self._merged: dict[
             tuple[str, Principal | None], tuple[Mapping[str, Sequence[JSONObject]], Merged]
         ] = {}
@@ -97,6 +101,7 @@ class Offers:
         """
         if not self._is_open():
             raise HubError(UNUSED)
+        self.renew()
         run = current_run()
         principal = None if run is None else run.principal
         lists = {
@@ -121,6 +126,13 @@ class Offers:
             self._merged.clear()
         self._merged[method, principal] = there, made
         return made
+
+    def renew(self) -> None:
+        """Forget everything if other rules are enforced than before."""
+        enforced = self._enforced()
+        if enforced is not self._shown_under:
+            self._shown_under = enforced
+            self.forget(None, None)
 
     def forget(self, server: str | None, notification: str | None) -> None:
         """Forget what a server offers, of the lists that a notification is about; None: all."""
