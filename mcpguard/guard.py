@@ -144,6 +144,7 @@ class Guard:
         self._is_closed = False
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
         self._emitter.about_policy()
 
     @classmethod
@@ -525,6 +526,7 @@ class Guard:
             ValueError: If there is no server, a name cannot be one, or a number is out of range.
         """
         from mcpguard.hub.hub import Hub
+        from mcpguard.seams.nowhere import Nowhere
         from mcpguard.seams.opening import Opening, reached
 
         if servers is None:
@@ -539,15 +541,19 @@ class Guard:
                 binding=self._binding(name, None, shared=True),
                 environment=partial(self.environment, name=name),
             )
-        return Hub(
+        hub = Hub(
             connects,
             naming=naming,
             start_timeout=start_timeout,
             retry_after=retry_after,
             list_for=list_for,
             callbacks=callbacks,
+            refused=Nowhere(self._handle),
+            enforced=partial(getattr, self._handle, "linked"),
             clock=self._handle.clock,
         )
+        self._hubs.add(hub)
+        return hub
 
     def http_auth(self, *, name: str, url: str | None = None) -> Any:
         """The auth object for the HTTP client of a server's transport, `httpx` or `httpx2`; one per name.
@@ -783,6 +789,8 @@ class Guard:
         from mcpguard.config.reload import quietly
 
         await quietly(self.reload)
+        for hub in tuple(self._hubs):
+            hub.look()
         with self._reloading:
             in_use = {id(sink) for emitter in self._emitters for sink in emitter.sinks}
             unused = [sink for sink in self._dropped if id(sink) not in in_use]

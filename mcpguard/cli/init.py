@@ -10,6 +10,8 @@ import argparse
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -138,24 +140,34 @@ def _quoted(text: str) -> str:
 
 async def _asked(one: Listed) -> list[Mapping[str, Any]] | str:
     import anyio
-    from mcp import StdioServerParameters
 
+    from mcpguard.core.causes import cause
     from mcpguard.guard import Guard
     from mcpguard.integrations.opened import guarded_session, listed
 
-    if one.headers:
-        return "it needs headers"
-    server: Any = one.url
-    if one.command is not None:
-        server = StdioServerParameters(
-            command=one.command, args=list(one.args), env={**os.environ, **one.env}
-        )
     try:
         with anyio.fail_after(PATIENCE):
-            async with guarded_session(Guard(), server, name=one.name) as session:
+            async with (
+                AsyncExitStack() as stack,
+                guarded_session(Guard(), await _reached(one, stack), name=one.name) as session,
+            ):
                 tools = await listed(session)
     except TimeoutError:
         return f"no answer in {PATIENCE:g} s"
     except Exception as error:  # noqa: BLE001 - one server that fails does not stop the others
-        return f"it failed with {type(error).__name__}"
+        return f"it failed with {cause(error)}"
     return [tool.model_dump(by_alias=True, mode="json", exclude_none=True) for tool in tools]
+
+
+async def _reached(one: Listed, stack: AsyncExitStack) -> object:
+    """What its session is opened from, with the headers that the file has for it."""
+    if one.command is not None:
+        stdio: Any = import_module("mcp.client.stdio")
+        env = {**os.environ, **one.env}
+        return stdio.StdioServerParameters(command=one.command, args=list(one.args), env=env)
+    if not one.headers:
+        return one.url
+    http: Any = import_module("mcp.client.streamable_http")
+    utils: Any = import_module("mcp.shared._httpx_utils")
+    client = await stack.enter_async_context(utils.create_mcp_http_client(headers=dict(one.headers)))
+    return http.streamable_http_client(one.url, http_client=client)

@@ -158,8 +158,11 @@ def _servers(guard: "Guard", arguments: argparse.Namespace) -> dict[str, Any]:
             else ServerOptions(url=one.url, headers=one.headers)
             for one in read_servers(arguments.servers)[1]
         }
-    if arguments.server is not None:
-        found = {name: one for name, one in found.items() if name == arguments.server}
+    if arguments.server is not None and found:
+        if arguments.server not in found:
+            known = ", ".join(map(ascii, sorted(found)))
+            raise ValueError(f"there is no server {arguments.server!a} to serve; there are {known}")
+        found = {arguments.server: found[arguments.server]}
     if not found:
         raise ValueError(
             "no server to serve: give servers a command or a url in the policy, or --servers FILE"

@@ -23,6 +23,12 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name (RFC 9110, 5.1)."""
 
 
+_NOT_OURS: Final = frozenset(
+    {"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""Headers about one message or its connection: the HTTP library's, which a fixed value would contradict."""
+
+
 def variables(url: str, headers: Mapping[str, str]) -> dict[str, str]:
     """The variables that say it.
 
@@ -31,8 +37,10 @@ def variables(url: str, headers: Mapping[str, str]) -> dict[str, str]:
     """
     ServerOptions(url=url)
     for name, value in headers.items():
-        if not (_NAME.fullmatch(name) and value.isprintable()):
-            raise ValueError("a header has a name, and a value in one line")
+        if not _is_header(name, value):
+            raise ValueError("a header has a name, and a value in one line of ASCII")
+        if name.lower() in _NOT_OURS:
+            raise ValueError(f"the header {name} is not given, but made for each request")
     lines = "\n".join(f"{name}: {value}" for name, value in headers.items())
     return {URL: url} | ({HEADERS: lines} if lines else {})
 
@@ -47,10 +55,14 @@ def reached_by() -> ServerOptions:
     headers = dict[str, str]()
     for line in filter(None, lines.split("\n")):
         name, colon, value = line.partition(":")
-        if not (colon and _NAME.fullmatch(name) and value.isprintable()):
+        if not (colon and _is_header(name, value)):
             raise ValueError(f"{HEADERS} has a line for each header, such as Name: value")
         headers[name] = value.strip()
     try:
         return ServerOptions(url=url, headers=headers)
     except ValueError as error:
         raise ValueError(f"{URL}: {error}") from None
+
+
+def _is_header(name: str, value: str) -> bool:
+    return bool(_NAME.fullmatch(name)) and value.isascii() and value.isprintable()

@@ -13,13 +13,17 @@ from typing import Any, Final, TypeGuard
 from mcpguard.core.errors import MCPGuardError
 from mcpguard.core.wire import JSON
 
-__all__ = ["Listed", "ServersFileError", "read_servers", "servers_of"]
+__all__ = ["URLS", "Listed", "ServersFileError", "read_servers", "servers_of"]
 
 MAX_BYTES: Final = 2**20
 """Size of such a file: 1 MiB."""
 
 _KEYS: Final = ("mcpServers", "servers")
 """Where the servers stand: most clients have the first, VS Code the second."""
+
+
+URLS: Final = ("url", "serverUrl", "httpUrl")
+"""Where clients say at which URL a server is."""
 
 
 class ServersFileError(MCPGuardError):
@@ -80,7 +84,8 @@ def _listed(path: Path, name: str, entry: JSON) -> Listed:
         )
     if not name or not isinstance(entry, dict):
         raise ServersFileError(f"{path}: expected a name and an object for each server")
-    command, url = entry.get("command"), entry.get("url", entry.get("serverUrl"))
+    command = entry.get("command")
+    url = next((entry[key] for key in URLS if entry.get(key) is not None), None)
     args, env, headers = entry.get("args") or [], entry.get("env") or {}, entry.get("headers") or {}
     if not (isinstance(command, str) or (command is None and isinstance(url, str))):
         raise ServersFileError(f"{path}: {name}: expected a command or a url")

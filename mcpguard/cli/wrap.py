@@ -6,6 +6,7 @@ entry says stays, its environment too: the guard inherits it, and hands it on.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.cli.output import fail, write
 from mcpguard.cli.servers_env import variables
-from mcpguard.cli.servers_file import Listed, read_servers, servers_of
+from mcpguard.cli.servers_file import URLS, Listed, read_servers, servers_of
 from mcpguard.hub.merge import SEPARATOR
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def add_parser(commands: "Commands") -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="FILE", type=Path, help="the client's configuration")
     parser.add_argument("--policy", required=True, type=Path, metavar="POLICY", help="the policy file")
     parser.add_argument(
-        "--write", action="store_true", help="change FILE in place; FILE.bak keeps what it was"
+        "--write",
+        action="store_true",
+        help="change FILE in place; FILE.bak keeps what it was, or FILE.bak1 and so on where there is one",
     )
     return parser
 
@@ -65,22 +68,37 @@ def run(arguments: argparse.Namespace) -> int:
         return fail([f"{arguments.policy}: the policy declares no server {name!r}" for name in unknown])
     entries = servers_of(document) or {}
     left: list[str] = []
+    is_changed = False
     for one in listed:
         try:
+            _check_ways(entries[one.name])
             if not _is_wrapped(one):
                 entries[one.name] = _wrapped(one, entries[one.name], arguments.policy.absolute())
+                is_changed = True
         except ValueError as error:
             left.append(f"left as it is, not guarded: {one.name}: {error}")
     text = json.dumps(document, indent=2) + "\n"
-    if arguments.write:
-        _replace(file, text)
-        write(f"{file}: written; {file}.bak is what it was")
+    if arguments.write and is_changed:
+        write(f"{file}: written; {_replace(file, text)} is what it was")
+    elif arguments.write:
+        write(f"{file}: not written: there is nothing left to wrap")
     else:
         sys.stdout.write(text)
     if left:
         fail(left)
         return 1
     return 0
+
+
+def _check_ways(entry: dict[str, Any]) -> None:
+    """Refuse an entry that a client may reach in another way than the one that is guarded.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    ways = [key for key in ("command", *URLS) if entry.get(key) is not None]
+    if len(ways) > 1:
+        raise ValueError(f"it is reached in several ways, {' and '.join(ways)}: keep one of them")
 
 
 def _wrapped(one: Listed, entry: dict[str, Any], policy: Path) -> dict[str, Any]:
@@ -102,7 +120,7 @@ def _wrapped(one: Listed, entry: dict[str, Any], policy: Path) -> dict[str, Any]
     if SEPARATOR in one.name or one.name != one.name.strip("_"):
         raise ValueError(f"it is reached by a URL, and its name has _ at an end, or {SEPARATOR} in it")
     args.append("--from-env")
-    kept = {key: value for key, value in entry.items() if key not in ("url", "serverUrl", "headers")}
+    kept = {key: value for key, value in entry.items() if key not in (*URLS, "headers")}
     env = {**one.env, **variables(one.url, one.headers)}
     return {**kept, **dict.fromkeys(kinds, "stdio"), **started, "env": env}
 
@@ -111,11 +129,14 @@ def _is_wrapped(one: Listed) -> bool:
     return list(one.args[: len(_MODULE)]) == _MODULE
 
 
-def _replace(file: Path, text: str) -> None:
-    """Keep what it was beside it, and change it."""
+def _replace(file: Path, text: str) -> Path:
+    """Keep what it was beside it, where nothing is yet, and change it; where it was kept."""
     mode = file.stat().st_mode & 0o777
-    _put(file.with_name(f"{file.name}.bak"), file.read_bytes(), mode)
+    names = (file.with_name(f"{file.name}.bak{number or ''}") for number in itertools.count())
+    backup = next(name for name in names if not os.path.lexists(name))
+    _put(backup, file.read_bytes(), mode)
     _put(file, text.encode(), mode)
+    return backup
 
 
 def _put(file: Path, content: bytes, mode: int) -> None:

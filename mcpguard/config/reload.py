@@ -159,10 +159,11 @@ async def listen(
             await reload()
 
 
-async def quietly(reload: Callable[[], object]) -> None:
-    """Reload in a thread, and log why that is refused: there is nobody to raise to."""
+async def quietly(reload: Callable[[], bool]) -> None:
+    """Reload in a thread, and log what comes of it: there is nobody to tell or raise to."""
     try:
-        await anyio.to_thread.run_sync(reload)
+        if await anyio.to_thread.run_sync(reload):
+            _log.warning("the policy has changed, and is enforced from here on")
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the agent goes on under the old one
         _log.error("the policy stays as it was: %s", refusal(error))
 

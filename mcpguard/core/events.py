@@ -457,7 +457,7 @@ class Emitter:
         members: dict[str, object] = {
             "call_id": call.id,
             "round": call.round,
-            "server": call.server,
+            "server": call.server or None,
             "method": call.method[:MAX_NAME],
             "direction": call.direction,
         }

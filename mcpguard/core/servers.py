@@ -88,6 +88,8 @@ class ServerOptions:
         if self.url is None:
             if self.headers:
                 raise ValueError("headers are for a url")
+        elif not self.url.isprintable():
+            raise ValueError("url has no control characters in it")
         elif urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
             raise ValueError("url is http:// or https://, with a host")
 

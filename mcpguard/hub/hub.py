@@ -11,6 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from importlib import import_module
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -26,8 +27,8 @@ from mcpguard.hub.lists import CHANGES, Lists
 from mcpguard.hub.member import Connect, Member
 from mcpguard.hub.merge import SEPARATOR, Naming
 from mcpguard.hub.news import News
-from mcpguard.hub.offers import Offers
-from mcpguard.seams.serving import Listener, RunOf, Work
+from mcpguard.hub.offers import UNUSED, Offers
+from mcpguard.seams.serving import Listener, RunOf, Unshown, Work
 from mcpguard.seams.session import sdk_major
 
 __all__ = ["Hub"]
@@ -36,8 +37,6 @@ _log = logging.getLogger("mcpguard")
 
 LEAVING_SECONDS: Final = 10.0
 """How long servers may take to be closed when a hub is left."""
-
-_UNUSED: Final = "a hub is used inside its `async with`"
 
 
 class Hub:
@@ -57,6 +56,9 @@ class Hub:
         list_for: Seconds a list is kept, unless its server says that it changed.
         callbacks: The SDK's client callbacks, by name, for what servers say and ask in calls that are made on
             the hub itself.
+        refused: Records a call of a tool that no server has, and says what answers it, by name and arguments.
+            None: such a call raises `HubError`.
+        enforced: What decides at the moment. Where that is another object than before, so are all lists.
         clock: Time.
 
     Raises:
@@ -72,6 +74,8 @@ class Hub:
         retry_after: float = 5.0,
         list_for: float = 60.0,
         callbacks: Mapping[str, Any] | None = None,
+        refused: Callable[[str, JSONObject | None], JSONObject] | None = None,
+        enforced: Callable[[], object] = lambda: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not servers:
@@ -103,9 +107,18 @@ class Hub:
         }
         lists = {name: Lists(name, list_for, clock) for name in servers}
         self._offers = Offers(
-            self._members, lists, naming, lambda: self._tasks is not None, list_timeout=start_timeout
+            self._members,
+            lists,
+            naming,
+            lambda: self._tasks is not None,
+            list_timeout=start_timeout,
+            enforced=enforced,
         )
         self._news = News(self._start)
+        self._refused = refused
+        self._enforced = enforced
+        self._told_under = enforced()
+        self._thread = 0
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: Context = copy_context()
 
@@ -128,15 +141,20 @@ class Hub:
     async def call(self, name: str, arguments: dict[str, Any] | None = None, **options: Any) -> Any:
         """Call a tool by its shown name; the answer is the SDK's. It is sent once or not at all.
 
+        A name that no server has is answered as that of a hidden tool, and recorded: models make up names.
+
         Args:
             name: The shown name.
             arguments: The tool's arguments.
             options: Further arguments of the session's `call_tool`: `progress_callback`, `meta`, a timeout.
 
         Raises:
-            HubError: If nothing is shown under this name, or its server is down or ends meanwhile.
+            HubError: If its server is down or ends meanwhile.
         """
-        member, own = self._offers.prefixed(name) or await self._offers.find("tools/list", name)
+        try:
+            member, own = self._offers.prefixed(name) or await self._offers.find("tools/list", name)
+        except Unshown as unshown:
+            return self._nowhere(name, arguments, unshown)
 
         def call(caller: Any) -> Any:
             return caller.call_tool(own, arguments, **options)
@@ -200,7 +218,9 @@ class Hub:
         """One merged list; what a server object of the hub's shows."""
         return (await self._offers.listed(method)).items
 
-    async def send(self, method: str, shown: str, work: Work, client: Any) -> Any:
+    async def send(
+        self, method: str, shown: str, work: Work, client: Any, *, arguments: JSONObject | None = None
+    ) -> Any:
         """Do something with the server that something is shown of; what a server object does.
 
         Args:
@@ -208,11 +228,17 @@ class Hub:
             shown: The shown name or the URI.
             work: Is given the session and the server's own name.
             client: Who is asked where the server asks for something meanwhile.
+            arguments: What the record has of a tool's call that leads nowhere.
 
         Raises:
-            HubError: If no server has it, or that server is down or ends meanwhile.
+            HubError: If no server has it and it is no tool, or that server is down or ends meanwhile.
         """
-        member, own = await self._offers.find(method, shown)
+        try:
+            member, own = await self._offers.find(method, shown)
+        except Unshown as unshown:
+            if method != "tools/list":
+                raise
+            return self._nowhere(shown, arguments, unshown)
         return await member.use(lambda caller: work(caller, own), client)
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -222,7 +248,7 @@ class Hub:
             HubError: If the hub is not open.
         """
         if self._tasks is None:
-            raise HubError(_UNUSED)
+            raise HubError(UNUSED)
         start: Any = self._tasks.start_soon
         start(work)
 
@@ -243,11 +269,25 @@ class Hub:
         for member in self._members.values():
             await member.set_level(level)
 
+    def look(self) -> None:
+        """See whether other rules are enforced than before, and tell clients that their lists have changed.
+
+        In the thread the hub is used in; in another one, lists are fetched anew, and nobody is told.
+        """
+        enforced = self._enforced()
+        if self._tasks is None or self._thread != get_ident() or enforced is self._told_under:
+            return
+        self._told_under = enforced
+        for member in self._members.values():
+            if member.session is not None:
+                self._changed(member, None)
+
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise HubError("this hub is in use")
         with bound(None):
             self._context = copy_context()
+        self._thread = get_ident()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         return self
@@ -271,9 +311,16 @@ class Hub:
     def _start(self, keep: Callable[[], Awaitable[None]]) -> None:
         """Run what holds a session in a task of the hub's, in nobody's context."""
         if self._tasks is None:
-            raise HubError(_UNUSED)
+            raise HubError(UNUSED)
         start: Any = self._tasks.start_soon
         self._context.copy().run(start, keep)
+
+    def _nowhere(self, name: str, arguments: JSONObject | None, unshown: Unshown) -> Any:
+        """What answers the call of a tool that no server has."""
+        if self._refused is None:
+            raise unshown
+        types: Any = import_module("mcp.types")
+        return types.CallToolResult.model_validate(self._refused(name, arguments))
 
     def _changed(self, member: Member, notification: str | None, uri: str | None = None) -> None:
         """A server says that something changed; None: all it offers has come or gone."""

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
 
+from mcpguard.core.causes import cause
 from mcpguard.core.clock import Clock
 from mcpguard.core.errors import HubError
 from mcpguard.hub.desk import Desk
@@ -235,7 +236,7 @@ class Member:
                         with anyio.move_on_after(LEAVING_SECONDS, shield=True):
                             await life.idle.wait()
         except Exception as error:  # noqa: BLE001 - one server's end is nobody else's
-            _log.warning("the server %s ended with %s", self.name, type(error).__name__)
+            _log.warning("the server %s ended with %s", self.name, cause(error))
         finally:
             self._die(life)
             life.settled.set()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import anyio
 
+from mcpguard.core.causes import cause
 from mcpguard.core.errors import HubError
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import current_run
@@ -17,11 +18,13 @@ from mcpguard.core.wire import JSONObject
 from mcpguard.hub.lists import Lists, has
 from mcpguard.hub.member import Member
 from mcpguard.hub.merge import PREFIXED, Merged, Naming, merged, owners, split
-from mcpguard.seams.serving import UNASKED
+from mcpguard.seams.serving import UNASKED, Unshown
 
-__all__ = ["Offers"]
+__all__ = ["UNUSED", "Offers"]
 
 _log = logging.getLogger("mcpguard")
+
+UNUSED: Final = "a hub is used inside its `async with`"
 
 MAX_MERGED: Final = 1024
 """Merged lists that are kept: four for each of 256 principals."""
@@ -36,6 +39,7 @@ class Offers:
         naming: What is done with names.
         is_open: Whether the hub is in use.
         list_timeout: Seconds that one list of one server may take, once it has started.
+        enforced: What decides at the moment.
     """
 
     def __init__(
@@ -45,12 +49,15 @@ class Offers:
         naming: Naming,
         is_open: Callable[[], bool],
         list_timeout: float,
+        enforced: Callable[[], object],
     ) -> None:
         self._members = members
         self._lists = lists
         self._naming: Naming = naming
         self._is_open = is_open
         self._list_timeout = list_timeout
+        self._enforced = enforced
+        self._shown_under = enforced()
         self._merged: dict[
             tuple[str, Principal | None], tuple[Mapping[str, Sequence[JSONObject]], Merged]
         ] = {}
@@ -69,7 +76,8 @@ class Offers:
             shown: The shown name or the URI.
 
         Raises:
-            HubError: If no server has it, or it is not clear which.
+            Unshown: If no server has it, or it is not clear which.
+            HubError: If it may be of a server that is down.
         """
         if self._naming == "prefix" and method in PREFIXED:
             route = split(shown)
@@ -77,13 +85,23 @@ class Offers:
             route = (await self.listed(method)).routes.get(shown)
             if route is None and method == "resources/list":
                 route = await self._owner(shown)
+            down = [name for name, one in self._members.items() if one.session is None]
+            if route is None and down:
+                raise HubError(f"the server {' and the server '.join(down)} is down")
         member = None if route is None else self._members.get(route[0])
         if route is None or member is None:
-            raise HubError(f"there is no {_NOUNS[method]} of this name")
+            raise Unshown(f"there is no {_NOUNS[method]} of this name")
         return member, route[1]
 
     async def listed(self, method: str) -> Merged:
-        """One merged list, as whoever asks may see it, and the ways to the servers."""
+        """One merged list, as whoever asks may see it, and the ways to the servers.
+
+        Raises:
+            HubError: If the hub is not in use, or is left meanwhile.
+        """
+        if not self._is_open():
+            raise HubError(UNUSED)
+        self.renew()
         run = current_run()
         principal = None if run is None else run.principal
         lists = {
@@ -108,6 +126,13 @@ class Offers:
             self._merged.clear()
         self._merged[method, principal] = there, made
         return made
+
+    def renew(self) -> None:
+        """Forget everything if other rules are enforced than before."""
+        enforced = self._enforced()
+        if enforced is not self._shown_under:
+            self._shown_under = enforced
+            self.forget(None, None)
 
     def forget(self, server: str | None, notification: str | None) -> None:
         """Forget what a server offers, of the lists that a notification is about; None: all."""
@@ -143,7 +168,7 @@ class Offers:
         try:
             lists[name] = await self._members[name].use(fetch, UNASKED)
         except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
-            _log.warning("%s of %s failed: %s", method, name, type(error).__name__)
+            _log.warning("%s of %s failed: %s", method, name, cause(error))
 
 
 _NOUNS: Final = {

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import anyio
 from mcp import ClientSession
 
+from mcpguard.core.causes import cause, noted
 from mcpguard.core.errors import SeamError
 from mcpguard.core.servers import ServerOptions
 from mcpguard.seams.callers import Binding
@@ -107,7 +108,31 @@ class Opening:
         utils: Any = import_module("mcp.shared._httpx_utils")
         made = utils.create_mcp_http_client(headers=dict(self.headers) or None, auth=self.auth)
         client = await stack.enter_async_context(made)
+        stack.push(_told_by(client))
         return http.streamable_http_client(self.source, http_client=client)
+
+
+def _told_by(client: Any) -> Callable[..., None]:
+    """What says on an error that ends a session why the last message was not taken: the SDK does not."""
+    send = client.send
+    why: list[str] = []
+
+    async def sent(request: Any, **options: Any) -> Any:
+        try:
+            response = await send(request, **options)
+        except Exception as error:
+            why[:] = [cause(error)]
+            raise
+        if request.method == "POST":
+            why[:] = [f"HTTP status {response.status_code}"] if response.status_code >= 400 else []
+        return response
+
+    def told(_kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception) and why:
+            noted(error, why[0])
+
+    client.send = sent
+    return told
 
 
 def reached(given: Any, name: str) -> tuple[Any, Mapping[str, str]]:

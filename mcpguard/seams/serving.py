@@ -21,6 +21,7 @@ __all__ = [
     "RunOf",
     "Stop",
     "Subscribers",
+    "Unshown",
     "Work",
     "failure",
     "forwarded",
@@ -54,6 +55,10 @@ Work: TypeAlias = Callable[[Any, str], Awaitable[Any]]
 """Does something with a session, or a client, by the server's own name for it."""
 
 
+class Unshown(HubError):  # noqa: N818 - the hub's own word
+    """Nothing is shown under a name."""
+
+
 class Hub(Protocol):
     """What a hub gives to its server."""
 
@@ -61,7 +66,9 @@ class Hub(Protocol):
         """One merged list, as whoever asks may see it."""
         ...
 
-    async def send(self, method: str, shown: str, work: Work, client: Any) -> Any:
+    async def send(
+        self, method: str, shown: str, work: Work, client: Any, *, arguments: JSONObject | None = None
+    ) -> Any:
         """Do something with the server that something is shown of."""
         ...
 

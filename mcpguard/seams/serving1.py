@@ -149,7 +149,8 @@ class _Serving:
             return await session.call_tool(own, request.params.arguments, **options)
 
         try:
-            return await self._hub.send("tools/list", request.params.name, call, client)
+            arguments = request.params.arguments
+            return await self._hub.send("tools/list", request.params.name, call, client, arguments=arguments)
         except Exception as error:
             told = failure(error)
             if told is None:

@@ -176,20 +176,21 @@ class _Serving:
             return await self._sent(method, shown, work, ctx, params)
 
     async def _sent(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
+        arguments = getattr(params, "arguments", None)
         if not is_modern(ctx):
             legacy = Legacy(ctx, partial(self._wants, ctx))
             with client_asked(legacy.elicit):
-                return await self._hub.send(method, shown, work, legacy)
+                return await self._hub.send(method, shown, work, legacy, arguments=arguments)
         capabilities = ctx.session.client_capabilities
         answers = {what for what in CAPABILITIES.values() if getattr(capabilities, what, None) is not None}
         if not answers:
             with client_asked(None):
-                return await self._hub.send(method, shown, work, Silent(ctx))
+                return await self._hub.send(method, shown, work, Silent(ctx), arguments=arguments)
         key = _key(ctx)
         if params.request_state is None and params.input_responses is None:
             parked = Parked(key, self._wait_for, _owner())
             client = Modern(parked, ctx, answers)
-            call = partial(self._hub.send, method, shown, work, client)
+            call = partial(self._hub.send, method, shown, work, client, arguments=arguments)
             with client_asked(client.elicit):
                 self._hub.start(partial(parked.run, call))
         else:

@@ -7,6 +7,7 @@ SDK's own is used, and messages are measured when they have been parsed.
 Above: `sources`. Below: `frames`, what stands in a line.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -37,6 +38,8 @@ LAST_WORDS_SECONDS: Final = 0.5
 GRACE_SECONDS: Final = 1.5
 """How long a server is given to end by itself, and again after SIGTERM (MCP 2025-11-25, lifecycle)."""
 
+_log = logging.getLogger("mcpguard")
+
 _UNSAID: Final = "exclude_none" if sdk_major() < 2 else "exclude_unset"
 """What the SDK leaves out of the messages it writes."""
 
@@ -64,6 +67,7 @@ async def limited_stdio(
         start_new_session=True,
     )
     to_writer, outbox = anyio.create_memory_object_stream[Any](0)
+    lines = _Lines(process, server, watch)
     try:
         async with anyio.create_task_group() as tasks:
             writer = _Writer(process, server, watch)
@@ -71,7 +75,7 @@ async def limited_stdio(
             tasks.start_soon(writer.run, outbox)
             tasks.start_soon(_mourn, process, watch, writer)
             try:
-                yield _Lines(process, server, watch), to_writer
+                yield lines, to_writer
             finally:
                 tasks.cancel_scope.cancel()
     finally:
@@ -79,6 +83,8 @@ async def limited_stdio(
         outbox.close()
         with anyio.CancelScope(shield=True):
             await _stop(process)
+        if lines.has_ended and process.returncode not in (None, 0, -signal.SIGTERM, -signal.SIGKILL):
+            _log.warning("%s ended with exit status %d", ascii(server.command), process.returncode)
 
 
 class _Lines:
@@ -92,6 +98,8 @@ class _Lines:
         self._errors: str = server.encoding_error_handler
         self._cutter = _Cutter(watch.limits)
         self._brake = Brake()
+        self.has_ended = False
+        """Whether the process has closed its stdout."""
         self._large: bytes | None = None
         """A line that is being parsed in a thread; a reader that is woken meanwhile comes back for it."""
 
@@ -108,7 +116,8 @@ class _Lines:
             if line is None:
                 try:
                     self._cutter.feed(await stdout.receive())
-                except (anyio.ClosedResourceError, OSError):
+                except (anyio.EndOfStream, anyio.ClosedResourceError, OSError):
+                    self.has_ended = True
                     raise anyio.EndOfStream from None
                 continue
             if isinstance(line, Fault):

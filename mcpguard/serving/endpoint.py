@@ -7,7 +7,6 @@ server object.
 """
 
 import json
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, MutableMapping
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -19,13 +18,12 @@ from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.principal import Principal
 from mcpguard.serving.clarity import is_clear
 from mcpguard.serving.identity import Refused, Verify, verified
+from mcpguard.serving.refusals import Refusals
 from mcpguard.serving.runs import PRINCIPAL
 from mcpguard.serving.sdk import security, session_manager, user
 from mcpguard.serving.shares import Shares
 
 __all__ = ["PATH", "Endpoint"]
-
-_log: Final = logging.getLogger("mcpguard")
 
 PATH: Final = "/mcp"
 """Where the hub is; what the SDK's own servers use."""
@@ -76,6 +74,7 @@ class Endpoint:
         self._is_open = issuer() is None
         self._manager = session_manager(server, limits)
         self._shares = Shares(self._manager, limits)
+        self._refusals = Refusals()
         self._security = security(limits, LOOPBACK if is_local else ())
         self.is_ready = False
         """Whether every server behind it was tried."""
@@ -104,7 +103,7 @@ class Endpoint:
         try:
             await self._answer(scope, receive, send)
         except Refused as refused:
-            _log.info("refused a request: %s", refused.code)
+            self._refusals.add(refused.code)
             await _send(send, refused.status, refused.body, *refused.headers)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

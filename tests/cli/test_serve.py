@@ -138,10 +138,13 @@ def test_a_line_without_end_is_dropped_and_the_next_is_read(policy: Path, server
     [
         (["--", "/no/such/server"], "/no/such/server cannot be started"),
         (["--server", "other", "--", sys.executable], "name='other' is none of them"),
+        (["--server", "gti"], "there is no server 'gti' to serve; there are 'crm', 'git'"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(policy: Path, arguments: list[str], said: str) -> None:
     """On stderr: stdout is the protocol's."""
+    if "gti" in arguments:
+        policy.write_text("version: 1\nservers:\n  git: {command: /a}\n  crm: {url: 'http://a/mcp'}\n")
     given = [
         "-m",
         "mcpguard",
@@ -301,7 +304,19 @@ def test_wrapping_in_place_keeps_what_was_there_and_wraps_once(
     assert file.with_name("client.json.bak").read_text() == before
     assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
     assert file.read_text() == once != before
+    assert file.with_name("client.json.bak").read_text() == before
+    assert not file.with_name("client.json.bak1").exists()
     assert {one.stat().st_mode & 0o777 for one in tmp_path.glob("client.json*")} == {0o600}
+
+
+def test_what_a_file_was_before_is_never_overwritten(policy: Path, server: Server, tmp_path: Path) -> None:
+    """Whatever has the name already, it is somebody's."""
+    file = configuration(tmp_path, {"wire": {"command": server.command, "args": server.args}})
+    before = file.read_text()
+    file.with_name("client.json.bak").write_text("mine")
+    assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
+    assert file.with_name("client.json.bak").read_text() == "mine"
+    assert file.with_name("client.json.bak1").read_text() == before
 
 
 @pytest.mark.anyio
@@ -326,7 +341,7 @@ async def test_a_wrapped_server_behind_a_url_is_reached_through_the_policy(
         async with client(made["command"], made["args"], **made["env"]) as session:
             assert [tool.name for tool in (await session.list_tools()).tools] == ["note"]
             assert "acme 1" in str(await session.call_tool("note", {"tenant": "acme", "number": 1}))
-            assert "no tool of this name" in str(await session.call_tool("repeat", {}))
+            assert "access_denied" in str(await session.call_tool("repeat", {}))
         assert site.calls() == [("ana", {"tenant": "acme", "number": 1})]
 
 
@@ -356,6 +371,17 @@ def test_secrets_of_a_wrapped_url_are_in_no_file_that_did_not_have_them(policy: 
         ("wire", {"url": "${input:url}"}, "url is http:// or https://"),
         ("wire", {"headers": {"X": "hidden\nY: z"}}, "a value in one line"),
         ("wire", {"headers": {"X Y": "hidden"}}, "a header has a name"),
+        ("wire", {"headers": {"X": "hidden\u00e9"}}, "in one line of ASCII"),
+        ("wire", {"headers": {"Content-Length": "3"}}, "the header Content-Length is not given"),
+        ("wire", {"headers": {"host": "hidden"}}, "the header host is not given"),
+        ("wire", {"url": "http://127.0.0.1:1/m\ncp"}, "url has no control characters"),
+        ("wire", {"command": "a"}, "command and url: keep one"),
+        ("wire", {"httpUrl": "http://127.0.0.1:1/mcp"}, "url and httpUrl: keep one"),
+        (
+            "wire",
+            {"command": "a", "args": ["-P", "-m", "mcpguard", "serve", "p", "--server", "wire"]},
+            "command and url: keep one",
+        ),
         ("wi__re", {}, "or __ in it"),
     ],
 )
@@ -455,6 +481,21 @@ def test_a_first_policy_denies_everything_until_somebody_says_otherwise(
         '# - {servers: ["wire"], tools: ["echo"]}', '- {servers: ["wire"], tools: ["echo"]}'
     )
     assert len(parse_policy(allowed).interceptors) == len(parsed.interceptors)
+
+
+def test_init_asks_a_server_behind_a_url_with_the_headers_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without them it would be refused; the policy has none of them."""
+    with served() as site:
+        token = site.issue("ana")
+        entry = {"url": site.url, "headers": {"Authorization": f"Bearer {token}"}}
+        file = configuration(tmp_path, {"crm": entry, "bare": {"httpUrl": site.url}})
+        assert main(["init", str(file)]) == 1
+    printed = capsys.readouterr()
+    assert '# - {servers: ["crm"], tools: ["note"]}' in printed.out
+    assert "bare: not asked: it failed with" in printed.err
+    assert token not in printed.out + printed.err
 
 
 HOSTILE = "x\n    allow:\n      - {tools: ['*']}\u2028#\x85"

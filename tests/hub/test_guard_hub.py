@@ -1,5 +1,6 @@
 """`guard.hub()`: from what servers are reached by, whichever that is."""
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from harness import V1, MCPError, code, text, wire
 from mcp import StdioServerParameters
 from mcp.client.stdio import stdio_client
+from protected import served
 
 from mcpguard import (
     Access,
@@ -18,13 +20,15 @@ from mcpguard import (
     ConnectionLimits,
     Credential,
     Credentials,
+    Denied,
     Guard,
     HubError,
     Principal,
     SeamError,
     Secret,
+    ServerOptions,
 )
-from mcpguard.testing import FakeServer
+from mcpguard.testing import FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
 
@@ -206,3 +210,81 @@ async def test_a_resource_that_nobody_lists_is_read_from_the_only_server_that_ha
     async with Guard([]).hub({"git": git, "web": web}) as hub:
         assert "b" in str(wire(await hub.read("git://b")))
     assert web.seen("resources/list") == []
+
+
+@pytest.mark.parametrize("naming", ["prefix", "refuse"])
+@pytest.mark.parametrize("on_deny", ["result", "raise"])
+async def test_a_name_that_a_model_made_up_is_answered_as_that_of_a_hidden_tool(
+    naming: Any, on_deny: Any
+) -> None:
+    """It does not end the agent's loop, and the record has it, with the name cleaned; nothing is sent."""
+    git = FakeServer()
+    git.tool("log")
+    sink = RecordingSink()
+    guard = Guard(sinks=[sink], on_deny=on_deny)
+    name = "nope" * 100
+    async with guard.hub({"git": git}, naming=naming) as hub, guard.run() as run:
+        if on_deny == "raise":
+            with pytest.raises(Denied, match="access_denied"):
+                await hub.call(name, {"a": 1})
+        else:
+            assert code(wire(await hub.call(name, {"a": 1}))) == "access_denied"
+    about = [one for one in sink.events if one.target == name[:256]]
+    assert [one.kind for one in about] == ["received", "decision", "completed"]
+    assert {(one.run_id, one.server) for one in about} == {(run.id, None)}
+    assert git.calls("log") == []
+
+
+async def test_a_run_that_has_ended_learns_nothing_of_names_either() -> None:
+    """What it is told is the same for a name that leads somewhere."""
+    git = FakeServer()
+    git.tool("log")
+    guard = Guard()
+    async with guard.hub({"git": git}) as hub, guard.run() as run:
+        guard.stop(run)
+        told = {text(wire(await hub.call(name))) for name in ("git__log", "nope")}
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("naming", ["prefix", "refuse"])
+async def test_a_server_that_is_down_is_named_whatever_the_names(naming: Any) -> None:
+    """Where names stay as they are nothing is known of its tools."""
+
+    def gone() -> Any:
+        raise ConnectionRefusedError
+
+    async with Guard().hub({"git": gone}, naming=naming) as hub:
+        assert await hub.tools() == ()
+        with pytest.raises(HubError, match="the server git is down"):
+            await hub.call("git__log" if naming == "prefix" else "log")
+
+
+async def logged(guard: Guard, given: Any, caplog: pytest.LogCaptureFixture) -> str:
+    """What is logged of a server that does not start."""
+    async with guard.hub({"crm": given}) as hub:
+        assert await hub.tools() == ()
+    return caplog.text
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_why_a_server_did_not_start_is_logged_without_a_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Type and what the system says of it; nothing of URL, headers or arguments."""
+    secret = "-".join(["only", "for", "tests"])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    gone = ServerOptions(url=f"http://127.0.0.1:{port}/{secret}", headers={"X-Key": secret})
+    said = await logged(Guard(), gone, caplog)
+    assert "the server crm ended with ConnectError: Connection refused" in said
+    assert "tools/list of crm failed: the server crm did not start" in said
+    with served() as site:
+        said = await logged(Guard(), ServerOptions(url=site.url, headers={"X-Key": secret}), caplog)
+        assert "the server crm ended with HTTP status 401" in said
+    misspelt = StdioServerParameters(command="mcp-server-gti", args=[secret])
+    said = await logged(Guard(), misspelt, caplog)
+    assert "the server crm ended with FileNotFoundError: No such file or directory: 'mcp-server-gti'" in said
+    ends = StdioServerParameters(command=sys.executable, args=["-c", "raise SystemExit(3)", secret])
+    said = await logged(Guard(connection=ConnectionLimits()), ends, caplog)
+    assert "ended with exit status 3" in said
+    assert secret not in said

@@ -402,3 +402,13 @@ def test_what_cannot_be_meant_is_refused_when_it_is_built() -> None:
             Hub({name: connect})
     with pytest.raises(ValueError, match="servers"):
         Hub({})
+
+
+@pytest.mark.anyio
+async def test_a_hub_that_nobody_entered_says_how_it_is_used() -> None:
+    """Of a list as of a call."""
+    hub = hub_of(Guard(), crm=server("lookup"))
+    with pytest.raises(HubError, match="inside its `async with`"):
+        await hub.tools()
+    with pytest.raises(HubError, match="inside its `async with`"):
+        await hub.call("crm__lookup", {})

@@ -11,7 +11,7 @@ from hub_peers import ERAS, SIDES, asking, client, elicited, uri
 from mcp.types import ElicitResult, ErrorData, ListRootsResult
 
 from mcpguard import Access, AccessRule, Guard, Principal, Run, View
-from mcpguard.testing import FakeServer, InputRequest
+from mcpguard.testing import FakeServer, InputRequest, RecordingSink
 
 pytestmark = pytest.mark.anyio
 
@@ -44,14 +44,23 @@ async def test_any_client_sits_on_a_hub(era: str) -> None:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_call_that_leads_nowhere_is_an_error_the_model_can_read(era: str) -> None:
-    """Other requests get the protocol's error."""
+async def test_a_call_that_leads_nowhere_is_a_denial_the_model_can_read(era: str) -> None:
+    """It is recorded, and does not tell hidden from missing; other requests get the protocol's error."""
     git, web = FakeServer(), FakeServer()
     git.tool("log")
-    async with Guard([]).hub({"git": git, "mail": web}) as hub, client(hub.server(), era) as peer:
-        answer = await peer.call("web__log")
-        assert answer["isError"]
-        assert "no tool of this name" in text(answer)
+    git.tool("reset")
+    sink = RecordingSink()
+    guard = Guard([Access(default="allow", deny=[AccessRule(tools=["reset"])])], sinks=[sink])
+    async with guard.hub({"git": git, "mail": web}) as hub, client(hub.server(), era) as peer:
+        for name in ("web__log", "log"):
+            answer = await peer.call(name, {"n": 1})
+            assert answer["isError"]
+            assert code(answer) == "access_denied"
+            assert text(answer) == text(await peer.call("git__reset"))
+        ended = [one for one in sink.events if one.kind == "completed" and one.target in ("web__log", "log")]
+        assert [(one.code, one.server, one.method) for one in ended] == [
+            ("access_denied", None, "tools/call")
+        ] * 2
         with pytest.raises(MCPError, match="no prompt of this name"):
             await peer.caller.get_prompt("web__ask")
         with pytest.raises(MCPError, match="no resource of this name"):
