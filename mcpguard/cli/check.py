@@ -42,10 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
         policy = load_policy(source)
         coverage = unopened(policy).coverage()
         warnings = policy.warnings()
-        problems = tuple(plan.missing for plan in policy.sink_plans if plan.missing is not None)
+        _require_extras(policy)
     except GuardBuildError as error:
         problems = error.problems if isinstance(error, PolicyError) else (Problem(str(error)),)
-    if problems:
         if arguments.json:
             write_json({"valid": False, "source": source, "problems": _listed(problems)})
         return fail(problem.located(source) for problem in problems)
@@ -54,6 +53,17 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(policy, coverage, warnings)
     return 1 if warnings and arguments.strict else 0
+
+
+def _require_extras(policy: "Policy") -> None:
+    """See that the sinks, which are not made here, could be.
+
+    Raises:
+        PolicyError: If the extra of one is missing.
+    """
+    missing = [plan.missing for plan in policy.sink_plans if plan.missing is not None]
+    if missing:
+        raise PolicyError(missing[0].message, source=policy.source, line=missing[0].line, more=missing[1:])
 
 
 def _document(policy: "Policy", coverage: Coverage, warnings: list[Problem]) -> JSON:
