@@ -119,11 +119,9 @@ class GuardedDispatcher:
                 result = Result.of(await self._inner.send_raw_request(method, sent, stamped))
             except Exception as error:  # noqa: BLE001 - every outcome is a Result; raised again by `_deliver`
                 result = _failed(error, was_closed=was_closed)
-            return (
-                result
-                if result.outcome is Outcome.OK and not is_listing
-                else connection.answered(call, result)
-            )
+            if result.outcome is Outcome.OK and not is_listing:
+                return result
+            return connection.answered(call, result)
 
         if is_listing and is_fetching_for_itself():
             result = await connection.unasked(method, given, wire)
