@@ -246,7 +246,7 @@ def _key(ctx: _Ctx) -> bytes:
     """What a message must be to continue a call: the same request of the same principal."""
     given = {name: one for name, one in (ctx.params or {}).items() if name not in _PER_ROUND}
     who = _owner()
-    caller = None if who is None else [who.tenant, who.user, who.agent, sorted(who.roles)]
+    caller = None if who is None else [who.tenant, who.user, who.agent, sorted(who.roles), who.claims]
     return canonical([ctx.method, given, caller])
 
 

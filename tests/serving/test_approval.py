@@ -131,12 +131,14 @@ async def test_a_yes_holds_for_the_very_call_of_the_very_principal_once(serve: S
             served.client(token("ana", "admin"), "modern", elicitation_callback=person) as promoted,
             served.client(token("bob"), "modern", elicitation_callback=person) as bob,
             served.client(token("ana", org="other"), "modern", elicitation_callback=person) as elsewhere,
+            served.client(token("ana", acr="password"), "modern", elicitation_callback=person) as weaker,
         ):
             state, key = await parked(ana, {"amount": 5})
             for who, arguments, given in (
                 (bob, {"amount": 5}, state),
                 (elsewhere, {"amount": 5}, state),
                 (promoted, {"amount": 5}, state),
+                (weaker, {"amount": 5}, state),
                 (ana, {"amount": 6}, state),
                 (ana, {"amount": 5}, state[:-1]),
                 (ana, {"amount": 5}, None),

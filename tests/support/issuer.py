@@ -37,5 +37,5 @@ principals:
     issuer: {ISSUER}
     audience: {AUDIENCE}
     keys: {keys}
-    claims: {{tenant: org, roles: roles}}
+    claims: {{tenant: org, roles: roles, keep: [acr]}}
 """
