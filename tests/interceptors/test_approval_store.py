@@ -332,7 +332,7 @@ async def test_what_is_no_question_in_the_store_refuses_the_call() -> None:
 
 def test_a_guard_without_a_store_cannot_ask_by_way_of_one() -> None:
     """Nobody would ever see the question."""
-    with pytest.raises(GuardBuildError, match="give the guard one"):
+    with pytest.raises(GuardBuildError, match="name one"):
         Guard([Approval(approver="store", keys=[PUBLIC])])
     assert Guard([Approval(approver="store", keys=[PUBLIC])], store=MemoryStore())
 
