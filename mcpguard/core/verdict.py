@@ -6,13 +6,16 @@ from typing import Final, TypeAlias
 from mcpguard.core.result import check_texts
 from mcpguard.core.wire import JSONObject
 
-__all__ = ["ALLOW", "Allow", "Ask", "Deny", "Rewrite", "Verdict"]
+__all__ = ["ALLOW", "NOT_AVAILABLE", "Allow", "Ask", "Deny", "Rewrite", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
 class Allow:
     """Let the call go on to the next interceptor."""
 
+
+NOT_AVAILABLE: Final = "This is not available here. Go on without it and do not try it again."
+"""What the model is told of what is denied, hidden or not there at all: it is not to tell them apart."""
 
 ALLOW: Final = Allow()
 """The one `Allow` a check needs; comparing by identity keeps the common path short."""

@@ -12,7 +12,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.interceptor import Common, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import Match
-from mcpguard.core.verdict import ALLOW, Deny, Verdict
+from mcpguard.core.verdict import ALLOW, NOT_AVAILABLE, Deny, Verdict
 from mcpguard.core.wire import EMPTY, JSON, LIFECYCLE, LISTINGS, TARGETS, JSONObject, is_notification
 from mcpguard.detectors.access_rule import AccessRule
 
@@ -34,8 +34,6 @@ _USES: Final[Mapping[str, str]] = {
 
 _FREE: Final = LIFECYCLE | LISTINGS.keys() | {"subscriptions/listen"}
 """Methods that need no allow rule: they keep the connection, or show no more than rules let them."""
-
-_MESSAGE: Final = "This is not available here. Go on without it and do not try it again."
 
 
 class Access(Interceptor):
@@ -217,7 +215,7 @@ def _numbered(rules: Sequence[AccessRule], where: str) -> tuple[_Entry, ...]:
 
 
 def _refusal(code: str, reason: str) -> Deny:
-    return Deny(code, reason=reason, message=_MESSAGE)
+    return Deny(code, reason=reason, message=NOT_AVAILABLE)
 
 
 def _embedded(method: str, params: JSONObject) -> Iterator[tuple[str, JSON]]:

@@ -12,7 +12,7 @@ from mcpguard.core.call import Call
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import Match, Scope
-from mcpguard.core.verdict import ALLOW, Deny, Rewrite, Verdict
+from mcpguard.core.verdict import ALLOW, NOT_AVAILABLE, Deny, Rewrite, Verdict
 from mcpguard.core.wire import LISTINGS
 from mcpguard.detectors.curation import PromptView, ResourceView, ToolView
 from mcpguard.detectors.edit import Refused
@@ -22,8 +22,6 @@ __all__ = ["PromptView", "ResourceView", "ToolView", "View"]
 
 _UPDATED: Final = "notifications/resources/updated"
 _ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
-
-_MESSAGE: Final = "This is not available here. Go on without it and do not try it again."
 
 
 class View(Interceptor):
@@ -106,7 +104,9 @@ class View(Interceptor):
             return call.denied(code="no_principal", reason="what is shown depends on who calls")
         params = self._vista.inward(call.method, call.params)
         if isinstance(params, Refused):
-            return call.denied(code=params.code, reason=params.reason, message=params.message or _MESSAGE)
+            return call.denied(
+                code=params.code, reason=params.reason, message=params.message or NOT_AVAILABLE
+            )
         return await call_next(call if params is call.params else call.replace(params=params))
 
     def filter(self, call: Call, result: Result) -> Result:

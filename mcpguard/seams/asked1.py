@@ -10,8 +10,7 @@ from mcp import types
 from mcp.shared.exceptions import McpError
 from mcp.shared.message import ServerMessageMetadata
 
-from mcpguard.core.errors import HubError
-from mcpguard.core.wire import JSONObject
+from mcpguard.seams.askable import Askable
 from mcpguard.seams.serving import forwarded
 
 __all__ = ["Client", "aimed", "meta_of"]
@@ -23,7 +22,7 @@ _RESULTS: Final[Mapping[str, Any]] = {
 }
 
 
-class Client:
+class Client(Askable):
     """A request of a client.
 
     Args:
@@ -61,19 +60,6 @@ class Client:
             )
         except McpError as error:
             return error.error
-
-    async def elicit(self, params: JSONObject) -> JSONObject:
-        """What the client answers to a form of the guard's own, wire-shaped.
-
-        Raises:
-            HubError: If it does not answer forms.
-        """
-        asked = types.ElicitRequestFormParams.model_validate(params)
-        answer = await self.ask("elicitation/create", asked)
-        if not isinstance(answer, types.ElicitResult):
-            raise HubError("the client does not answer forms")
-        told: JSONObject = answer.model_dump(by_alias=True, mode="json", exclude_none=True)
-        return told
 
     async def tell(self, params: Any) -> None:
         """Hand on a log message."""

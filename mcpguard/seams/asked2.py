@@ -4,7 +4,6 @@ A legacy client is asked by requests of the hub's own, a modern one inside resul
 Above: `serving2`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -12,9 +11,8 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 
-from mcpguard.core.errors import HubError
 from mcpguard.core.run import current_run
-from mcpguard.core.wire import JSONObject
+from mcpguard.seams.askable import Askable
 from mcpguard.seams.parked import Ask, Parked
 
 __all__ = [
@@ -46,28 +44,7 @@ CAPABILITIES: Final = {
 _Ctx: TypeAlias = Any
 
 
-class _Client(ABC):
-    """A request of a client, however that is asked."""
-
-    @abstractmethod
-    async def ask(self, method: str, params: Any) -> Any:
-        """The answer, in the SDK's types; an error where there is none."""
-
-    async def elicit(self, params: JSONObject) -> JSONObject:
-        """What the client answers to a form of the guard's own, wire-shaped.
-
-        Raises:
-            HubError: If it does not answer forms.
-        """
-        asked = types.ElicitRequestFormParams.model_validate(params)
-        answer = await self.ask("elicitation/create", asked)
-        if not isinstance(answer, types.ElicitResult):
-            raise HubError("the client does not answer forms")
-        told: JSONObject = answer.model_dump(by_alias=True, mode="json", exclude_none=True)
-        return told
-
-
-class Legacy(_Client):
+class Legacy(Askable):
     """A request of a client that can be asked by requests.
 
     Args:
@@ -102,7 +79,7 @@ class Legacy(_Client):
             await self._ctx.session.send_notification(note, related_request_id=self._ctx.request_id)
 
 
-class Silent(_Client):
+class Silent(Askable):
     """A request of a modern client that cannot be asked anything."""
 
     def __init__(self, ctx: _Ctx) -> None:

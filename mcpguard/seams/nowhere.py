@@ -14,6 +14,7 @@ from mcpguard.core.gate import report_denial
 from mcpguard.core.linked import Handle
 from mcpguard.core.nesting import continued
 from mcpguard.core.result import Denial, Result
+from mcpguard.core.verdict import NOT_AVAILABLE
 from mcpguard.core.wire import EMPTY, JSONObject
 from mcpguard.seams.callers import Binding, Callers
 from mcpguard.seams.render import tool_refusal
@@ -25,7 +26,7 @@ _CALL: Final = "tools/call"
 _UNKNOWN: Final = refusal(
     code="access_denied",
     reason="no server has a tool of this name",
-    message="This is not available here. Go on without it and do not try it again.",
+    message=NOT_AVAILABLE,
     source="guard",
 )
 """In the words and with the code of `Access`."""

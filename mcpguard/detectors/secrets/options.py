@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from mcpguard.detectors.findings import Finding
-from mcpguard.detectors.secrets.stop_list import is_code, is_placeholder, looks_made
+from mcpguard.detectors.secrets.stop_list import could_be_credential
 
 __all__ = ["behind_a_blank", "in_commands"]
 
@@ -75,7 +75,7 @@ def behind_a_blank(text: str, start: int, end: int) -> tuple[int, int] | None:
         found, name = _QUOTED.match(text, end), "quoted"
         if found is None:
             found, name = _SAID.match(text, end), "bare"
-    if found is None or not _is_credential(found[name]):
+    if found is None or not could_be_credential(found[name]):
         return None
     return found.span(name)
 
@@ -89,9 +89,5 @@ def in_commands(text: str) -> Iterator[Finding]:
         patterns.append(_PROGRAM)
     for pattern in patterns:
         for found in pattern.finditer(text):
-            if _is_credential(found["bare"]):
+            if could_be_credential(found["bare"]):
                 yield Finding(*found.span("bare"), "credential")
-
-
-def _is_credential(value: str) -> bool:
-    return looks_made(value) and not is_placeholder(value) and not is_code(value)

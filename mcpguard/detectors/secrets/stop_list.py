@@ -5,6 +5,7 @@ from typing import Final
 
 __all__ = [
     "before_example",
+    "could_be_credential",
     "is_code",
     "is_example",
     "is_passphrase",
@@ -214,6 +215,11 @@ def is_weak(value: str) -> bool:
     if "(" in value or value.endswith((":", ".", ",")) or "://" in value:
         return True
     return value.isalpha() and (value.islower() or value.istitle() or value.isupper())
+
+
+def could_be_credential(value: str) -> bool:
+    """Whether it looks made, and is no placeholder and no code: where little but its place speaks for it."""
+    return looks_made(value) and not is_placeholder(value) and not is_code(value)
 
 
 def looks_made(value: str) -> bool:

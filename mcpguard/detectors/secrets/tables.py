@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from mcpguard.detectors.findings import Finding
-from mcpguard.detectors.secrets.stop_list import is_code, is_placeholder, looks_made
+from mcpguard.detectors.secrets.stop_list import could_be_credential
 
 __all__ = ["in_table", "is_cell"]
 
@@ -56,7 +56,7 @@ def in_table(text: str, at: int, is_name: Callable[[str], bool]) -> tuple[list[F
             places += [place + 1 for place, (_, _, cell) in enumerate(row[:-1]) if is_name(cell)]
         for place in places:
             start, stop, cell = row[place]
-            if _is_credential(cell):
+            if " " not in cell and could_be_credential(cell):
                 found.append(Finding(begin + start, begin + stop, "credential"))
         if end + 1 >= len(text):
             break
@@ -81,7 +81,3 @@ def _cells(line: str, separator: str) -> Iterator[tuple[int, int, str]]:
         start = at + len(part) - len(part.lstrip(_WRAP))
         yield start, start + len(cell), cell
         at += len(part) + 1
-
-
-def _is_credential(cell: str) -> bool:
-    return " " not in cell and looks_made(cell) and not is_placeholder(cell) and not is_code(cell)
