@@ -30,7 +30,8 @@ from mcpguard.audit.verify import verify
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Chain
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter, Event, Sink
+from mcpguard.core.emitter import Emitter
+from mcpguard.core.events import Event, Sink
 from mcpguard.core.linked import Linked
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Result

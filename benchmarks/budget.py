@@ -20,7 +20,7 @@ import anyio
 from mcpguard import Call, CallNext, Interceptor, Principal, Result, Run
 from mcpguard.core.chain import Chain
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange
 from mcpguard.core.verdict import ALLOW, Verdict

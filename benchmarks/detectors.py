@@ -40,16 +40,16 @@ from mcpguard import (
     ToolOptions,
     ToolPinning,
 )
-from mcpguard.core.call import ToolFacts
 from mcpguard.core.chain import Chain
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange
+from mcpguard.core.tool_facts import ToolFacts
 from mcpguard.core.wire import JSONObject
-from mcpguard.detectors.destinations import ReadDestinations
 from mcpguard.detectors.injection.scan import scan
 from mcpguard.detectors.invisible import clean
+from mcpguard.detectors.provenance import ReadDestinations
 from mcpguard.detectors.redactor import Redactor
 
 SIZE = 64 * 1024

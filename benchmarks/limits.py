@@ -37,7 +37,7 @@ from mcpguard import (
 )
 from mcpguard.core.chain import Chain
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange
 from mcpguard.core.wire import JSONObject

@@ -29,7 +29,7 @@ import anyio
 
 from mcpguard import Call, JSONObject, LoopDetector, LoopThresholds, Result, Run
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange
 from mcpguard.detectors.repeats import Repeats, Unit

@@ -20,7 +20,7 @@ from mcpguard import Access, AccessRule, Tracing
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Chain
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from mcpguard.config.tokens import ClaimMap as ClaimMap
     from mcpguard.config.tokens import Tokens as Tokens
     from mcpguard.core.call import Call as Call
-    from mcpguard.core.call import ToolFacts as ToolFacts
     from mcpguard.core.clock import Clock as Clock
     from mcpguard.core.connection_limits import ConnectionLimits as ConnectionLimits
     from mcpguard.core.errors import Denied as Denied
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from mcpguard.core.servers import Labelled as Labelled
     from mcpguard.core.servers import ServerOptions as ServerOptions
     from mcpguard.core.servers import ToolOptions as ToolOptions
+    from mcpguard.core.tool_facts import ToolFacts as ToolFacts
     from mcpguard.core.verdict import ALLOW as ALLOW
     from mcpguard.core.verdict import Allow as Allow
     from mcpguard.core.verdict import Ask as Ask
@@ -143,7 +143,7 @@ _HOMES = {
     "approvers.elicitation": ("ElicitationApprover",),
     "approvers.terminal": ("TerminalApprover",),
     "config.tokens": ("ClaimMap", "Tokens"),
-    "core.call": ("Call", "ToolFacts"),
+    "core.call": ("Call",),
     "core.clock": ("Clock",),
     "core.connection_limits": ("ConnectionLimits",),
     "core.errors": (
@@ -170,6 +170,7 @@ _HOMES = {
     "core.run": ("Run", "current_run"),
     "core.scope": ("Match", "Scope"),
     "core.servers": ("Labelled", "ServerOptions", "ToolOptions"),
+    "core.tool_facts": ("ToolFacts",),
     "core.verdict": ("ALLOW", "Allow", "Ask", "Deny", "Rewrite", "Verdict"),
     "core.views": ("ConnectionView", "Coverage", "Explanation", "HookView", "StepView"),
     "core.wire": ("JSON", "Direction", "JSONObject"),

@@ -1,15 +1,15 @@
 """The guard: what a user holds. A facade over the linked chain, the seams and the policy file.
 
 Nothing is decided here. What a guard does to a message stands in `core.chain`; how it gets into a session
-in `seams`; what a policy file may say in `config`.
+in `seams`; what a policy file may say in `config`. What goes on while it lives is kept by `OpenRuns`,
+`Bindings` and `LivePolicy`.
 """
 
 import logging
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
@@ -18,47 +18,37 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from mcpguard.core.call import Call, refusal
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.connection_limits import ConnectionLimits
-from mcpguard.core.errors import GuardBuildError, SeamError
-from mcpguard.core.events import Emitter, Scrubber, Sink
+from mcpguard.core.emitter import Emitter
+from mcpguard.core.errors import GuardBuildError
+from mcpguard.core.events import Scrubber, Sink
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import ANONYMOUS, Handle, Linked, OnDeny
 from mcpguard.core.names import Names
+from mcpguard.core.open_runs import OpenRuns
 from mcpguard.core.order import arrange
 from mcpguard.core.principal import Principal
-from mcpguard.core.run import STOPPED, Run, Stops, bound, current_run
+from mcpguard.core.run import Run, Stops
 from mcpguard.core.servers import ServerOptions
 from mcpguard.core.views import ConnectionView, Coverage, Explanation, covered, explained, statuses
 from mcpguard.core.wire import JSON
-from mcpguard.seams.callers import Binding
-from mcpguard.seams.connection import Connection
+from mcpguard.seams.bindings import Bindings
 from mcpguard.stores.store import Store
 
 if TYPE_CHECKING:
     from mcp import Client, ClientSession
 
-    from mcpguard.config.policy import Built, Policy
+    from mcpguard.config.live_policy import LivePolicy
+    from mcpguard.config.policy import Policy
     from mcpguard.detectors.redactor import Redactor
     from mcpguard.hub.hub import Hub
     from mcpguard.hub.merge import Naming
-    from mcpguard.interceptors.credentials import Credentials
     from mcpguard.seams.handed import HandedCalls
-    from mcpguard.seams.http_auth import HTTPAuth
 
 __all__ = ["Guard"]
 
 _log = logging.getLogger("mcpguard")
 
 _Session = TypeVar("_Session", bound="ClientSession")
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Where a guard is from that was made from a policy file: what a reload starts from."""
-
-    path: Path
-    policy: "Policy"
-    built: "Built"
-    sinks: tuple[Sink, ...]
 
 
 class Guard:
@@ -113,10 +103,9 @@ class Guard:
         for sink in sinks:
             if not callable(getattr(sink, "emit", None)):
                 raise TypeError(f"sinks= takes sinks, such as JsonLines(path); {type(sink).__name__} is none")
-        self._interceptors = tuple(interceptors)
-        self._limits = connection
-        self._emitter = Emitter(
-            tuple(sinks),
+        interceptors = tuple(interceptors)
+        emitter = Emitter(
+            sinks,
             clock=clock,
             scrubber=scrubber,
             key=digest_key,
@@ -125,27 +114,18 @@ class Guard:
         )
         stops = Stops()
         declared = dict(servers or {})
-        linked = Linked(
-            arrange(self._interceptors), self._emitter, store=store, stops=stops, servers=declared
-        )
+        linked = Linked(arrange(interceptors), emitter, store=store, stops=stops, servers=declared)
         self._handle = Handle(
             linked, stops=stops, clock=clock, on_deny=on_deny, anonymous=anonymous == "allow"
         )
-        self._own_store: Store | None = None
-        self._servers: Mapping[str, ServerOptions] = declared
-        self._store = store
-        self._http_auths: dict[str, HTTPAuth] = {}
+        self._runs = OpenRuns(self._handle)
+        self._bindings = Bindings(self._handle, interceptors, declared, connection)
+        self._live: LivePolicy | None = None
+        self._hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._origin: _Origin | None = None
-        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet((self._emitter,))
-        self._dropped: list[Sink] = []
-        self._reloading = threading.Lock()
         self._entered = 0
         self._is_closed = False
-        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
-        self._hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
-        self._emitter.about_policy()
+        emitter.about_policy()
 
     @classmethod
     def standard(
@@ -227,16 +207,18 @@ class Guard:
             PolicyError: If the file is missing or says something wrong; carries file and line.
             PluginError: If it uses a plugin that cannot be loaded.
         """
+        from mcpguard.config.live_policy import LivePolicy
         from mcpguard.config.opening import closing_if_refused
         from mcpguard.config.policy import load_policy
 
         _check_lists((), sinks)
+        further = tuple(sinks)
         policy = load_policy(path)
         built = policy.build(clock=clock, store=store)
         with closing_if_refused(built.sinks):
             guard = cls(
                 built.interceptors,
-                sinks=(*built.sinks, *sinks),
+                sinks=(*built.sinks, *further),
                 scrubber=scrubber,
                 clock=clock,
                 servers=policy.servers,
@@ -247,10 +229,15 @@ class Guard:
                 policy_digest=policy.digest,
                 connection=policy.options.connection,
             )
-        _tell_doubts(policy)
-        guard._own_store = built.store
-        guard._origin = _Origin(Path(path).absolute(), policy, built, tuple(sinks))
-        guard._handle.is_reloadable = True
+        guard._live = LivePolicy(
+            path,
+            policy,
+            built,
+            handle=guard._handle,
+            bindings=guard._bindings,
+            sinks=further,
+            store=built.store or store,
+        )
         return guard
 
     def reload(self) -> bool:
@@ -268,28 +255,14 @@ class Guard:
             PluginError: If it uses a plugin that cannot be used.
             GuardBuildError: If this guard was not made by `from_policy`, or the file's cannot be linked.
         """
-        from mcpguard.config.policy import load_policy
-        from mcpguard.config.reload import refusal
+        has_changed = self._policy_file().reload()
+        if has_changed:
+            self._look()
+        return has_changed
 
-        with self._reloading:
-            if self._origin is None:
-                raise GuardBuildError(
-                    "there is no policy file: this guard was not made by Guard.from_policy()"
-                )
-            try:
-                policy = load_policy(self._origin.path)
-                if policy.digest == self._origin.policy.digest:
-                    return False
-                self._enforce(policy, self._origin)
-            except Exception as error:
-                self._emitter.about_policy(refused=refusal(error))
-                raise
-            return True
-
-    @asynccontextmanager
-    async def reloading(
+    def reloading(
         self, *, every: float | None = 1.0, signals: Collection[int] = ()
-    ) -> AsyncGenerator[None]:
+    ) -> AbstractAsyncContextManager[None]:
         """Reload while inside, whenever the policy file changes. A bad policy is logged and recorded.
 
         Args:
@@ -301,25 +274,7 @@ class Guard:
             GuardBuildError: If this guard was not made by `from_policy`.
             ValueError: If `every` is not positive, or nothing would ever reload.
         """
-        from anyio import create_task_group
-
-        from mcpguard.config.reload import listen, watch
-
-        if self._origin is None:
-            raise GuardBuildError("there is no policy file: this guard was not made by Guard.from_policy()")
-        if every is not None and not every > 0:
-            raise ValueError(f"every is seconds, above 0, not {every}")
-        if every is None and not signals:
-            raise ValueError("neither every nor signals is given, so nothing would ever reload")
-        async with create_task_group() as tasks:
-            if every is not None:
-                tasks.start_soon(partial(watch, self._origin.path, self._reload_quietly, every=every))
-            if signals:
-                await tasks.start(listen, signals, self._reload_quietly)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+        return self._policy_file().reloading(every, signals, self.reload)
 
     def run(
         self,
@@ -340,19 +295,7 @@ class Guard:
             TypeError: If `id` or `principal` is something else, at once.
             ValueError: If `parent`, or the run around, was stopped: a new run does not undo that.
         """
-        Run(id=id, principal=principal)
-        return self._inside_run(principal, id, parent)
-
-    @asynccontextmanager
-    async def _inside_run(
-        self, principal: Principal | None, id: str | None, parent: Run | None
-    ) -> AsyncGenerator[Run]:
-        run = self.open_run(principal=principal, id=id, parent=_run_around() if parent is None else parent)
-        try:
-            with bound(run):
-                yield run
-        finally:
-            self.close_run(run)
+        return self._runs.inside(principal=principal, id=id, parent=parent)
 
     def open_run(
         self, *, principal: Principal | None = None, id: str | None = None, parent: Run | None = None
@@ -367,16 +310,11 @@ class Guard:
         Raises:
             ValueError: If `parent` has ended.
         """
-        run = Run(id=id, principal=principal, parent=parent)
-        with self._lock:
-            self._runs.add(run)
-        self._emitter.about_run("run_opened", run)
-        return run
+        return self._runs.open(principal=principal, id=id, parent=parent)
 
     def close_run(self, run: Run) -> None:
         """End a run as finished."""
-        run.close()
-        self._emitter.about_run("run_closed", run)
+        self._runs.close(run)
 
     async def principal(self, token: str) -> Principal:
         """On whose behalf a token speaks, by the policy's `principals`.
@@ -385,8 +323,7 @@ class Guard:
             TokenRefused: If it is not to be trusted; its code says why.
             GuardBuildError: If there is no policy file, or it says nothing of tokens.
         """
-        origin = self._origin
-        tokens = None if origin is None else origin.built.tokens
+        tokens = None if self._live is None else self._live.built.tokens
         if tokens is None:
             raise GuardBuildError("the policy says nothing of tokens: it has no principals.jwt")
         return await tokens.principal(token)
@@ -394,7 +331,7 @@ class Guard:
     @property
     def policy(self) -> "Policy | None":
         """The policy that is enforced; None where the guard was not made by `from_policy`."""
-        return None if self._origin is None else self._origin.policy
+        return None if self._live is None else self._live.policy
 
     def session(
         self, session: _Session, *, name: str, run: Run | None = None, shared: bool | None = None
@@ -412,7 +349,7 @@ class Guard:
         """
         from mcpguard.seams.session import guard_session
 
-        guard_session(session, self._binding(name, run, shared))
+        guard_session(session, self._bindings.binding(name, run, shared))
         return session
 
     def client(
@@ -441,7 +378,7 @@ class Guard:
         """
         from mcpguard.seams.session import guarded_client
 
-        client: Client = guarded_client(server, self._binding(name, run, shared), options)
+        client: Client = guarded_client(server, self._bindings.binding(name, run, shared), options)
         return client
 
     def transport(
@@ -465,7 +402,7 @@ class Guard:
         """
         from mcpguard.seams.transport import guarded_transport
 
-        return guarded_transport(transport, self._binding(name, run, shared))
+        return guarded_transport(transport, self._bindings.binding(name, run, shared))
 
     def fastmcp_transport(
         self, transport: Any, *, name: str, run: Run | None = None, shared: bool | None = None
@@ -480,7 +417,7 @@ class Guard:
         """
         from mcpguard.seams.fastmcp import guarded_fastmcp_transport
 
-        return guarded_fastmcp_transport(transport, self._binding(name, run, shared))
+        return guarded_fastmcp_transport(transport, self._bindings.binding(name, run, shared))
 
     def handed_calls(self, *, name: str, run: Run | None = None, shared: bool | None = None) -> "HandedCalls":
         """The chain around tool calls that go by somebody else's way: for frameworks' hooks around calls.
@@ -494,7 +431,7 @@ class Guard:
         """
         from mcpguard.seams.handed import HandedCalls
 
-        return HandedCalls(self._binding(name, run, shared))
+        return HandedCalls(self._bindings.binding(name, run, shared))
 
     def hub(
         self,
@@ -527,22 +464,9 @@ class Guard:
         """
         from mcpguard.hub.hub import Hub
         from mcpguard.seams.nowhere import Nowhere
-        from mcpguard.seams.opening import Opening, reached
 
-        if servers is None:
-            servers = {name: one for name, one in self._servers.items() if one.command or one.url}
-        connects: dict[str, Opening] = {}
-        for name, given in servers.items():
-            source, headers = reached(given, name)
-            connects[name] = Opening(
-                source=source,
-                headers=headers,
-                auth=self.http_auth(name=name, url=source) if isinstance(source, str) else None,
-                binding=self._binding(name, None, shared=True),
-                environment=partial(self.environment, name=name),
-            )
         hub = Hub(
-            connects,
+            self._bindings.openings(servers),
             naming=naming,
             start_timeout=start_timeout,
             retry_after=retry_after,
@@ -552,7 +476,8 @@ class Guard:
             enforced=partial(getattr, self._handle, "linked"),
             clock=self._handle.clock,
         )
-        self._hubs.add(hub)
+        with self._lock:
+            self._hubs.add(hub)
         return hub
 
     def http_auth(self, *, name: str, url: str | None = None) -> Any:
@@ -569,16 +494,7 @@ class Guard:
             GuardBuildError: If several `Credentials` put headers on requests to this server.
             ValueError: If the auth object of this name was given another origin before.
         """
-        from mcpguard.seams.http_auth import giver_of, http_auth
-
-        with self._lock:
-            known = self._http_auths.get(name)
-            if known is None:
-                giver = giver_of(name, self._interceptors)
-                known = self._http_auths[name] = http_auth(name, giver, url)
-            elif url is not None:
-                known.settle(url)
-        return known
+        return self._bindings.http_auth(name, url)
 
     async def environment(self, *, name: str, run: Run | None = None) -> dict[str, str]:
         """The variables that `Credentials` gives a server that is about to be started as a process.
@@ -590,24 +506,13 @@ class Guard:
         Raises:
             SeamError: If a credential cannot be had.
         """
-        from mcpguard.interceptors.credentials import Credentials
-        from mcpguard.tokens.secret import TokenError
-
-        bound = run or current_run()
-        principal = None if bound is None else bound.principal
-        variables: dict[str, str] = {}
-        for one in self._interceptors:
-            if isinstance(one, Credentials):
-                try:
-                    variables.update(await one.environment(name, principal))
-                except TokenError as error:
-                    raise SeamError(f"{name} cannot be started: {error}") from None
-        return variables
+        return await self._bindings.environment(name, run)
 
     def coverage(self) -> Coverage:
         """Which interceptor handles what, in what order and mode, and what no seam sees."""
         connections = [
-            ConnectionView(one.name, one.seam, one.is_shared, one.blind_spots) for one in self._open()
+            ConnectionView(one.name, one.seam, one.is_shared, one.blind_spots)
+            for one in self._bindings.connections()
         ]
         return covered(self._handle.linked.steps, connections)
 
@@ -629,14 +534,12 @@ class Guard:
 
         Interceptors are named as in `coverage()`; one that fails over its status has `failed` in its place.
         """
-        with self._lock:
-            runs = [run for run in self._runs if run.ended is None]
         return {
-            "runs": [{"id": run.id, "depth": len(run.lineage) - 1} for run in runs],
-            "interceptors": statuses(self._interceptors),
-            "connections": [{"server": one.name, "seam": one.seam} for one in self._open()],
+            "runs": [{"id": run.id, "depth": len(run.lineage) - 1} for run in self._runs.now()],
+            "interceptors": statuses(self._bindings.interceptors),
+            "connections": [{"server": one.name, "seam": one.seam} for one in self._bindings.connections()],
             "limits_hit": {server: {**counts} for server, counts in self._handle.hits.by_server().items()},
-            "sinks": {"failures": dict(self._emitter.failures)},
+            "sinks": {"failures": dict(self._handle.linked.emitter.delivery.failures)},
             "stopped_tenants": sorted(self._handle.stops.tenants),
         }
 
@@ -648,24 +551,7 @@ class Guard:
                 on its behalf and all below them. An id that no open run has is taken for a tenant's name.
                 Calls already sent are not called back.
         """
-        if isinstance(target, Run):
-            target.stop()
-            self._emitter.about_run("stopped", target, reason="run stopped")
-            return
-        if not isinstance(target, str):
-            raise TypeError(f"stop takes a Run, a run's id or a tenant's name, not {type(target).__name__}")
-        with self._lock:
-            runs = [run for run in self._runs if run.ended is None]
-        named = [run for run in runs if run.id == target]
-        for run in named:
-            self.stop(run)
-        owned = [run for run in runs if target in run.tenants]
-        if named and not owned:
-            return
-        self._handle.stops.tenants.add(target)
-        for run in owned:
-            run.stop()
-            self._emitter.about_run("stopped", run, reason="tenant stopped")
+        self._runs.stop(target)
 
     async def aclose(self) -> None:
         """Flush and close the sinks, and the store that the policy file named; all of them, whatever fails.
@@ -679,15 +565,7 @@ class Guard:
                 `status()`.
         """
         self._is_closed = True
-        with self._reloading:
-            dropped, self._dropped = self._dropped, []
-        async with AsyncExitStack() as closing:
-            if self._own_store is not None:
-                closing.push_async_callback(self._own_store.aclose)
-            closing.push_async_callback(self._emitter.aclose)
-            failure = await self._emitter.close(dropped)
-            if failure is not None:
-                raise failure
+        await (self._live or self._handle.linked.emitter.delivery).aclose()
 
     async def __aenter__(self) -> Self:
         with self._lock:
@@ -715,114 +593,20 @@ class Guard:
             _log.error("the guard was not closed whole: %s", type(error).__name__)
 
     def __repr__(self) -> str:
-        labels = ", ".join(one.label for one in self._interceptors)
+        labels = ", ".join(one.label for one in self._bindings.interceptors)
         return f"Guard([{labels}])"
 
-    def _binding(self, name: str, run: Run | None, shared: bool | None) -> Binding:
-        declared = self._servers.get(name)
-        if self._servers and declared is None:
-            known = ", ".join(sorted(self._servers))
-            raise ValueError(f"the declared servers are {known}; name={name!r} is none of them")
-        if shared is None:
-            shared = declared is not None and declared.shared
-        http_auth = self._http_auths.get(name)
-        for one in self._interceptors:
-            one.wrapping(name, shared=shared, http_auth=http_auth is not None)
-        if http_auth is not None and shared:
-            http_auth.is_shared = True
-        return Binding(
-            handle=self._handle,
-            name=name,
-            run=run,
-            shared=shared,
-            register=self._register,
-            limits=self._limits,
-            is_limited=self._limits is not None,
-        )
+    def _policy_file(self) -> "LivePolicy":
+        if self._live is None:
+            raise GuardBuildError("there is no policy file: this guard was not made by Guard.from_policy()")
+        return self._live
 
-    def _enforce(self, policy: "Policy", origin: "_Origin") -> None:
-        """Put another policy in the place of the one that is enforced, or raise and change nothing."""
-        from mcpguard.config.opening import closing_if_refused
-        from mcpguard.config.reload import renew, take_over
-
-        renewed = renew(policy, origin.policy, origin.built)
-        built = renewed.built
-        emitter = self._emitter.following((*built.sinks, *origin.sinks), policy.digest)
-        with closing_if_refused(renewed.opened):
-            linked = Linked(
-                renewed.steps,
-                emitter,
-                store=self._store,
-                stops=self._handle.stops,
-                servers=policy.servers,
-                kept=renewed.kept,
-            )
-            take_over(renewed.changed)
+    def _look(self) -> None:
+        """Let hubs see what is enforced now."""
         with self._lock:
-            followers = self._followers(built.interceptors)
-            self._interceptors = built.interceptors
-            for auth, giver in followers:
-                auth.follow(giver)
-        for interceptor in renewed.kept:
-            interceptor.host = linked.host
-        self._emitters.add(emitter)
-        self._dropped += renewed.dropped
-        self._handle.swap(linked, on_deny=policy.on_deny, anonymous=policy.anonymous == "allow")
-        self._emitter = emitter
-        self._servers, self._limits = policy.servers, policy.options.connection
-        self._origin = _Origin(origin.path, policy, built, origin.sinks)
-        _tell_doubts(policy)
-        emitter.about_policy()
-
-    def _followers(
-        self, interceptors: Sequence[Interceptor]
-    ) -> list[tuple["HTTPAuth", "Credentials | None"]]:
-        """Every auth object that was asked for, and what it goes by once these are linked."""
-        if not self._http_auths:
-            return []
-        from mcpguard.seams.http_auth import giver_of
-
-        return [(auth, giver_of(name, interceptors)) for name, auth in self._http_auths.items()]
-
-    async def _reload_quietly(self) -> None:
-        """Reload, and close the sinks that nothing writes to any more."""
-        from mcpguard.config.reload import quietly
-
-        await quietly(self.reload)
-        for hub in tuple(self._hubs):
+            hubs = tuple(self._hubs)
+        for hub in hubs:
             hub.look()
-        with self._reloading:
-            in_use = {id(sink) for emitter in self._emitters for sink in emitter.sinks}
-            unused = [sink for sink in self._dropped if id(sink) not in in_use]
-            self._dropped = [sink for sink in self._dropped if id(sink) in in_use]
-        await self._emitter.close(unused)
-
-    def _register(self, connection: Connection) -> None:
-        with self._lock:
-            self._connections.add(connection)
-
-    def _open(self) -> list[Connection]:
-        with self._lock:
-            return list(self._connections)
-
-
-def _tell_doubts(policy: "Policy") -> None:
-    """Log what is valid and probably not meant, a rule for a server that nobody declared for one."""
-    try:
-        doubts = policy.warnings()
-    except GuardBuildError as error:
-        _log.warning("%s", error)
-        return
-    for doubt in doubts:
-        _log.warning("%s", doubt.located(policy.source))
-
-
-def _run_around() -> Run | None:
-    """The innermost run of this context that is open, or the one that was stopped."""
-    around = current_run()
-    if around is None or around.ended == STOPPED:
-        return around
-    return next((run for run in around.lineage if run.ended is None), None)
 
 
 @cache

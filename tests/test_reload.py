@@ -346,6 +346,15 @@ async def test_sinks_stay_open_or_are_opened_and_closed_as_the_file_says(
     assert max(one) < max(other)
 
 
+def test_sinks_that_were_given_as_an_iterator_are_written_to_after_a_reload_too(file: Path) -> None:
+    """`sinks` is any iterable, which may be read once only."""
+    sink = RecordingSink()
+    guard = Guard.from_policy(file, sinks=iter([sink]))
+    write(file, policy(DENYING))
+    assert guard.reload()
+    assert [event.kind for event in sink.events] == ["policy_loaded", "policy_loaded"]
+
+
 async def test_calls_from_many_threads_never_fail_while_policies_change(
     file: Path, server: FakeServer
 ) -> None:

@@ -1,21 +1,20 @@
-"""What the sinks that keep a trail have in common: events in, a wait for the writer, a clean end."""
+"""What the sinks that keep a trail have in common: a writer, and that calls may wait for it."""
 
-import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from anyio import CancelScope, to_thread
-
 from mcpguard.audit.medium import Medium, Start
 from mcpguard.audit.note import Signer
+from mcpguard.audit.queued import Queued
 from mcpguard.audit.writer import Durability, Overflow, Writer
 from mcpguard.core.clock import Clock
-from mcpguard.core.events import Event
+from mcpguard.core.extra import Extra
 
 __all__ = ["Kept", "signer"]
 
 
-class Kept:
+class Kept(Queued):
     """A sink with a writer behind it.
 
     Attributes:
@@ -23,7 +22,10 @@ class Kept:
         mode: What a call waits for before it goes out.
         strict: Whether a call whose intent is not kept is denied.
         waits: Whether calls wait at all.
+        option_extras: What options take that not everybody has installed.
     """
+
+    option_extras: Final[Mapping[str, Extra]] = {"key": Extra("audit", package="cryptography")}
 
     def __init__(
         self,
@@ -54,21 +56,7 @@ class Kept:
             anchor=None if anchor is None else Path(anchor),
             clock=clock,
         )
-        self._close = weakref.finalize(self, self._writer.close)
-
-    @property
-    def dropped(self) -> int:
-        """Events that were not kept, so far."""
-        return self._writer.dropped
-
-    def emit(self, event: Event) -> None:
-        """Queue one event.
-
-        Raises:
-            BufferError: If the queue is full.
-            ValueError: If the sink is closed.
-        """
-        self._writer.put(event)
+        super().__init__(self._writer)
 
     async def settle(self) -> None:
         """Wait until what was emitted before is as safe as `mode` says.
@@ -77,11 +65,6 @@ class Kept:
             OSError: If it could not be written.
         """
         await self._writer.settle()
-
-    async def aclose(self) -> None:
-        """Write what is queued, sign it and let go. Closing twice is closing once."""
-        with CancelScope(shield=True):
-            await to_thread.run_sync(self._close)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.where!r}, mode={self.mode!r})"

@@ -17,7 +17,7 @@ from mcpguard.audit.calls import CallView, Record, Selection, calls
 from mcpguard.audit.charts import Chart, Column, tallied
 from mcpguard.audit.export import timestamp
 from mcpguard.audit.stats import Stats
-from mcpguard.audit.verify import Verdict
+from mcpguard.audit.verdict import Verdict
 from mcpguard.core.wire import JSON
 
 __all__ = ["MAX_CALLS", "Report", "page"]

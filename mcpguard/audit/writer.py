@@ -1,24 +1,21 @@
 """The one thread that writes a trail: takes events off a queue, keeps them in batches, tells who waits.
 
 Callers only add to the queue. A batch holds all that has come while the batch before was written, so a
-hundred callers share one wait for the disk (group commit). Above: the sinks. Below: `stream`, `medium`,
-`waiter`.
+hundred callers share one wait for the disk (group commit). Above: the sinks. Below: `journal`, which keeps
+a batch; `waiter`.
 """
 
-import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 from typing import Final, Literal, TypeAlias, get_args
 
+from mcpguard.audit.journal import SYNC_SECONDS, Journal
 from mcpguard.audit.medium import Medium, Start
 from mcpguard.audit.note import Signer
 from mcpguard.audit.record import MAX_PAYLOAD, OMITTED
-from mcpguard.audit.stream import Entry
 from mcpguard.audit.waiter import Waiter, tell
 from mcpguard.core.clock import Clock
 from mcpguard.core.events import Event
@@ -38,9 +35,6 @@ LOOKS: Final = 50
 """Times that the thread looks for events by itself, `LINGER` apart, before it sleeps until it is roused:
 waking a thread costs a caller more than queueing an event."""
 
-SYNC_SECONDS: Final = 1.0
-"""Seconds after which what was written is synced, where nobody waits for that: what a power cut can lose."""
-
 MAX_BATCH: Final = 2_000
 """Events in one batch."""
 
@@ -50,11 +44,9 @@ MAX_WAITING: Final = 4 * MAX_PAYLOAD
 HARD_LIMIT: Final = 4
 """Times the queue's limit that it holds at most, while callers wait for it to shrink."""
 
-_log: Final = logging.getLogger("mcpguard")
-
 
 class Writer:
-    """Writes one trail.
+    """Write one trail.
 
     Args:
         medium: Where to.
@@ -88,36 +80,26 @@ class Writer:
         except ValueError:
             medium.close()
             raise
-        self.dropped = 0
-        self._medium = medium
-        self._stream = start.stream
-        self._stream.is_signed = signer is not None
-        self._members = start.members
+        self._journal = Journal(
+            medium, start, signer=signer, checkpoint_seconds=checkpoint_seconds, anchor=anchor, clock=clock
+        )
         self._mode = mode
         self._overflow = overflow
         self._limit = queue
-        self._signer = signer
-        self._interval = checkpoint_seconds
-        self._anchor = anchor
-        self._clock = clock
         self._queue: deque[Event | Waiter] = deque()
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._is_idle = False
-        self._is_announced = False
         self._lock = threading.RLock()
         """Its owner may take it again: a call that nobody awaits any more ends while garbage is collected."""
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self._is_closing = False
-        self._error: Exception | None = None
-        self._unreported = 0
-        self._is_dirty = False
-        self._synced = self._signed = monotonic()
-        error = self._keep([], is_due=False, sync=False, last=False)
-        if error is not None:
-            medium.close()
-            raise error
+
+    @property
+    def dropped(self) -> int:
+        """Events that are not in the trail."""
+        return self._journal.dropped
 
     def put(self, event: Event) -> None:
         """Queue an event.
@@ -134,9 +116,7 @@ class Writer:
         waiting = len(queue)
         if waiting >= self._limit and (self._overflow == "drop" or waiting >= self._limit * HARD_LIMIT):
             self._hurry.set()
-            with self._lock:
-                self.dropped += 1
-                self._unreported += 1
+            self._journal.lose(1)
             raise BufferError("the queue of the audit trail is full")
         if (
             event.payload is not None
@@ -205,7 +185,7 @@ class Writer:
         self._wake.clear()
         self._is_idle = True
         if not self._queue and not self._is_closing:
-            self._wake.wait(SYNC_SECONDS if self._is_dirty or self._signer is not None else None)
+            self._wake.wait(SYNC_SECONDS if self._journal.may_be_due else None)
         self._is_idle = False
 
     def _drain(self) -> None:
@@ -218,134 +198,28 @@ class Writer:
             if not queue:
                 return
 
-    def _commit(self, batch: list[Event | Waiter], *, last: bool = False) -> None:
+    def _commit(self, batch: list[Event | Waiter]) -> None:
+        if not batch:
+            self._journal.tend()
+            return
         waiters = [one for one in batch if isinstance(one, Waiter)]
         events = [one for one in batch if isinstance(one, Event)]
-        now = monotonic()
-        is_due = self._signer is not None and (last or now - self._signed >= self._interval)
-        error = None
-        if events or waiters or is_due or last:
-            error = self._keep(
-                events, is_due=is_due, sync=self._mode == "strict" and bool(waiters), last=last
-            )
-        elif self._is_dirty and now - self._synced >= SYNC_SECONDS:
-            error = self._attempt(self._sync)
-        tell(waiters, error)
-
-    def _keep(self, events: list[Event], *, is_due: bool, sync: bool, last: bool) -> Exception | None:
-        is_appended = False
-        mark, unreported = self._stream.mark(), self._unreported
-        try:
-            self._move_on()
-            mark = self._stream.mark()
-            entries = self._ahead(unreported)
-            entries += map(self._stream.event, events)
-            if is_due or last:
-                entries += self._behind(is_due=is_due, last=last)
-            if entries:
-                self._medium.append(entries)
-                is_appended = self._is_dirty = True
-            if sync or is_due or last or monotonic() - self._synced >= SYNC_SECONDS:
-                self._sync()
-        except Exception as error:  # noqa: BLE001 - told to who waits, counted for the others
-            if is_appended:
-                self._medium.rollback()
-            self._stream.restore(mark)
-            with self._lock:
-                self.dropped += len(events)
-                self._unreported += len(events)
-            if self._error is None:
-                _log.warning("the audit trail cannot be written: %s", type(error).__name__)
-            self._error = error
-            return error
-        self._error = None
-        self._is_announced = True
-        with self._lock:
-            self._unreported -= unreported
-        if is_due:
-            self._attempt(self._sign)
-        return None
-
-    def _move_on(self) -> None:
-        """Begin a new file where the old one is gone or full."""
-        lost = self._medium.lost()
-        if lost is not None:
-            _log.warning("the file of the audit trail was %s; a new one is begun", lost)
-            self._stream.next_segment()
-            self._members, self._is_announced = {"lost": lost}, False
-        elif self._medium.is_full() and self._attempt(self._rotate) is None:
-            if self._is_announced:
-                self._members = {}
-            self._is_announced = False
-
-    def _ahead(self, unreported: int) -> list[Entry]:
-        """What comes before the events: that a file begins, that records are missing."""
-        entries: list[Entry] = []
-        if not self._is_announced:
-            entries.append(self._stream.opened(self._time(), **self._members))
-        if unreported:
-            entries.append(self._stream.own("dropped", self._time(), count=unreported))
-        return entries
-
-    def _behind(self, *, is_due: bool, last: bool) -> Iterable[Entry]:
-        if is_due and self._signer is not None:
-            size = self._stream.tree.size + (2 if last else 1)
-            yield self._stream.own("checkpoint", self._time(), size=size, key=self._signer.verifier)
-        if last:
-            yield self._stream.own("closed", self._time())
-
-    def _rotate(self) -> None:
-        self._sync()
-        if self._signer is not None:
-            self._sign()
-        self._medium.rotate(self._stream.segment)
-        self._stream.next_segment()
-
-    def _sync(self) -> None:
-        self._medium.sync()
-        self._is_dirty = False
-        self._synced = monotonic()
-
-    def _sign(self) -> None:
-        if self._signer is None:
-            return
-        self._signed = monotonic()
-        checkpoint = self._stream.checkpoint(self._time())
-        note = self._signer.note(checkpoint)
-        self._medium.note(note)
-        _log.info("audit checkpoint %s", " ".join(checkpoint.text.split("\n")).strip())
-        if self._anchor is not None:
-            self._anchor.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._anchor.open("a", encoding="utf-8") as place:
-                place.write(f"{note}\n")
-                place.flush()
-                os.fsync(place.fileno())
-
-    def _attempt(self, act: Callable[[], None]) -> Exception | None:
-        """Do what the records themselves do not depend on."""
-        try:
-            act()
-        except Exception as error:  # noqa: BLE001 - the next interval tries again
-            _log.warning("the audit trail: %s failed with %s", act.__name__.strip("_"), type(error).__name__)
-            return error
-        return None
+        sync = self._mode == "strict" and bool(waiters)
+        tell(waiters, self._journal.keep(events, sync=sync))
 
     def _finish(self) -> None:
         try:
             self._drain()
-            self._commit([], last=True)
+            self._journal.end()
             self._release(OSError("the trail is closed"))
         finally:
-            self._medium.close()
+            self._journal.close()
 
     def _release(self, error: Exception) -> None:
         """Let go whoever waits; what is queued is lost."""
         rest = list(self._queue)
         self._queue.clear()
         tell([one for one in rest if isinstance(one, Waiter)], error)
-
-    def _time(self) -> int:
-        return round(self._clock.time() * 1_000_000)
 
 
 def _check(mode: str, overflow: str, queue: int, checkpoint_seconds: float) -> None:

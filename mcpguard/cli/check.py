@@ -56,12 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _require_extras(policy: "Policy") -> None:
-    """See that the sinks, which are not made here, could be.
+    """See that the sinks and the store, which are not made here, could be.
 
     Raises:
         PolicyError: If the extra of one is missing.
     """
-    missing = [plan.missing for plan in policy.sink_plans if plan.missing is not None]
+    missing = policy.missing
     if missing:
         raise PolicyError(missing[0].message, source=policy.source, line=missing[0].line, more=missing[1:])
 

@@ -48,10 +48,12 @@ class Plan(Generic[T]):
     @property
     def missing(self) -> Problem | None:
         """The extra without which it cannot be made here; None if there is none."""
-        extra = getattr(self.cls, "extra", None)
-        if not isinstance(extra, Extra) or extra.missing is None:
-            return None
-        return Problem(f"{spelled(self.path)}: {extra.missing}", self.line)
+        of_options: Mapping[str, Extra] = getattr(self.cls, "option_extras", {})
+        given = [extra for name, extra in of_options.items() if self.options.get(name) is not None]
+        for extra in (getattr(self.cls, "extra", None), *given):
+            if isinstance(extra, Extra) and extra.missing is not None:
+                return Problem(f"{spelled(self.path)}: {extra.missing}", self.line)
+        return None
 
     def build(self) -> T:
         """Make it.

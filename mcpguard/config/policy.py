@@ -29,7 +29,7 @@ from mcpguard.core.events import Sink
 from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.wire import JSON, canonical
-from mcpguard.stores.opening import open_store
+from mcpguard.stores.opening import open_store, store_extra
 from mcpguard.stores.store import Store
 
 __all__ = ["Built", "Options", "Policy", "ServerOptions", "load_policy", "parse_policy"]
@@ -153,9 +153,24 @@ class Policy:
             tokens=tokens,
         )
 
+    @property
+    def missing(self) -> list[Problem]:
+        """The extras without which its sinks and its store cannot be made here."""
+        problems = [plan.missing for plan in self.sink_plans]
+        return [problem for problem in (*problems, self._missing_for_store) if problem is not None]
+
+    @property
+    def _missing_for_store(self) -> Problem | None:
+        extra = None if self.options.store is None else store_extra(self.options.store)
+        missing = None if extra is None else extra.missing
+        return None if missing is None else Problem(f"store: {missing}", self._store_line)
+
     def _store(self, clock: Clock) -> Store | None:
         if self.options.store is None:
             return None
+        missing = self._missing_for_store
+        if missing is not None:
+            raise PolicyError(missing.message, source=self.source, line=missing.line)
         try:
             return open_store(self.options.store, clock=clock, folder=self._folder)
         except StoreError as error:

@@ -2,9 +2,9 @@
 
 A rule that says what it said before stays the object it was, with all it has counted. One that has an `id`
 and has changed takes over from the rule of that id. Whatever else a policy says begins anew. Nothing is
-swapped here: that is the guard's business, which swaps everything at once or nothing.
+swapped here: that is `live_policy`'s business, which swaps everything at once or nothing.
 
-Above: `Guard.reload` and `Guard.reloading`.
+Above: `live_policy`.
 """
 
 import logging

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import TokenRefused
 from mcpguard.core.principal import Principal
 from mcpguard.core.wire import JSON, JSONObject
 from mcpguard.detectors.token_claims import ClaimMap, Unmapped
+from mcpguard.stores.workers import Workers
 from mcpguard.tokens.endpoint import exchange
 from mcpguard.tokens.secret import TokenError
 
@@ -41,7 +41,7 @@ MAX_KEYS: Final = 1_048_576
 WORKERS: Final = 2
 """Threads of an event loop that fetch keys: who sends tokens of keys that nobody knows uses up no others."""
 
-_workers: Final = RunVar[anyio.CapacityLimiter]("mcpguard_key_workers")
+_workers: Final = Workers("key")
 
 
 class Tokens:
@@ -119,7 +119,9 @@ class Tokens:
         if algorithm not in self._algorithms:
             raise TokenRefused("token_algorithm")
         if self._url is not None and not self._matching(kid, algorithm):
-            await anyio.to_thread.run_sync(self._fetch, self._url, abandon_on_cancel=True, limiter=_limiter())
+            await anyio.to_thread.run_sync(
+                self._fetch, self._url, abandon_on_cancel=True, limiter=_workers.limited_to(WORKERS)
+            )
         found = self._matching(kid, algorithm)
         if len(found) != 1:
             raise TokenRefused("token_key")
@@ -176,16 +178,6 @@ class Tokens:
             except (TokenError, ValueError, RecursionError):
                 raise TokenRefused("token_keys_unavailable") from None
             self._fetched = now
-
-
-def _limiter() -> anyio.CapacityLimiter:
-    """The threads of this event loop that fetch keys."""
-    try:
-        return _workers.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(WORKERS)
-        _workers.set(limiter)
-        return limiter
 
 
 def _chosen(token: str) -> tuple[object, str]:

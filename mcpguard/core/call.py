@@ -14,6 +14,7 @@ from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Result
 from mcpguard.core.run import Run
 from mcpguard.core.timer import Timer
+from mcpguard.core.tool_facts import ToolFacts
 from mcpguard.core.verdict import Ask
 from mcpguard.core.wire import (
     EMPTY,
@@ -21,52 +22,13 @@ from mcpguard.core.wire import (
     Direction,
     JSONObject,
     canonical,
-    definition_digest,
     digest,
     is_notification,
     mutable_copy,
 )
 from mcpguard.core.wire import strings_in as _strings_in
 
-__all__ = ["Call", "ToolFacts", "refusal"]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolFacts:
-    """A tool's definition as the server last listed it; a server's own claims, hence hints.
-
-    Args:
-        name: The server's name for the tool.
-        definition: The whole definition, wire-shaped.
-    """
-
-    name: str
-    definition: JSONObject = field(repr=False)
-    _digest: list[str] = field(default_factory=list[str], init=False, repr=False, compare=False)
-
-    @property
-    def digest(self) -> str:
-        """The definition's digest, worked out on first use: what pins compare."""
-        if not self._digest:
-            self._digest.append(definition_digest(self.definition))
-        return self._digest[0]
-
-    @property
-    def input_schema(self) -> JSONObject:
-        """JSON Schema of the arguments; empty if the server gave none."""
-        return _mapping(self.definition.get("inputSchema"))
-
-    @property
-    def output_schema(self) -> JSONObject | None:
-        """JSON Schema of the structured result, or None."""
-        schema = self.definition.get("outputSchema")
-        return _mapping(schema) if isinstance(schema, Mapping) else None
-
-    @property
-    def annotations(self) -> JSONObject:
-        """What the server says of the tool (`readOnlyHint` and so on). Untrusted, by the specification."""
-        return _mapping(self.definition.get("annotations"))
-
+__all__ = ["Call", "refusal"]
 
 _DERIVED: Final = "_derived"
 """Where a call keeps what has been derived from its parameters: not one of its members."""

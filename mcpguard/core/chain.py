@@ -14,7 +14,7 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from mcpguard.core.call import Call
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.exit import Exit, straight
 from mcpguard.core.gate import Check, Gate
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
@@ -79,7 +79,7 @@ class Chain:
         """Whether nothing but watchers handles it."""
         self.has_layers = bool(layers)
         """Whether anything stands around the call, so that passing it may take time."""
-        self.suspends = self.has_layers or emitter.waits
+        self.suspends = self.has_layers or emitter.delivery.waits
         """Whether it waits for anything but the wire: a layer, or a sink that must hold the intent first."""
         self.has_waiting_layers = any(layer.waits and layer.mode == "enforce" for layer in layers)
         """Whether a layer waits on purpose."""

@@ -6,7 +6,7 @@ Above: `chain`, which ends with it. Below: the wire.
 from collections.abc import Coroutine
 
 from mcpguard.core.call import Call, refusal
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.gate import report_denial, unasked
 from mcpguard.core.interceptor import Wire
 from mcpguard.core.result import Denial, Result
@@ -44,7 +44,7 @@ class Exit:
             intent = emitter.dispatched(call)
             if intent is None:
                 return settled(Result.denied(_unrecorded()))
-            if emitter.waits:
+            if emitter.delivery.waits:
                 return self._once_recorded(call, wire, intent)
             emitter.sent(call, intent)
         if call.timer is not None:
@@ -53,7 +53,7 @@ class Exit:
 
     async def _once_recorded(self, call: Call, wire: Wire, intent: int) -> Result:
         """Go out when the sinks that are waited for hold the intent; run and tenant may end meanwhile."""
-        if not await self._emitter.settled():
+        if not await self._emitter.delivery.settled():
             return Result.denied(_unrecorded())
         if call.run is not None:
             code = self._stops.code(call.run)

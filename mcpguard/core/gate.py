@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from mcpguard.core.call import Call, refusal
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.result import Denial
 from mcpguard.core.verdict import ALLOW, Allow, Ask, Deny, Rewrite, Verdict

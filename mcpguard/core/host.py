@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.servers import ServerOptions
 from mcpguard.core.wire import JSON
 

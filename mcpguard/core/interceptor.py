@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, Protocol, TypeAlias, TypedDict
 from mcpguard.core.call import Call
 from mcpguard.core.host import ALONE, Host
 from mcpguard.core.result import Result
+from mcpguard.core.run import Run
 from mcpguard.core.verdict import ALLOW, Verdict
 from mcpguard.core.wire import JSON, Direction
 
@@ -147,6 +148,9 @@ class Interceptor:
     is_kept: bool = True
     """Whether a reload that leaves this rule as it was leaves this object in place, with what it has counted.
     False where what it keeps depends on the rules beside it."""
+
+    hides: Callable[[str, Run | None], str] | None = None
+    """Takes out of a text, for records, what it has put into the calls of a run. None: nothing."""
 
     id: str | None = None
     mode: Mode = "enforce"

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Mapping
 
 from mcpguard.core.call import Call, refusal
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.errors import LayerError
-from mcpguard.core.events import Emitter
 from mcpguard.core.gate import UNCHECKED, Gate, report_denial, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire, is_foreign
 from mcpguard.core.result import Denial, Fate, Result

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from mcpguard.core.chain import Chain, Step, link, link_gate
 from mcpguard.core.clock import Clock
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.gate import Gate
 from mcpguard.core.hit_counts import HitCounts
 from mcpguard.core.host import Host
@@ -72,9 +72,11 @@ class Linked:
         self.steps = tuple(steps)
         self.emitter = emitter
         self.host = Host(emitter, store, servers or {}, self.status)
-        for interceptor in dict.fromkeys(step.interceptor for step in steps):
+        interceptors = dict.fromkeys(step.interceptor for step in steps)
+        for interceptor in interceptors:
             if not any(interceptor is one for one in kept):
                 interceptor.join(self.host)
+        emitter.disclosure.hides = tuple(one.hides for one in interceptors if one.hides is not None)
         emitter.listeners = tuple(
             step.interceptor
             for step in steps

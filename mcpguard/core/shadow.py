@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from mcpguard.core.call import Call, refusal
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.errors import LayerError
-from mcpguard.core.events import Emitter
 from mcpguard.core.gate import VERDICT, Check, report_denial, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire
 from mcpguard.core.layer import failure, unsent

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeAlias
 
 from mcpguard.core.call import Call
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.exit import settled
 from mcpguard.core.gate import Gate, report_failure
 from mcpguard.core.interceptor import Frame, Interceptor, Wire, is_foreign

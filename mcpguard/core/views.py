@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Hook, Step, link
 from mcpguard.core.clock import Clock
-from mcpguard.core.events import Emitter, Event
+from mcpguard.core.emitter import Emitter
+from mcpguard.core.events import Event
 from mcpguard.core.interceptor import Interceptor, Mode
 from mcpguard.core.order import covers, handled, handles
 from mcpguard.core.result import Denial

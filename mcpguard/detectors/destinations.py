@@ -1,29 +1,20 @@
-"""Where data can go, as texts name it: addresses, URLs, hosts and accounts; and which of them a run has read.
+"""Where data can go, as texts name it: addresses, URLs, hosts and accounts.
 
-This is provenance and not detection: a destination that was read somewhere is not bad for it. Values are
-kept as salted hashes of this process. What is asked, and of whom, is decided elsewhere.
+This is not detection: a destination that stands somewhere is not bad for it.
+
+Above: `provenance`, which knows where one was read. Below: `disguise`.
 """
 
-import html
 import ipaddress
 import re
-import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final, Literal
 
-from mcpguard.core.call import Call
-from mcpguard.core.hosts import STOPS, UNSEEN, canonical_host, in_letters, shared_place
-from mcpguard.core.scope import Matcher, matcher
-from mcpguard.core.strings import texts
-from mcpguard.core.wire import JSON
-from mcpguard.detectors.labelling import DESTINATION, Labels
+from mcpguard.core.hosts import STOPS, canonical_host, shared_place
+from mcpguard.detectors.disguise import folded, undisguised
 
-__all__ = ["Allowed", "Destination", "ReadDestinations", "destinations", "sent_by"]
-
-MAX_READ: Final = 16_384
-"""Destinations kept of one run; once there are more, every destination counts as read."""
+__all__ = ["Destination", "destinations", "named", "whole"]
 
 MAX_ONE: Final = 2048
 """Characters of a text of which all may be one destination."""
@@ -63,19 +54,6 @@ _DOTTED: Final = re.compile(r"\.\w"), re.compile("[.\u2024\u3002\ufe52\uff0e\uff
 _COLONS: Final = re.compile(r":[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:|::")
 """What accounts and hosts do not go without: most text has none, and it is cheap to see that."""
 
-_ODD: Final = re.compile(
-    f"{UNSEEN.pattern[:-1]}\u2024\u2100-\u214f\u2460-\u24ff\ufe50-\ufe6f\uff01-\uff65\U0001d400-\U0001d7ff]"
-)
-"""What is not seen, or read as a plainer character where a host or an address stands (UTS 46)."""
-
-MAX_ODD: Final = 32
-"""Odd characters of a text that are replaced one by one."""
-
-_DEFANGED: Final = re.compile(r"[\[({]\s?(\.|dot|@|at|:)\s?[\])}]", re.IGNORECASE)
-_DEFANGERS: Final = ("[.", "(.", "{.", "[d", "(d", "{d", "[D", "(D", "[@", "[a", "[:")
-_UNFANGED: Final = {"dot": ".", "at": "@"}
-_ENTITY: Final = re.compile(r"&(?:#|period;|commat;|colon;|sol;)")
-
 _DISPLAYED: Final = re.compile(r"(?:\A|[,;])\s{0,3}(?:\"[^\"]{0,200}\"\s{0,3}|[^<>,;\"@]{0,200})(?=<)")
 """The name of whose address follows in angle brackets (RFC 5322)."""
 
@@ -106,7 +84,7 @@ class Destination:
 
 def destinations(text: str) -> Iterator[Destination]:
     """Every address, URL and account in a text, and the text itself where all of it is a host."""
-    text = _folded(text)
+    text = folded(text)
     if "%40" in text:
         text = text.replace("%40", "@")
     yield from _found(text)
@@ -115,6 +93,33 @@ def destinations(text: str) -> Iterator[Destination]:
             yield _url(match)
     if len(text) <= MAX_ONE:
         yield from _alone(text.strip())
+
+
+def whole(text: str) -> Iterator[Destination]:
+    """What an argument names that was declared to be a destination: something, whatever it is."""
+    rest = _DISPLAYED.sub(" ", folded(text))
+    for one in destinations(text):
+        yield one
+        rest = rest.replace(one.text, "\1" if one.kind == "url" else "\0")
+    words = [word for word in _BETWEEN.split(rest) if word and not _WHOLE.fullmatch(word)]
+    if words:
+        left = " ".join(words)
+        yield Destination("other", left.casefold(), left)
+
+
+def named(text: str) -> Iterator[str]:
+    """Every destination that a text names, as a person or a model reads it."""
+    text = undisguised(text)
+    for one in _found(text):
+        yield one.value
+        if one.kind == "address":
+            yield one.value.rpartition("@")[2]
+    if _DOTTED[not text.isascii()].search(text) is not None:
+        yield from _hosts(text)
+    if _COLONS.search(text) is not None:
+        for word in text.split():
+            for match in _IPV6.finditer(word) if word.count(":") > 1 else ():
+                yield canonical_host(match[1])
 
 
 def _found(text: str) -> Iterator[Destination]:
@@ -149,102 +154,6 @@ def _alone(text: str) -> Iterator[Destination]:
         yield Destination("account", value.casefold(), text)
 
 
-def _whole(text: str) -> Iterator[Destination]:
-    """What an argument names that was declared to be a destination: something, whatever it is."""
-    rest = _DISPLAYED.sub(" ", _folded(text))
-    for one in destinations(text):
-        yield one
-        rest = rest.replace(one.text, "\1" if one.kind == "url" else "\0")
-    words = [word for word in _BETWEEN.split(rest) if word and not _WHOLE.fullmatch(word)]
-    if words:
-        left = " ".join(words)
-        yield Destination("other", left.casefold(), left)
-
-
-def sent_by(call: Call, labels: Labels) -> Iterator[tuple[str, Iterable[Destination]]]:
-    """What a call names as destinations, by argument: what is declared as one, or looks like one."""
-    declared = [name for name, its in labels.arguments.items() if DESTINATION in its]
-    if declared:
-        arguments = call.arguments
-        for name in declared:
-            if name in arguments:
-                for text in [*texts(arguments[name]), *_numbers(arguments[name])]:
-                    yield name, _whole(text)
-        return
-    given: JSON = call.arguments or {key: value for key, value in call.params.items() if key != "_meta"}
-    for text in texts(given):
-        yield "", destinations(text)
-
-
-class ReadDestinations:
-    """What one run has read, bounded."""
-
-    __slots__ = ("_hashes", "is_full")
-
-    def __init__(self) -> None:
-        self._hashes: set[int] = set()
-        self.is_full = False
-        """Whether there was more than is kept, so that nothing is known not to have been read."""
-
-    def read(self, texts: Iterable[str]) -> None:
-        """Remember every destination in some texts."""
-        if self.is_full:
-            return
-        for value in chain.from_iterable(map(_named, texts)):
-            self._hashes.add(hash(value))
-            if len(self._hashes) > MAX_READ:
-                self.is_full = True
-                self._hashes.clear()
-                return
-
-    def __contains__(self, one: Destination) -> bool:
-        if self.is_full:
-            return True
-        if hash(one.value) in self._hashes:
-            return True
-        host = one.value.rpartition("@")[2] if one.kind != "address" else ""
-        while "." in host:
-            if hash(host) in self._hashes:
-                return True
-            host = host.partition(".")[2]
-        return False
-
-
-class Allowed:
-    """Destinations that somebody has allowed.
-
-    Args:
-        patterns: Addresses (`*@example.com`), hosts (`*.example.com`), accounts or values; names or globs.
-    """
-
-    __slots__ = ("_matches",)
-
-    def __init__(self, patterns: Collection[str]) -> None:
-        self._matches: Matcher = matcher([_allowed(pattern) for pattern in patterns])
-
-    def __contains__(self, one: Destination) -> bool:
-        return self._matches(one.value) or (one.place != "" and self._matches(one.place))
-
-
-def _named(text: str) -> Iterator[str]:
-    """Every destination that a text names, as a person or a model reads it."""
-    text = _folded(text)
-    if "&" in text and _ENTITY.search(text) is not None:
-        text = html.unescape(text)
-    if ("[" in text or "(" in text or "{" in text) and any(one in text for one in _DEFANGERS):
-        text = _DEFANGED.sub(_unfanged, text)
-    for one in _found(text):
-        yield one.value
-        if one.kind == "address":
-            yield one.value.rpartition("@")[2]
-    if _DOTTED[not text.isascii()].search(text) is not None:
-        yield from _hosts(text)
-    if _COLONS.search(text) is not None:
-        for word in text.split():
-            for match in _IPV6.finditer(word) if word.count(":") > 1 else ():
-                yield canonical_host(match[1])
-
-
 def _hosts(text: str) -> Iterator[str]:
     """What may be a host in a text."""
     for word in {word for word in text.split() if "." in word or "\u3002" in word}:
@@ -269,22 +178,6 @@ def _host(text: str) -> str | None:
     if not last[0] or (_TLD.fullmatch(last[2]) is None and _IPV4.fullmatch(name) is None):
         return None
     return canonical_host(name)
-
-
-def _folded(text: str) -> str:
-    """Without what is not seen, and with plain letters for wide and ornamental ones."""
-    if text.isascii():
-        return text
-    odd = _ODD.findall("".join(set(text)))
-    if len(odd) > MAX_ODD:
-        return unicodedata.normalize("NFKC", UNSEEN.sub("", text))
-    for char in odd:
-        text = text.replace(char, UNSEEN.sub("", unicodedata.normalize("NFKC", char)))
-    return text
-
-
-def _unfanged(found: re.Match[str]) -> str:
-    return _UNFANGED.get(found[1].lower(), found[1])
 
 
 def _addresses(text: str) -> Iterator[Destination]:
@@ -320,26 +213,6 @@ def _address(name: str, host: str) -> Iterator[Destination]:
 def _url(match: re.Match[str]) -> Destination:
     host = canonical_host(match[1])
     return Destination("url", host, match.group(), shared_place(host, match[2]) or "")
-
-
-def _allowed(pattern: str) -> str:
-    """A pattern in the spelling that values have."""
-    pattern = pattern.casefold() if pattern.isascii() else unicodedata.normalize("NFKC", pattern).lower()
-    name, at, host = pattern.rpartition("@")
-    return f"{name}{at}{in_letters(host)}"
-
-
-def _numbers(value: JSON) -> Iterator[str]:
-    """Every number of a value, as it is written."""
-    ahead: list[JSON] = [value]
-    while ahead:
-        one = ahead.pop()
-        if isinstance(one, Mapping):
-            ahead += one.values()
-        elif isinstance(one, Sequence) and not isinstance(one, str):
-            ahead += one
-        elif isinstance(one, int | float):
-            yield str(one)
 
 
 def _is_iban(value: str) -> bool:

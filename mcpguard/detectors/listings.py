@@ -5,7 +5,7 @@ at its limit. Below: what is known of a definition's schema.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Final, TypeAlias
 
@@ -54,8 +54,13 @@ class Pages:
         """What led to the page that is asked for."""
         return self._trails.get((method, cursor), _START) if isinstance(cursor, str) else _START
 
-    def screened(self, method: str, trail: Trail, page: JSONObject) -> tuple[JSONObject, list[str]]:
-        """The page as it may be shown, and the limits it has broken, one for each thing left out."""
+    def screening(
+        self, method: str, trail: Trail, page: JSONObject
+    ) -> Generator[None, None, tuple[JSONObject, list[str]]]:
+        """The page as it may be shown, and the limits it has broken, one for each thing left out.
+
+        There is a pause after each definition, for whoever must not take long at once.
+        """
         listing = LISTINGS[method]
         items = page.get(listing.items)
         if not isinstance(items, Sequence) or isinstance(items, str):
@@ -69,6 +74,7 @@ class Pages:
                 broken.append(judged)
             else:
                 kept.append(judged)
+            yield
         following = page.get("nextCursor")
         ends = following is not None and not self._goes_on(method, trail, following, names)
         if not ends and all(one is given for one, given in zip(kept, items, strict=False)) and not broken:

@@ -55,6 +55,32 @@ class Finding:
     count: int
     period: int = 1
 
+    @property
+    def reason(self) -> str:
+        """What repeats, for the operator."""
+        match self.rule:
+            case "period":
+                return f"the same {self.period} step(s) {self.count} times in a row"
+            case "nothing_new":
+                return f"{self.count} steps in a row that were all seen before"
+            case _:
+                return f"one tool failed in the same way {self.count} times in a row"
+
+    @property
+    def message(self) -> str:
+        """The same for the model, as a part of a sentence."""
+        match self.rule:
+            case "period" if self.period == 1:
+                return f"you have made this very call {self.count} times in a row, and the answer is the same"
+            case "period":
+                return (
+                    f"you repeat the same {self.period} calls, {self.count} times now, with the same answers"
+                )
+            case "nothing_new":
+                return f"the last {self.count} calls told you nothing that you did not know before"
+            case _:
+                return f"this tool has failed in the same way {self.count} times in a row"
+
 
 class Repeats:
     """What one run has done lately. Bounded: its size does not grow with the run."""

@@ -9,6 +9,7 @@ Below: `member`, one server; `offers`, what they have together; `news`, what cha
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context, copy_context
 from importlib import import_module
 from threading import get_ident
@@ -17,6 +18,7 @@ from typing import Any, Final, Self
 
 import anyio
 import anyio.abc
+from anyio.lowlevel import current_token
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
 from mcpguard.core.errors import HubError
@@ -119,6 +121,7 @@ class Hub:
         self._enforced = enforced
         self._told_under = enforced()
         self._thread = 0
+        self._loop: Any = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: Context = copy_context()
 
@@ -207,7 +210,7 @@ class Hub:
         Nesting.is_possible = True
         for member in self._members.values():
             member.desk.is_served = True
-        serving = import_module(f"mcpguard.seams.serving{min(sdk_major(), 2)}")
+        serving = import_module(f"mcpguard.seams.sdk{min(sdk_major(), 2)}.server")
 
         def always(_request: Any, _connection: Any) -> Run | None:
             return run
@@ -272,10 +275,15 @@ class Hub:
     def look(self) -> None:
         """See whether other rules are enforced than before, and tell clients that their lists have changed.
 
-        In the thread the hub is used in; in another one, lists are fetched anew, and nobody is told.
+        May be called in any thread: in another than the hub's it is done there, as soon as that gets to it.
         """
         enforced = self._enforced()
-        if self._tasks is None or self._thread != get_ident() or enforced is self._told_under:
+        if self._tasks is None or enforced is self._told_under:
+            return
+        if self._thread != get_ident():
+            soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+            with suppress(RuntimeError):  # that event loop has ended
+                soon(self.look)
             return
         self._told_under = enforced
         for member in self._members.values():
@@ -288,6 +296,7 @@ class Hub:
         with bound(None):
             self._context = copy_context()
         self._thread = get_ident()
+        self._loop = current_token().native_token
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         return self

@@ -19,7 +19,6 @@ from mcpguard.core.call import Call
 from mcpguard.core.errors import GuardBuildError
 from mcpguard.core.host import Host
 from mcpguard.core.interceptor import CallNext, Common, Interceptor, Place
-from mcpguard.core.principal import Principal
 from mcpguard.core.result import Result
 from mcpguard.core.scope import matcher
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
@@ -35,6 +34,7 @@ from mcpguard.detectors.approval import (
 from mcpguard.detectors.approval_rule import ApprovalRule
 from mcpguard.detectors.condition import Held
 from mcpguard.detectors.remembered import Remembered
+from mcpguard.detectors.waiting_room import WaitingRoom
 from mcpguard.stores.lent import lent
 from mcpguard.stores.store import Store
 
@@ -116,10 +116,9 @@ class Approval(Interceptor):
         self._approver: Approver = chosen
         self._expires = expires
         self._remember = remember
-        self._max_waiting = max_waiting
         self._policy = hashlib.sha256(repr((self.label, self.rules)).encode()).hexdigest()
         self._remembered = Remembered()
-        self._waiting: dict[str, ApprovalRequest] = {}
+        self._waiting = WaitingRoom(max_waiting)
 
     def join(self, host: Host) -> None:
         """Take what the guard lends. Where questions are left in a store, there has to be one.
@@ -167,7 +166,7 @@ class Approval(Interceptor):
             return self._denied(
                 call, "approval_too_large", "its name or arguments are too long for a person to judge"
             )
-        if not self._has_room(call.principal):
+        if not self._waiting.has_room(call.principal):
             return self._denied(call, "approval_busy", "as many calls wait for a person as may")
         answer = await self._asked(call, digest, lines)
         if isinstance(answer, Result):
@@ -200,16 +199,9 @@ class Approval(Interceptor):
     def status(self) -> Mapping[str, JSON]:
         """Which calls wait, and how many answers are remembered."""
         waiting: list[JSON] = [
-            {"id": one.id, "server": one.server, "target": one.target} for one in list(self._waiting.values())
+            {"id": one.id, "server": one.server, "target": one.target} for one in self._waiting.now()
         ]
         return {"waiting": waiting, "remembered": len(self._remembered)}
-
-    def _has_room(self, principal: Principal | None) -> bool:
-        """Whether a further call of the principal's may wait: nobody takes the places of everybody else."""
-        waiting = list(self._waiting.values())
-        free = self._max_waiting - len(waiting)
-        owned = sum(_owner(one.principal) == _owner(principal) for one in waiting)
-        return free > 0 and owned < (free + 1) // 2
 
     async def _asked(self, call: Call, digest: str, lines: tuple[str, ...]) -> Answer | Result:
         """What the approver says in time."""
@@ -228,7 +220,7 @@ class Approval(Interceptor):
         answer: object = None
         error: Exception | None = None
         scope = anyio.move_on_after(self._expires)
-        self._waiting[call.id] = request
+        self._waiting.enter(call.id, request)
         try:
             with scope:
                 answer = await self._approver(request)
@@ -237,7 +229,7 @@ class Approval(Interceptor):
         except Exception as raised:  # noqa: BLE001 - an approver that fails has approved nothing
             error = raised
         finally:
-            self._waiting.pop(call.id, None)
+            self._waiting.leave(call.id)
         if isinstance(answer, Approved | Declined):
             return answer
         if scope.cancelled_caught:
@@ -271,11 +263,6 @@ _KNOWN: Final[Mapping[str, Callable[[], Approver]]] = {
     "store": lambda: _nobody,
     "client": ClientApprover,
 }
-
-
-def _owner(principal: Principal | None) -> tuple[str | None, str | None]:
-    """Whose places a call takes."""
-    return (None, None) if principal is None else (principal.tenant, principal.user)
 
 
 def _answered(call: Call) -> Call:

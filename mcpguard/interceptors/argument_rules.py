@@ -8,9 +8,10 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Literal, Unpack
 
-from mcpguard.core.call import Call, ToolFacts
+from mcpguard.core.call import Call
 from mcpguard.core.interceptor import Common, Interceptor, Place
 from mcpguard.core.scope import Match, matcher
+from mcpguard.core.tool_facts import ToolFacts
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
 from mcpguard.core.wire import JSON
 from mcpguard.detectors.accepted import Accepted

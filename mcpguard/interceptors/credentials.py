@@ -20,14 +20,14 @@ from mcpguard.core.principal import Principal
 from mcpguard.core.result import Fate, Result
 from mcpguard.core.scope import Match
 from mcpguard.core.verdict import ALLOW, Rewrite, Verdict
-from mcpguard.core.wire import EMPTY, JSON, LIFECYCLE, JSONObject, canonical, is_notification
-from mcpguard.detectors.argument_schema import without_arguments
+from mcpguard.core.wire import JSON, LIFECYCLE, canonical, is_notification
 from mcpguard.detectors.withheld import withheld, without
 from mcpguard.tokens.credential import Credential
+from mcpguard.tokens.injection import injected, without_credentials
 from mcpguard.tokens.purse import Purse
 from mcpguard.tokens.secret import Token, TokenError
 from mcpguard.tokens.sent import Sent
-from mcpguard.tokens.voucher import VOUCHER_KEY, Carried, Voucher
+from mcpguard.tokens.voucher import Carried, Voucher
 
 __all__ = ["Credential", "Credentials"]
 
@@ -112,7 +112,7 @@ class Credentials(Interceptor):
             self._vouchers[number] = voucher
         try:
             result = await call_next(
-                call.replace(params=_with(call, carried, number if has_headers else None))
+                call.replace(params=injected(call.params, carried, number if has_headers else None))
             )
         finally:
             self._vouchers.pop(number, None)
@@ -138,7 +138,9 @@ class Credentials(Interceptor):
         ]
         if result.value is None or not hiding or not isinstance(tools, list | tuple):
             return result
-        return result.replace(value={**result.value, "tools": [_without(tool, hiding) for tool in tools]})
+        return result.replace(
+            value={**result.value, "tools": [without_credentials(tool, hiding) for tool in tools]}
+        )
 
     def wrapping(self, server: str, *, shared: bool, http_auth: bool) -> None:
         """Refuse to guard what would not carry its credentials."""
@@ -290,32 +292,3 @@ class _Server:
     def __init__(self, has_headers: bool) -> None:
         self.has_headers = has_headers
         self.sent = Sent()
-
-
-def _with(call: Call, carried: Sequence[Carried], number: str | None) -> JSONObject:
-    """The parameters with arguments and `_meta` fields that are credentials, and the voucher's number."""
-    params: dict[str, JSON] = {**call.params}
-    known, given = params.get("_meta"), params.get("arguments")
-    meta: dict[str, JSON] = {**known} if known is not None and isinstance(known, (dict, Mapping)) else {}
-    meta.pop(VOUCHER_KEY, None)
-    for one in carried:
-        if one.rule.meta is not None:
-            meta[one.rule.meta] = one.text
-        elif one.rule.argument is not None and isinstance(given, Mapping | None):
-            given = params["arguments"] = {**(given or EMPTY), one.rule.argument: one.text}
-    if number is not None:
-        meta[VOUCHER_KEY] = number
-    if meta or known is not None:
-        params["_meta"] = meta
-    return params
-
-
-def _without(tool: JSON, hiding: Sequence[Credential]) -> JSON:
-    name = tool.get("name") if isinstance(tool, Mapping) else None
-    if not isinstance(tool, Mapping) or not isinstance(name, str):
-        return tool
-    hidden = [rule.argument for rule in hiding if rule.argument is not None and rule.is_about_tool(name)]
-    schema = tool.get("inputSchema")
-    if not hidden or not isinstance(schema, Mapping):
-        return tool
-    return {**tool, "inputSchema": without_arguments(schema, hidden)}

@@ -20,9 +20,9 @@ from mcpguard.core.servers import ServerOptions
 from mcpguard.core.strings import strings_of
 from mcpguard.core.verdict import ALLOW, Ask, Deny, Verdict
 from mcpguard.core.wire import JSON, LIFECYCLE, LISTINGS
-from mcpguard.detectors.destinations import Allowed, ReadDestinations, sent_by
 from mcpguard.detectors.flow_rules import ContentLabel, DestinationRule, FlowRule
 from mcpguard.detectors.labelling import DESTINATION, UNTRUSTED, Labelling, Labels
+from mcpguard.detectors.provenance import Allowed, ReadDestinations, sent_by
 
 __all__ = ["ContentLabel", "DestinationRule", "FlowControl", "FlowRule"]
 

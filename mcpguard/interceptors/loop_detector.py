@@ -13,7 +13,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Final, TypeAlias, TypeVar, Unpack
 
@@ -23,6 +22,7 @@ from mcpguard.core.result import Outcome, Result
 from mcpguard.core.run import Run
 from mcpguard.core.scope import Match, Matcher, Scope, matcher
 from mcpguard.core.wire import JSON
+from mcpguard.detectors.loop_thresholds import LoopThresholds
 from mcpguard.detectors.repeats import Finding
 from mcpguard.detectors.steps import Steps
 from mcpguard.detectors.volatile import check_pointer, essence
@@ -37,37 +37,6 @@ MAX_ERROR: Final = 200
 
 MAX_STATUS: Final = 100
 """Runs that `status()` lists."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoopThresholds:
-    """How patient to be with some tools.
-
-    Args:
-        warn_after: How often something is repeated when the model is told. At least 2.
-        block_after: The repetition that is refused; never with 0. At least `warn_after` otherwise.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    _: KW_ONLY
-    warn_after: int = 3
-    block_after: int = 5
-
-    def __post_init__(self) -> None:
-        if self.warn_after < 2:
-            raise ValueError(f"warn_after is at least 2, not {self.warn_after}")
-        if self.block_after and self.block_after < self.warn_after:
-            raise ValueError(f"block_after is 0, or at least warn_after; not {self.block_after}")
-
-    def warns(self, found: Finding) -> bool:
-        """Whether the model is told of this."""
-        return found.count >= self.warn_after
-
-    def blocks(self, found: Finding) -> bool:
-        """Whether this is refused. A step that was seen before is weaker evidence than a repeated block."""
-        return bool(self.block_after) and found.count >= self.block_after + (found.rule == "nothing_new")
 
 
 class LoopDetector(Interceptor):
@@ -223,17 +192,17 @@ class LoopDetector(Interceptor):
     def _refused(self, call: Call, run: Run, found: Finding, refusals: int, last: str | None) -> Result:
         if call.enforced and self._stop_after is not None and refusals >= self._stop_after:
             run.stop()
-            self.host.warn(self, call, code="loop_stopped_run", reason=f"{_what(found)}; the run is stopped")
+            self.host.warn(self, call, code="loop_stopped_run", reason=f"{found.reason}; the run is stopped")
         answer = "" if last is None else f" The answer was: {last}"
         return call.denied(
             code="loop_detected",
-            reason=_what(found),
-            message=f"This call was refused: {_told_the_model(found)}.{answer}\n"
+            reason=found.reason,
+            message=f"This call was refused: {found.message}.{answer}\n"
             "Repeating it will not help. Do something else, or finish with what you have.",
         )
 
     def _warned(self, call: Call, result: Result, found: Finding) -> Result:
-        self.host.warn(self, call, code="loop_suspected", reason=_what(found))
+        self.host.warn(self, call, code="loop_suspected", reason=found.reason)
         if result.value is None:
             return result
         content = result.value.get("content")
@@ -242,7 +211,7 @@ class LoopDetector(Interceptor):
         )
         note: JSON = {
             "type": "text",
-            "text": f"Note: {_told_the_model(found)}. If this leads nowhere, try something else.",
+            "text": f"Note: {found.message}. If this leads nowhere, try something else.",
         }
         return result.replace(value={**result.value, "content": [*blocks, note]})
 
@@ -280,26 +249,3 @@ def _pointers(given: Collection[str]) -> Collection[str]:
     for pointer in given:
         check_pointer(pointer)
     return tuple(given)
-
-
-def _what(found: Finding) -> str:
-    """The finding, for the operator."""
-    match found.rule:
-        case "period":
-            return f"the same {found.period} step(s) {found.count} times in a row"
-        case "nothing_new":
-            return f"{found.count} steps in a row that were all seen before"
-        case _:
-            return f"one tool failed in the same way {found.count} times in a row"
-
-
-def _told_the_model(found: Finding) -> str:
-    match found.rule:
-        case "period" if found.period == 1:
-            return f"you have made this very call {found.count} times in a row, and the answer is the same"
-        case "period":
-            return f"you repeat the same {found.period} calls, {found.count} times now, with the same answers"
-        case "nothing_new":
-            return f"the last {found.count} calls told you nothing that you did not know before"
-        case _:
-            return f"this tool has failed in the same way {found.count} times in a row"

@@ -12,7 +12,6 @@ from anyio import to_thread
 
 from mcpguard.core.call import Call
 from mcpguard.core.content import ContentError, Passage, Use, rewritten, rewritten_result
-from mcpguard.core.host import Host
 from mcpguard.core.interceptor import CallNext, Common, Handles, Interceptor, Place
 from mcpguard.core.result import Result
 from mcpguard.core.scope import Match, Scope, matcher
@@ -110,6 +109,7 @@ class Redaction(Interceptor):
         self._scope = Scope(servers=servers, tools=tools, roles=roles, tenants=tenants, agents=agents)
         self._is_destination = matcher(destinations)
         self._vault = Vault()
+        self.hides = self._vault.hidden if action == "placeholder" else None
         self._schemas = OutputSchemas()
         self._reads_results = received = "results" in directions
         self._reads_arguments = sent = "arguments" in directions
@@ -129,12 +129,6 @@ class Redaction(Interceptor):
         cleaned = call.replace(params=verdict.params) if isinstance(verdict, Rewrite) else call
         after = self._judged(cleaned, self._slow)
         return verdict if after is ALLOW else after
-
-    def join(self, host: Host) -> None:
-        """Take what the guard lends; records are not to have what stands behind placeholders either."""
-        super().join(host)
-        if self._action == "placeholder":
-            host.emitter.hides = (*host.emitter.hides, self._vault.hidden)
 
     def _repeated(self, call: Call, verdict: Verdict) -> Verdict:
         """The verdict on a server's message, without values that were put back and that it repeats."""

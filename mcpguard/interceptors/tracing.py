@@ -73,21 +73,21 @@ class Tracing(Watcher):
 
     def watch(self, call: Call, asked: str | None) -> Operation:
         """Begin a call, on a span of its own or on the one that is there for it."""
-        emitter = self.host.emitter
-        target = emitter.shown(call.target)
+        shown = self.host.emitter.disclosure
+        target = shown.target(call.target)
         span = current_span_of(call.method, asked) if self._traces() else None
         is_own = span is None
         if span is not None:
-            span.set_attributes(of_call(call, emitter))
+            span.set_attributes(of_call(call, shown))
         elif self._traces():
-            name, about = span_name(call, target), of_call(call, emitter)
+            name, about = span_name(call, target), of_call(call, shown)
             span = self._tracer.start_span(name, kind=SpanKind.INTERNAL, attributes=about)
         return Operation(
             call,
             target,
             self.host.clock,
             span,
-            emitter.named,
+            shown.name,
             self._measures(),
             is_own=is_own,
             has_baggage=self._has_baggage(call.server),
@@ -118,13 +118,13 @@ class Tracing(Watcher):
 
     def shown(self, target: str | None) -> str | None:
         """A tool's name, as records have it."""
-        return self.host.emitter.shown(target)
+        return self.host.emitter.disclosure.target(target)
 
     def dropped(self) -> Mapping[str, int]:
         """Audit records that were lost, by sink."""
-        emitter = self.host.emitter
-        lost = dict(emitter.failures)
-        for sink in emitter.sinks:
+        delivery = self.host.emitter.delivery
+        lost = dict(delivery.failures)
+        for sink in delivery.sinks:
             name, count = type(sink).__name__, getattr(sink, "dropped", 0)
             lost[name] = max(lost.get(name, 0), count if isinstance(count, int) else 0)
         return lost

@@ -1,6 +1,6 @@
 """A client of a hub's server object, as a guard asks it a form of its own; on both majors of the SDK.
 
-Above: `asked1` and `asked2`, how each is asked at all.
+Above: `sdk1.asked` and `sdk2.asked`, how each is asked at all.
 """
 
 from abc import ABC, abstractmethod

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from mcpguard.core.call import ToolFacts
+from mcpguard.core.tool_facts import ToolFacts
 from mcpguard.core.wire import JSON, JSONObject, mutable_copy
 
 __all__ = ["Catalog", "Lister"]

@@ -13,7 +13,7 @@ from typing import Final
 
 import anyio
 
-from mcpguard.core.call import Call, ToolFacts, refusal
+from mcpguard.core.call import Call, refusal
 from mcpguard.core.chain import Chain
 from mcpguard.core.exit import settled
 from mcpguard.core.gate import UNCHECKED, report_denial
@@ -22,6 +22,7 @@ from mcpguard.core.nesting import Nesting, announced, continued
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Denial, Fate, Outcome, Result
 from mcpguard.core.run import Run
+from mcpguard.core.tool_facts import ToolFacts
 from mcpguard.core.wire import (
     EMPTY,
     INPUT_METHODS,

@@ -10,8 +10,8 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final, TypeAlias
 
-from mcpguard.core.call import ToolFacts
 from mcpguard.core.result import Fate, Outcome, Result, WireError
+from mcpguard.core.tool_facts import ToolFacts
 from mcpguard.core.wire import JSON, TARGETS, JSONObject, mutable_copy
 from mcpguard.seams.render import denial_error
 from mcpguard.seams.reports import Report, Said, reported

@@ -20,10 +20,10 @@ from mcpguard.core.causes import cause, noted
 from mcpguard.core.errors import SeamError
 from mcpguard.core.servers import ServerOptions
 from mcpguard.seams.callers import Binding
-from mcpguard.seams.hits import Hits
+from mcpguard.seams.limits.hits import Hits
+from mcpguard.seams.limits.sources import limited
 from mcpguard.seams.lines import line_of
 from mcpguard.seams.session import guard_session, guarded_client, sdk_major
-from mcpguard.seams.sources import limited
 
 __all__ = ["Opening", "reached"]
 

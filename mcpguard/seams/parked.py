@@ -5,7 +5,7 @@ a hub, or the guard in front, waits for its answer in the middle of a call. So t
 the hub's, and is picked up by the message that continues it: the same request of the same principal, under a
 state that holds once and for a bounded time.
 
-Above: `serving2`.
+Above: `sdk2.server`.
 """
 
 import secrets

@@ -1,6 +1,6 @@
 """What the servers that a hub is offered through have in common on both majors of the SDK.
 
-Above: `serving1` and `serving2`. Below: nothing of the hub but what it promises here.
+Above: `sdk1.server` and `sdk2.server`. Below: nothing of the hub but what it promises here.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

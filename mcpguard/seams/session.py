@@ -53,7 +53,7 @@ def guard_session(session: Any, binding: Binding, *, seam: str = "session") -> N
         raise SeamError("this session is guarded already; put all interceptors into one guard")
     if binding.limits is not None:
         _limit_streams(session, binding, binding.limits)
-    major = import_module(f"mcpguard.seams.session{min(sdk_major(), 2)}")
+    major = import_module(f"mcpguard.seams.sdk{min(sdk_major(), 2)}.session")
     session.__dict__[_MARK] = major.guard_in_place(session, binding, seam)
     if seam == "fastmcp_transport" and sdk_major() > 1:
         connection = connection_of(session)
@@ -62,8 +62,8 @@ def guard_session(session: Any, binding: Binding, *, seam: str = "session") -> N
 
 def _limit_streams(session: Any, binding: Binding, limits: ConnectionLimits) -> None:
     """Put a session's streams under limits, where it has some and has not begun to read them."""
-    from mcpguard.seams.hits import Hits
-    from mcpguard.seams.limited import limit_streams
+    from mcpguard.seams.limits.hits import Hits
+    from mcpguard.seams.limits.limited_streams import limit_streams
 
     holder = session if sdk_major() < 2 else session._dispatcher
     read = getattr(holder, "_read_stream", None)
@@ -78,8 +78,8 @@ def _limited_server(server: Any, binding: Binding, limits: ConnectionLimits) -> 
     from mcp.client.stdio import StdioServerParameters, stdio_client
     from mcp.client.streamable_http import streamable_http_client
 
-    from mcpguard.seams.hits import Hits
-    from mcpguard.seams.sources import limited
+    from mcpguard.seams.limits.hits import Hits
+    from mcpguard.seams.limits.sources import limited
 
     if isinstance(server, str):
         server = streamable_http_client(server)
@@ -98,8 +98,8 @@ def guarded_client(server: Any, binding: Binding, options: dict[str, Any]) -> An
     """
     if sdk_major() < 2:
         raise SeamError("mcp 1.x has no Client; use guard.session() or guard.transport()")
-    from mcpguard.seams.client2 import GuardedClient
     from mcpguard.seams.lines import line_of
+    from mcpguard.seams.sdk2.client import GuardedClient
 
     linked = binding.handle.linked
     if options.get("cache") is not None and (

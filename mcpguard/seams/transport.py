@@ -18,10 +18,10 @@ import anyio.abc
 
 from mcpguard.core.errors import SeamError
 from mcpguard.seams.callers import Binding
-from mcpguard.seams.hits import Hits
+from mcpguard.seams.limits.hits import Hits
+from mcpguard.seams.limits.sources import limited
 from mcpguard.seams.lines import line_of
-from mcpguard.seams.relay import Relay
-from mcpguard.seams.sources import limited
+from mcpguard.seams.streams.relay import Relay
 
 __all__ = ["GuardedTransport", "guarded_transport"]
 

@@ -16,6 +16,7 @@ import anyio
 
 from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.principal import Principal
+from mcpguard.serving.answers import Answers
 from mcpguard.serving.clarity import is_clear
 from mcpguard.serving.identity import Refused, Verify, verified
 from mcpguard.serving.refusals import Refusals
@@ -33,6 +34,8 @@ METADATA: Final = f"/.well-known/oauth-protected-resource{PATH}"
 
 RESUMED: Final = b"last-event-id"
 """Nothing is kept to be sent again; a stream that is resumed is opened, and the SDK would not answer."""
+
+SESSION: Final = b"mcp-session-id"
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -74,7 +77,9 @@ class Endpoint:
         self._is_open = issuer() is None
         self._manager = session_manager(server, limits)
         self._shares = Shares(self._manager, limits)
+        self._answers = Answers(self._manager)
         self._refusals = Refusals()
+        self._request: Any = import_module("starlette.requests").Request
         self._security = security(limits, LOOPBACK if is_local else ())
         self.is_ready = False
         """Whether every server behind it was tried."""
@@ -135,15 +140,14 @@ class Endpoint:
         is_post = scope["method"] == "POST"
         if self.is_draining and is_post:
             raise Refused(503, "draining", ("retry-after", "1"), ("connection", "close"))
-        requests: Any = import_module("starlette.requests")
-        answer = await self._security.validate_request(requests.Request(scope), is_post=is_post)
+        answer = await self._security.validate_request(self._request(scope), is_post=is_post)
         if answer is not None:
             raise Refused(answer.status_code, _WRONG.get(answer.status_code, "refused"))
         if self._is_open and self._issuer() is None:
             await self._handed(self._principal, scope, receive, send)
             return
         principal = await verified(scope["headers"], self._verify, self._metadata())
-        opens = is_post and not any(name == b"mcp-session-id" for name, _ in scope["headers"])
+        opens = is_post and not any(name == SESSION for name, _ in scope["headers"])
         with self._shares.taken(principal, opens=opens and not self._limits.stateless):
             await self._handed(principal, scope, receive, send)
 
@@ -152,6 +156,9 @@ class Endpoint:
         scope[PRINCIPAL] = principal
         scope["user"] = user(principal)
         scope["headers"] = [one for one in scope["headers"] if one[0] != RESUMED]
+        for name, value in scope["headers"]:
+            if name == SESSION:
+                self._answers.shorten(value.decode("latin-1"))
         is_call = scope["method"] == "POST" and not _is_listening(scope["headers"])
         self._under_way += is_call
         try:

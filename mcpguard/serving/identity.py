@@ -7,16 +7,20 @@ of a token is logged or answered. Above: `endpoint`. Below: the guard's policy.
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from mcpguard.core.errors import GuardBuildError, TokenRefused
 from mcpguard.core.principal import Principal
 from mcpguard.core.wire import canonical
 
-__all__ = ["Refused", "Verify", "bearer", "fingerprint", "verified"]
+__all__ = ["KNOWN", "Refused", "Verify", "bearer", "fingerprint", "verified"]
 
 Verify: TypeAlias = Callable[[str], Awaitable[Principal]]
 """Says on whose behalf a token speaks, or raises `TokenRefused`."""
+
+KNOWN: Final = 4096
+"""Principals whose fingerprints are kept rather than made for each request."""
 
 UNAVAILABLE: Final = "token_keys_unavailable"
 """The issuer's keys cannot be had: not the token's fault, and no reason to fetch another."""
@@ -83,5 +87,11 @@ def bearer(headers: list[tuple[bytes, bytes]]) -> str | None:
 
 def fingerprint(principal: Principal | None) -> str:
     """What tells one principal's sessions from another's: who it is, whatever it may do at the moment."""
-    who = None if principal is None else [principal.tenant, principal.user, principal.agent]
-    return hashlib.sha256(canonical(who)).hexdigest()
+    if principal is None:
+        return _fingerprint(None)
+    return _fingerprint((principal.tenant, principal.user, principal.agent))
+
+
+@lru_cache(maxsize=KNOWN)
+def _fingerprint(who: tuple[str | None, str | None, str | None] | None) -> str:
+    return hashlib.sha256(canonical(None if who is None else list(who))).hexdigest()

@@ -4,6 +4,7 @@ Above: `endpoint`. Below: the SDK, both majors.
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 from importlib import import_module
 from inspect import signature
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from mcpguard.core.errors import SeamError
 from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.principal import Principal
-from mcpguard.serving.identity import fingerprint
+from mcpguard.serving.identity import KNOWN, fingerprint
 
 __all__ = ["security", "session_manager", "user"]
 
@@ -47,6 +48,11 @@ def security(limits: HTTPLimits, own: Collection[str]) -> Any:
 
 def user(principal: Principal | None) -> Any:
     """The principal as the SDK's session manager tells one from another."""
+    return _user(fingerprint(principal))
+
+
+@lru_cache(maxsize=KNOWN)
+def _user(client_id: str) -> Any:
     auth: Any = import_module("mcp.server.auth.middleware.bearer_auth")
     provider: Any = import_module("mcp.server.auth.provider")
-    return auth.AuthenticatedUser(provider.AccessToken(token="", client_id=fingerprint(principal), scopes=[]))
+    return auth.AuthenticatedUser(provider.AccessToken(token="", client_id=client_id, scopes=[]))

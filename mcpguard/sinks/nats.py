@@ -4,18 +4,15 @@ What is published is the record of an event, as a trail has it, without chain: t
 """
 
 import asyncio
-import weakref
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from anyio import CancelScope, to_thread
-
 from mcpguard.audit.courier import Answer, Batch, Courier
+from mcpguard.audit.queued import Queued
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
-from mcpguard.core.events import Event
 from mcpguard.core.extra import Extra
 
 if TYPE_CHECKING:
@@ -28,7 +25,7 @@ IDLE: Final = 60.0
 two minutes by default), and between two batches nobody does."""
 
 
-class JetStream:
+class JetStream(Queued):
     """Publish events to a subject that a JetStream stream listens to, and wait for each acknowledgement.
 
     - No call waits for it, and it is never strict: put `JsonLines` beside it where none must be lost.
@@ -84,28 +81,9 @@ class JetStream:
         if credentials is not None:
             Path(credentials).read_bytes()
         carrier = _Publisher(url, subject, None if credentials is None else str(credentials), timeout)
-        self._courier = Courier("stream", carrier, queue=queue, batch=batch, linger=linger, clock=clock)
-        self._close = weakref.finalize(self, self._courier.close)
+        courier = Courier("stream", carrier, queue=queue, batch=batch, linger=linger, clock=clock)
+        super().__init__(courier)
         self._where = f"{parts.hostname}, {subject}"
-
-    @property
-    def dropped(self) -> int:
-        """Events that found no room, so far."""
-        return self._courier.dropped
-
-    def emit(self, event: Event) -> None:
-        """Queue one event.
-
-        Raises:
-            BufferError: If the queue is full.
-            ValueError: If the sink is closed.
-        """
-        self._courier.put(event)
-
-    async def aclose(self) -> None:
-        """Publish what is left. Closing twice is closing once."""
-        with CancelScope(shield=True):
-            await to_thread.run_sync(self._close)
 
     def __repr__(self) -> str:
         return f"JetStream(<{self._where}>)"

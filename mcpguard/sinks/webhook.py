@@ -6,16 +6,13 @@ body is signed, so that the receiver knows who sent it and when.
 
 import hmac
 import json
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from anyio import CancelScope, to_thread
-
 from mcpguard.audit.courier import Answer, Batch, Courier
+from mcpguard.audit.queued import Queued
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
-from mcpguard.core.events import Event
 from mcpguard.core.extra import Extra
 
 if TYPE_CHECKING:
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Webhook"]
 
 
-class Webhook:
+class Webhook(Queued):
     """POST events to a URL, as `{"records": [...]}`, signed and retried.
 
     - Nothing waits for it, and it is never strict: put `JsonLines` beside it where none must be lost.
@@ -78,30 +75,11 @@ class Webhook:
         if key is not None and len(key) < 16:
             raise ValueError(f"the secret has {len(key)} bytes; 16 at least")
         client = httpx.Client(timeout=timeout, follow_redirects=False)
-        self._courier = Courier(
+        courier = Courier(
             "webhook", _Post(client, url, key, clock), queue=queue, batch=batch, linger=linger, clock=clock
         )
-        self._close = weakref.finalize(self, self._courier.close)
+        super().__init__(courier)
         self._host = parts.hostname
-
-    @property
-    def dropped(self) -> int:
-        """Events that found no room, so far."""
-        return self._courier.dropped
-
-    def emit(self, event: Event) -> None:
-        """Queue one event.
-
-        Raises:
-            BufferError: If the queue is full.
-            ValueError: If the sink is closed.
-        """
-        self._courier.put(event)
-
-    async def aclose(self) -> None:
-        """Send what is left. Closing twice is closing once."""
-        with CancelScope(shield=True):
-            await to_thread.run_sync(self._close)
 
     def __repr__(self) -> str:
         return f"Webhook(<{self._host}>)"

@@ -6,11 +6,12 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from mcpguard.core.clock import SYSTEM_CLOCK, Clock
+from mcpguard.core.extra import Extra
 from mcpguard.stores.memory import MemoryStore
 from mcpguard.stores.sqlite import SQLiteStore
 from mcpguard.stores.store import Store
 
-__all__ = ["check_store_url", "open_store"]
+__all__ = ["check_store_url", "open_store", "store_extra"]
 
 ACCEPTED: Final = (
     "memory://, sqlite:///relative/path, sqlite:////absolute/path, redis://host:port/number, rediss://... "
@@ -24,6 +25,8 @@ _SERVERS: Final[Mapping[str, str]] = {
     "valkeys": "rediss",
 }
 """Schemes of servers, and what the client calls them: both speak one protocol."""
+
+_EXTRA: Final = Extra("redis", package="redis")
 
 
 def open_store(url: str, *, clock: Clock = SYSTEM_CLOCK, folder: Path | None = None) -> Store:
@@ -67,6 +70,11 @@ def check_store_url(url: str) -> None:
     if scheme in _SERVERS and mark and _is_server(url):
         return
     raise ValueError(f"a store's URL is one of {ACCEPTED}")
+
+
+def store_extra(url: str) -> Extra | None:
+    """What opening a store takes beside what everybody has."""
+    return _EXTRA if url.partition("://")[0] in _SERVERS else None
 
 
 def _is_server(url: str) -> bool:

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 from mcpguard.core.errors import StoreError, StoreFull
 from mcpguard.stores.redis_line import Line
+from mcpguard.stores.workers import Workers
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -31,7 +31,7 @@ Argument: TypeAlias = str | bytes | int | float
 Execute: TypeAlias = Callable[..., Awaitable[object]]
 """Have a command executed, given as its words."""
 
-_workers: Final = RunVar[anyio.CapacityLimiter]("mcpguard_redis_workers")
+_workers: Final = Workers("redis")
 
 
 class Script:
@@ -130,7 +130,8 @@ class RedisServer:
                 return await (line.finish(work) if finish else work)
         with anyio.move_on_after(8 * self._timeout, shield=finish):
             return await anyio.to_thread.run_sync(
-                lambda: _done(self._tried(self._execute, script, words, again)), limiter=self._limiter()
+                lambda: _done(self._tried(self._execute, script, words, again)),
+                limiter=_workers.limited_to(self._connections),
             )
         raise StoreError(f"the Redis server {self.name} has too many callers waiting")
 
@@ -186,15 +187,6 @@ class RedisServer:
                 self._lines[loop] = line
             await line.open()
         return line
-
-    def _limiter(self) -> anyio.CapacityLimiter:
-        """The worker threads of this event loop."""
-        try:
-            return _workers.get()
-        except LookupError:
-            limiter = anyio.CapacityLimiter(self._connections)
-            _workers.set(limiter)
-            return limiter
 
 
 def _is_asyncio() -> bool:

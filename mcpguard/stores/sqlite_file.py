@@ -17,10 +17,10 @@ from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 from mcpguard.core.errors import StoreError, StoreFormatError, StoreFull
 from mcpguard.stores.sqlite_format import make, prepare, transacted
+from mcpguard.stores.workers import Workers
 
 __all__ = ["SQLiteFile"]
 
@@ -45,7 +45,7 @@ _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 _let_others_run: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda: None)
 
-_workers: Final = RunVar[anyio.CapacityLimiter]("mcpguard_sqlite_workers")
+_workers: Final = Workers("sqlite")
 
 _left_by_parents: Final[list[object]] = []
 """Connections of a process this one was forked from: they must be neither used nor closed here."""
@@ -127,7 +127,7 @@ class SQLiteFile:
     async def aclose(self) -> None:
         """Close it, once what is under way is done."""
         self._is_closed = True
-        await anyio.to_thread.run_sync(self._close, limiter=_limiter())
+        await anyio.to_thread.run_sync(self._close, limiter=_workers.limited_to(WORKERS))
 
     async def _in_thread(
         self,
@@ -137,7 +137,9 @@ class SQLiteFile:
         finish: bool,
     ) -> T:
         with anyio.move_on_after(2 * self._patience if finish else None, shield=finish):
-            return await anyio.to_thread.run_sync(self._patiently, work, at_once, limiter=_limiter())
+            return await anyio.to_thread.run_sync(
+                self._patiently, work, at_once, limiter=_workers.limited_to(WORKERS)
+            )
         raise StoreError(f"{self._name} has too many callers waiting")
 
     def _patiently(
@@ -284,13 +286,3 @@ class SQLiteFile:
             return StoreFormatError(f"{self._name} is not an SQLite database")
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return StoreError(f"{self._name} cannot be used ({name})")
-
-
-def _limiter() -> anyio.CapacityLimiter:
-    """The worker threads of this event loop."""
-    try:
-        return _workers.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(WORKERS)
-        _workers.set(limiter)
-        return limiter

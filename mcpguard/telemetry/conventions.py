@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Final, TypeAlias
 
 from mcpguard.core.call import Call
-from mcpguard.core.events import Emitter
+from mcpguard.core.disclosure import Disclosure
 from mcpguard.core.line import Line
 from mcpguard.core.names import MAX_NAME
 from mcpguard.core.result import Outcome, Result
@@ -129,18 +129,18 @@ def of_operation(call: Call, target: str | None) -> Attributes:
     return attributes
 
 
-def of_call(call: Call, emitter: Emitter) -> Attributes:
+def of_call(call: Call, shown: Disclosure) -> Attributes:
     """What a span says of a call: what it is, and in which task, in the words of records."""
-    attributes = {**of_operation(call, emitter.shown(call.target)), CALL: call.id}
+    attributes = {**of_operation(call, shown.target(call.target)), CALL: call.id}
     if call.round:
         attributes["mcpguard.round"] = call.round
     if call.run is not None:
-        attributes["mcpguard.run.id"] = emitter.named(call.run.id)
+        attributes["mcpguard.run.id"] = shown.name(call.run.id)
     if call.principal is not None:
         if call.principal.agent is not None:
-            attributes[AGENT] = emitter.named(call.principal.agent)
+            attributes[AGENT] = shown.name(call.principal.agent)
         if call.principal.tenant is not None:
-            attributes["mcpguard.tenant"] = emitter.named(call.principal.tenant)
+            attributes["mcpguard.tenant"] = shown.name(call.principal.tenant)
     return attributes
 
 

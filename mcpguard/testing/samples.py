@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from mcpguard.core.call import Call, ToolFacts, refusal
+from mcpguard.core.call import Call, refusal
 from mcpguard.core.principal import Principal
 from mcpguard.core.result import Fate, Outcome, Result, WireError
 from mcpguard.core.run import Run
+from mcpguard.core.tool_facts import ToolFacts
 from mcpguard.core.wire import JSON, Direction, JSONObject
 
 __all__ = ["CANARY", "METHODS", "Answered", "Sample", "calls_of", "results_of"]

@@ -13,7 +13,7 @@ import anyio.lowlevel
 
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Hook
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange, handled, handles

@@ -90,6 +90,37 @@ def test_a_sink_without_its_package_names_the_extra(
         made("http://localhost:9/")
 
 
+@pytest.mark.parametrize(
+    ("rest", "where", "package", "extra"),
+    [
+        ("store: redis://localhost:9/0\n", "store", "redis", "redis"),
+        ("store: valkeys://localhost:9/0\n", "store", "redis", "redis"),
+        ("audit: [{jsonl: {path: audit/, key: log.key}}]\n", "audit[0].jsonl", "cryptography", "audit"),
+        ("audit: [{sqlite: {path: a.db, key: log.key}}]\n", "audit[0].sqlite", "cryptography", "audit"),
+    ],
+)
+def test_an_option_without_its_package_names_the_extra(
+    policy: Path,
+    rest: str,
+    where: str,
+    package: str,
+    extra: str,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A store of a server's, a trail that is signed: checked and built alike, and nothing is opened."""
+    policy.write_text(f"version: 1\ninterceptors: {{budget: {{calls: 3}}}}\n{rest}")
+    monkeypatch.setitem(sys.modules, package, None)
+    said = f"policy.yaml:3: {where}: needs {package}: pip install 'mcpguard-inline[{extra}]'"
+    assert main(["check", str(policy)]) == 2
+    assert said in capsys.readouterr().err
+    with pytest.raises(mcpguard.PolicyError, match=re.escape(said)):
+        mcpguard.Guard.from_policy(policy)
+    assert [one.name for one in Path().iterdir()] == ["policy.yaml"]
+    policy.write_text("version: 1\ninterceptors: {budget: {calls: 3}}\naudit: [{jsonl: {path: audit/}}]\n")
+    assert main(["check", str(policy)]) == 0
+
+
 def test_a_question_that_can_be_left_nowhere_is_a_fault(policy: Path, capsys: Captured) -> None:
     """As when the guard is built; with a store named nothing is opened, and a call can be explained."""
     pytest.importorskip("cryptography")

@@ -17,9 +17,10 @@ from mcpguard.audit.note import Verifier, new_key
 from mcpguard.audit.reading import open_trail
 from mcpguard.audit.verify import verify
 from mcpguard.cli import demo
-from mcpguard.cli.demo_agent import PATIENCE
-from mcpguard.cli.demo_connect import Servers, bare, virtual
-from mcpguard.cli.demo_repo import (
+from mcpguard.cli.demo.agent import PATIENCE
+from mcpguard.cli.demo.connect import Servers, bare, virtual
+from mcpguard.cli.demo.performance import perform
+from mcpguard.cli.demo.repo import (
     STRANGER,
     DemoError,
     clone,
@@ -27,8 +28,7 @@ from mcpguard.cli.demo_repo import (
     look_at,
     make_repository,
 )
-from mcpguard.cli.demo_report import Report
-from mcpguard.cli.demo_run import perform
+from mcpguard.cli.demo.report import Report
 
 FORBIDDEN = {"git_reset", "git_checkout", "delete_diffs", "drop_table"}
 """What the agent tries and the example policy denies."""

@@ -320,7 +320,6 @@ def test_what_a_file_was_before_is_never_overwritten(policy: Path, server: Serve
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_wrapped_server_behind_a_url_is_reached_through_the_policy(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

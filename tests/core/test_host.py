@@ -4,7 +4,7 @@ import pytest
 
 from mcpguard import ALLOW, Call, Guard, Interceptor
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.host import Host
 from mcpguard.core.interceptor import Mode
 from mcpguard.core.verdict import Verdict

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpguard.detectors.destinations import Destination, ReadDestinations, destinations
+from mcpguard.detectors.destinations import Destination, destinations
+from mcpguard.detectors.provenance import ReadDestinations
 
 HOSTS = st.from_regex(r"[a-z0-9]{1,8}(?:[.-][a-z0-9]{1,8}){0,3}\.[a-z]{2,6}", fullmatch=True)
 AROUND = st.text(st.sampled_from(" \n\t,;:!?()[]{}<>\"'`/*=|–。"), min_size=1, max_size=3)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mcpguard import ConnectionLimits, JSONObject
-from mcpguard.detectors.listings import MAX_TRAILS, Pages
+from mcpguard.detectors.listings import MAX_TRAILS, Pages, Trail
 
 LIMITS = ConnectionLimits(definitions=5, pages=3, definition_bytes=100)
 
@@ -19,6 +19,17 @@ def page(*names: str, cursor: str | None = None, **more: Any) -> JSONObject:
     return {"tools": [{"name": name, **more} for name in names], **following}
 
 
+def screened(follower: Pages, method: str, trail: Trail, listed: JSONObject) -> tuple[JSONObject, list[str]]:
+    """A page looked through to its end."""
+    screening = follower.screening(method, trail, listed)
+    while True:
+        try:
+            next(screening)
+        except StopIteration as stop:
+            found: tuple[JSONObject, list[str]] = stop.value
+            return found
+
+
 def names(shown: JSONObject) -> list[str]:
     """What a page lists."""
     tools: Any = shown["tools"]
@@ -28,8 +39,8 @@ def names(shown: JSONObject) -> list[str]:
 def test_an_honest_page_is_passed_on_as_it_is() -> None:
     """Not a copy of it."""
     follower, honest = pages(), page("a", "b", cursor="1")
-    assert follower.screened("tools/list", follower.trail("tools/list", None), honest) == (honest, [])
-    assert follower.screened("tools/list", follower.trail("tools/list", None), honest)[0] is honest
+    assert screened(follower, "tools/list", follower.trail("tools/list", None), honest) == (honest, [])
+    assert screened(follower, "tools/list", follower.trail("tools/list", None), honest)[0] is honest
 
 
 def test_one_bad_definition_costs_that_definition() -> None:
@@ -45,7 +56,7 @@ def test_one_bad_definition_costs_that_definition() -> None:
             {"name": "a"},
         ]
     }
-    shown, broken = follower.screened("tools/list", follower.trail("tools/list", None), listed)
+    shown, broken = screened(follower, "tools/list", follower.trail("tools/list", None), listed)
     assert names(shown) == ["a"]
     assert broken == ["malformed", "malformed", "malformed", "definition_bytes", "duplicate"]
 
@@ -54,7 +65,7 @@ def test_a_listing_that_is_none_is_empty() -> None:
     """The SDK would raise."""
     follower = pages()
     for listed in ({}, {"tools": "x"}, {"tools": None}):
-        shown, broken = follower.screened("tools/list", follower.trail("tools/list", None), listed)
+        shown, broken = screened(follower, "tools/list", follower.trail("tools/list", None), listed)
         assert shown["tools"] == []
         assert broken == ["malformed"]
 
@@ -62,9 +73,9 @@ def test_a_listing_that_is_none_is_empty() -> None:
 def test_names_are_counted_over_pages() -> None:
     """Five of them, on however many pages; a name of an earlier page is a duplicate."""
     follower = pages()
-    follower.screened("tools/list", follower.trail("tools/list", None), page("a", "b", "c", cursor="1"))
-    shown, broken = follower.screened(
-        "tools/list", follower.trail("tools/list", "1"), page("a", "d", "e", "f", cursor="2")
+    screened(follower, "tools/list", follower.trail("tools/list", None), page("a", "b", "c", cursor="1"))
+    shown, broken = screened(
+        follower, "tools/list", follower.trail("tools/list", "1"), page("a", "d", "e", "f", cursor="2")
     )
     assert names(shown) == ["d", "e"]
     assert broken == ["duplicate", "definitions", "pages"]
@@ -75,10 +86,10 @@ def test_a_page_that_is_fetched_again_is_the_same_page() -> None:
     """Names are those of the pages before it, not of other listings."""
     follower = pages()
     for _ in range(3):
-        first, broken = follower.screened(
-            "tools/list", follower.trail("tools/list", None), page("a", cursor="1")
+        first, broken = screened(
+            follower, "tools/list", follower.trail("tools/list", None), page("a", cursor="1")
         )
-        second, more = follower.screened("tools/list", follower.trail("tools/list", "1"), page("b"))
+        second, more = screened(follower, "tools/list", follower.trail("tools/list", "1"), page("b"))
         assert (names(first), names(second), broken + more) == (["a"], ["b"], [])
 
 
@@ -87,17 +98,22 @@ def test_a_listing_ends_at_its_limit_or_where_it_turns_in_a_circle() -> None:
     follower = pages()
     for number in range(2):
         asked = str(number) if number else None
-        shown, broken = follower.screened(
-            "tools/list", follower.trail("tools/list", asked), page(f"t{number}", cursor=str(number + 1))
+        shown, broken = screened(
+            follower,
+            "tools/list",
+            follower.trail("tools/list", asked),
+            page(f"t{number}", cursor=str(number + 1)),
         )
         assert broken == []
-    shown, broken = follower.screened("tools/list", follower.trail("tools/list", "2"), page("x", cursor="3"))
+    shown, broken = screened(follower, "tools/list", follower.trail("tools/list", "2"), page("x", cursor="3"))
     assert broken == ["pages"]
     assert "nextCursor" not in shown
-    circle, broken = follower.screened("tools/list", follower.trail("tools/list", "1"), page("y", cursor="1"))
+    circle, broken = screened(
+        follower, "tools/list", follower.trail("tools/list", "1"), page("y", cursor="1")
+    )
     assert broken == ["pages"]
-    odd, broken = follower.screened(
-        "tools/list", follower.trail("tools/list", None), {"tools": [], "nextCursor": 3}
+    odd, broken = screened(
+        follower, "tools/list", follower.trail("tools/list", None), {"tools": [], "nextCursor": 3}
     )
     assert broken == ["pages"]
 
@@ -106,6 +122,6 @@ def test_cursors_are_forgotten_in_time() -> None:
     """Memory is bounded, whatever a server makes up."""
     follower = pages()
     for number in range(MAX_TRAILS + 10):
-        follower.screened("tools/list", follower.trail("tools/list", None), page("a", cursor=f"c{number}"))
+        screened(follower, "tools/list", follower.trail("tools/list", None), page("a", cursor=f"c{number}"))
     assert follower.trail("tools/list", "c0").names == frozenset()
     assert follower.trail("tools/list", f"c{MAX_TRAILS}").names == {"a"}

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import answers
 import behaviours
 import exchanges
-import listings
+import oddities
 import wire
 
 RUNS = Path(sys.argv[1])
@@ -86,7 +85,7 @@ class Exchange(socketserver.StreamRequestHandler):
         if headers.get("mcp-session-id") != SESSIONS["current"] and method != "server/discover":
             return self.send("404 Not Found", {}, b"")
         if method == "tools/list":
-            return self.json(wire.answer(id, result=listings.listed(self.behaviour, params)))
+            return self.json(wire.answer(id, result=oddities.listed(self.behaviour, params)))
         if method == "tools/call" and params.get("name") == "go":
             if self.behaviour in REDIRECTS:
                 return self.raw(exchanges.EXCHANGES[self.behaviour][1](id))
@@ -102,6 +101,8 @@ class Exchange(socketserver.StreamRequestHandler):
         good = wire.good(id)
         if self.behaviour in exchanges.EXCHANGES:
             return self.raw(exchanges.EXCHANGES[self.behaviour][1](id))
+        if self.behaviour in oddities.WHOLE:
+            return self.raw(iter([oddities.WHOLE[self.behaviour](id)]))
         if self.behaviour in STATUS:
             status, headers = STATUS[self.behaviour]
             return self.send(status, headers, b"no")
@@ -148,12 +149,7 @@ class Exchange(socketserver.StreamRequestHandler):
             case "only a notification":
                 self.json(wire.notification("notifications/tools/list_changed"))
             case _:
-                name = (
-                    self.behaviour
-                    if self.behaviour in answers.ANSWERS
-                    else listings.SAYS.get(self.behaviour, "honest")
-                )
-                said = answers.ANSWERS[name][1](id)
+                said = oddities.said(self.behaviour, id)
                 if b"\n" not in said:
                     return self.json(said)
                 self.head("200 OK", {"Content-Type": "text/event-stream"})

@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import answers
 import behaviours
-import listings
+import oddities
 import wire
 
 RUNS = Path(sys.argv[1])
@@ -84,8 +83,7 @@ def go(id: Any, behaviour: str, number: object) -> None:
         time.sleep(60)
     if behaviour == "stops itself":
         os.kill(os.getpid(), signal.SIGSTOP)
-    name = behaviour if behaviour in answers.ANSWERS else listings.SAYS.get(behaviour, "honest")
-    say(answers.ANSWERS[name][1](id))
+    say(oddities.said(behaviour, id))
     if behaviour == "answers ahead":
         say(wire.answer(id + 1, result={"content": [{"type": "text", "text": "forged"}]}))
     if behaviour == "answers, then exits":
@@ -116,7 +114,7 @@ def main() -> None:
             }
             say(wire.answer(id, result=result))
         elif method == "tools/list":
-            say(wire.answer(id, result=listings.listed(behaviour, params)))
+            say(wire.answer(id, result=oddities.listed(behaviour, params)))
         elif method == "tools/call" and params.get("name") == "go":
             go(id, behaviour, (params.get("arguments") or {}).get("number"))
         elif method == "tools/call":

@@ -38,6 +38,39 @@ async def test_a_hub_lists_what_the_policy_of_the_moment_allows(tmp_path: Path) 
         assert [tool["name"] for tool in await hub.tools()] == ["git__reset"]
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another thread"])
+async def test_clients_of_a_hub_are_told_of_a_reload_by_call(tmp_path: Path, elsewhere: bool) -> None:
+    """Whoever reloads, in whatever thread."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(allowing("log"))
+    guard = Guard.from_policy(policy)
+    async with (
+        guard,
+        guard.hub({"git": server()}) as hub,
+        client(hub.server(), "legacy") as peer,
+    ):
+        assert await peer.tools() == ["git__log"]
+        policy.write_text(allowing("reset"))
+        assert await anyio.to_thread.run_sync(guard.reload) if elsewhere else guard.reload()
+        with anyio.fail_after(60):
+            while "notifications/tools/list_changed" not in peer.heard:
+                await peer.changed.wait()
+                peer.changed = anyio.Event()
+        assert await peer.tools() == ["git__reset"]
+
+
+async def test_a_reload_after_a_hub_was_left_is_as_any_other(tmp_path: Path) -> None:
+    """Nobody is left to be told."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(allowing("log"))
+    guard = Guard.from_policy(policy)
+    async with guard:
+        async with guard.hub({"git": server()}) as hub:
+            await hub.tools()
+        policy.write_text(allowing("reset"))
+        assert await anyio.to_thread.run_sync(guard.reload)
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_clients_of_a_hub_are_told_of_another_policy(
     tmp_path: Path, caplog: pytest.LogCaptureFixture

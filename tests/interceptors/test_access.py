@@ -23,7 +23,7 @@ from mcpguard import (
     Result,
 )
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange
 from mcpguard.core.wire import LISTINGS

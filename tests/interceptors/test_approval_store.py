@@ -12,8 +12,8 @@ from chains import OK, Wire, linked, tool_call
 from mcpguard import Approval, ApprovalRule, Call, Guard, GuardBuildError, Principal
 from mcpguard.approvers.signing import SignedAnswer, load_key, make_key, seen, sign
 from mcpguard.approvers.stored import Question, answer_question, open_questions
-from mcpguard.core.call import ToolFacts
 from mcpguard.core.errors import StoreError
+from mcpguard.core.tool_facts import ToolFacts
 from mcpguard.stores.memory import MemoryStore
 from mcpguard.testing import FakeClock
 

@@ -25,12 +25,13 @@ from mcpguard import (
 )
 from mcpguard.config import parse_policy
 from mcpguard.core.call import Call
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange
 from mcpguard.core.result import Outcome, WireError
-from mcpguard.detectors.destinations import ReadDestinations, destinations
+from mcpguard.detectors.destinations import destinations
+from mcpguard.detectors.provenance import ReadDestinations
 from mcpguard.testing import FakeClock, RecordingSink, ScriptedApprover
 
 pytestmark = pytest.mark.anyio

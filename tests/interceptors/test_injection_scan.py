@@ -17,7 +17,7 @@ from mcpguard import (
     ServerOptions,
 )
 from mcpguard.core.call import Call
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.interceptor import Interceptor
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange

@@ -29,6 +29,7 @@ from mcpguard import (
     WireError,
 )
 from mcpguard.core.interceptor import CallNext
+from mcpguard.core.linked import Linked
 from mcpguard.core.strings import strings_of
 from mcpguard.core.wire import canonical
 from mcpguard.detectors.vault import PLACEHOLDER
@@ -362,10 +363,17 @@ async def test_an_answer_to_a_server_holds_no_placeholder() -> None:
     assert result.value == {"action": "accept", "content": {"note": "x [REDACTED:github_token]"}}
 
 
-async def test_a_value_that_was_put_back_is_in_no_question_of_the_server_and_in_no_record() -> None:
-    """A password that only its name gave away, repeated without it: in a question, and in its event."""
+@pytest.mark.parametrize("is_reloaded", [False, True])
+async def test_a_value_that_was_put_back_is_in_no_question_of_the_server_and_in_no_record(
+    is_reloaded: bool,
+) -> None:
+    """A password that only its name gave away, repeated without it: in a question, and in its event.
+
+    A rule that a reload keeps goes on hiding it in what is recorded under the policy after that.
+    """
     sink, run = RecordingSink(), Run(principal=Principal(user="ana"))
-    guarded = linked(Redaction(action="placeholder"), sinks=[sink], scrubber=Redactor())
+    redaction = Redaction(action="placeholder")
+    guarded = linked(redaction, sinks=[sink], scrubber=Redactor())
     tools = guarded.chain("tools/call", "outbound")
     known = await tools(tool_call("get", run=run), Wire(Result.of(block(f"password={PASSWORD}"))))
     (name,) = PLACEHOLDER.findall(canonical(known.value).decode())
@@ -373,6 +381,8 @@ async def test_a_value_that_was_put_back_is_in_no_question_of_the_server_and_in_
     await tools(tool_call("use", run=run, key=name), wire)
     assert PASSWORD in canonical(wire.calls[-1].params).decode()
 
+    if is_reloaded:
+        guarded = Linked(guarded.steps, guarded.emitter.following([sink], "later"), kept=[redaction])
     for method, params in (
         ("elicitation/create", {"message": f"unknown user {PASSWORD}", "requestedSchema": {}}),
         ("notifications/message", {"level": "info", "data": f"unknown user {PASSWORD}"}),

@@ -159,5 +159,5 @@ async def test_every_method_of_the_protocol_passes_the_chain(seam: str, modern: 
 
 def guard_blind_spot() -> str:
     """What the seam of an entered session says it cannot see."""
-    (spot,) = import_module("mcpguard.seams.session2").ENTERED_BLIND_SPOTS
+    (spot,) = import_module("mcpguard.seams.sdk2.session").ENTERED_BLIND_SPOTS
     return str(spot)

@@ -19,8 +19,8 @@ from tallies import Names
 from mcpguard import Call, ConnectionLimits, Fate, Guard, Interceptor, Outcome, Result
 from mcpguard.config import parse_policy
 from mcpguard.core.interceptor import CallNext
-from mcpguard.seams.stdio import limited_stdio
-from mcpguard.seams.watch import Watch
+from mcpguard.seams.limits.stdio import limited_stdio
+from mcpguard.seams.limits.watch import Watch
 from mcpguard.testing import FakeServer, RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -230,8 +230,9 @@ async def test_limits_hold_at_every_seam_that_has_streams(seam: str) -> None:
     ]
 
 
-async def test_large_structured_content_is_validated_off_the_loop_and_keeps_nobody_waiting() -> None:
-    """Other answers come meanwhile: what takes long is found out by the session, in a thread."""
+@pytest.mark.parametrize("seam", ["session", "transport"])
+async def test_large_structured_content_is_validated_off_the_loop_and_keeps_nobody_waiting(seam: str) -> None:
+    """Other answers come meanwhile: what takes long is found out in a thread."""
     server = FakeServer()
     one_of = {"anyOf": [{"const": number} for number in range(20)] + [{"type": "string"}]}
     schema = {"type": "object", "properties": {"n": {"type": "array", "items": one_of}}}
@@ -240,8 +241,8 @@ async def test_large_structured_content_is_validated_off_the_loop_and_keeps_nobo
     )
     server.tool("light").returns("here")
     done: list[str] = []
-    async with opened(guard_with(), server, "session") as peer, anyio.create_task_group() as tasks:
-        await peer.call("light")
+    async with opened(guard_with(), server, seam) as peer, anyio.create_task_group() as tasks:
+        await peer.session.list_tools()
 
         async def call(name: str) -> None:
             await peer.call(name)
@@ -268,6 +269,30 @@ async def test_large_structured_content_that_is_wrong_is_an_error_of_a_tool_that
         assert said["isError"]
         assert "has run" in text(said)
         assert "structuredContent" not in said
+
+
+async def test_large_structured_content_that_is_wrong_is_found_out_before_a_transport_hands_it_on() -> None:
+    """The SDK would raise, and whoever tries again runs the tool twice. The end of the stream waits for it."""
+    record = RecordingSink()
+    schema = {"type": "object", "properties": {"n": {"type": "array", "items": {"type": "number"}}}}
+    listed = {"tools": [{"name": "bad", "inputSchema": {"type": "object"}, "outputSchema": schema}]}
+    bad = {"content": [], "structuredContent": {"n": [1] * 5_000 + ["x"]}}
+    line = Line(room=9)
+    async with guard_with(record).transport(line, name="raw") as (read, write):
+        with anyio.fail_after(30):
+            await write.send(item_of({"id": 1, "method": "tools/list"}))
+            await line.to_client.send(item_of({"id": 1, "result": listed}))
+            assert message_of(await read.receive())["result"] == listed
+            await write.send(item_of({"id": 2, "method": "tools/call", "params": {"name": "bad"}}))
+            await line.to_client.send(item_of({"id": 2, "result": bad}))
+            await line.to_client.aclose()
+            said = message_of(await read.receive())["result"]
+            with pytest.raises(anyio.EndOfStream):
+                await read.receive()
+    assert said["isError"]
+    assert "has run" in text(said)
+    hits = [event.state for event in record.events if event.interceptor == "connection"]
+    assert hits == ["structured_content"]
 
 
 async def test_limits_come_from_the_policy_file(tmp_path: Any) -> None:

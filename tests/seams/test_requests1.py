@@ -22,7 +22,7 @@ from sessions1 import Handler, connected, go_on, read_all, recorded, refusing, r
 
 from mcpguard import Call, CallNext, Fate, Guard, Outcome, Result, WireError
 from mcpguard.core.result import DENIED_CODE
-from mcpguard.seams.requests1 import MAX_TASKS
+from mcpguard.seams.sdk1.requests import MAX_TASKS
 from mcpguard.testing import Elicit, FakeServer, Gate, ListRoots, RecordingSink, Sample
 from mcpguard.testing.messages import Wire
 

@@ -1,13 +1,16 @@
 """Results told to be readable without the SDK's parser: what it cannot read is never among them."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
+from harness import V1
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp.types import CallToolResult
+from pydantic import TypeAdapter
 
-from mcpguard.seams.results import is_result
+from mcpguard.seams.limits.results import is_result
 
 OLD, NEW = "2025-06-18", "2026-07-28"
 
@@ -17,7 +20,8 @@ scalars = st.sampled_from(
 notes = st.dictionaries(
     st.sampled_from(["audience", "priority", "lastModified", "more"]), scalars | st.lists(scalars, max_size=2)
 )
-meta = st.dictionaries(st.sampled_from(["a", "io.modelcontextprotocol/serverInfo"]), scalars)
+named = st.dictionaries(st.sampled_from(["name", "version", "icons"]), scalars)
+meta = st.dictionaries(st.sampled_from(["a", "io.modelcontextprotocol/serverInfo"]), scalars | named)
 members = st.fixed_dictionaries(
     {"type": st.sampled_from(["text", "image", "audio", "resource_link", 7])},
     optional={
@@ -48,6 +52,10 @@ def test_what_counts_as_a_result_the_sdk_can_read(result: dict[str, Any]) -> Non
         CallToolResult.model_validate(
             {**result, "resultType": "complete"}
         )  # of a later version, not looked at
+    if not V1 and is_result("tools/call", NEW, result):
+        methods: Any = import_module("mcp_types.methods")
+        for model in (methods.SERVER_RESULTS["tools/call", NEW], methods.MONOLITH_RESULTS["tools/call"]):
+            TypeAdapter(model).validate_python(result)
 
 
 def test_a_null_for_a_flag_is_no_result() -> None:
@@ -78,7 +86,14 @@ def test_members_of_later_versions_are_not_looked_at() -> None:
 @pytest.mark.parametrize("version", [OLD, NEW])
 def test_honest_content_counts_as_a_result(block: dict[str, Any], version: str) -> None:
     """Whichever way it is told."""
-    result = {"content": [block], "structuredContent": {"a": 1}, "isError": False, "resultType": "complete"}
+    told = {"io.modelcontextprotocol/serverInfo": {"name": "a", "version": ""}}
+    result = {
+        "content": [block],
+        "structuredContent": {"a": 1},
+        "isError": False,
+        "resultType": "complete",
+        "_meta": told,
+    }
     assert is_result("tools/call", version, result)
 
 

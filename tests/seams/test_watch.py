@@ -1,6 +1,7 @@
 """Limits message by message, and the streams that keep to them: what a client gets of whatever arrives."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -14,12 +15,13 @@ from mcpguard import ConnectionLimits, Guard, SeamError
 from mcpguard.core.result import WireError
 from mcpguard.detectors.schemas import cost
 from mcpguard.seams import messages
-from mcpguard.seams.exchanges import MAX_UNDER_WAY
-from mcpguard.seams.limited import LimitedTransport, limit_streams
-from mcpguard.seams.memoir import Memoir
+from mcpguard.seams.limits.limited import LimitedTransport
+from mcpguard.seams.limits.limited_streams import limit_streams
+from mcpguard.seams.limits.memoir import Memoir
+from mcpguard.seams.limits.supervised import FIRST_PAUSE, STABLE_SECONDS, SupervisedTransport
+from mcpguard.seams.limits.watch import Watch
+from mcpguard.seams.streams.exchanges import MAX_UNDER_WAY
 from mcpguard.seams.structured import CHEAP_STEPS, MAX_STEPS, Structured
-from mcpguard.seams.supervised import FIRST_PAUSE, STABLE_SECONDS, SupervisedTransport
-from mcpguard.seams.watch import Watch
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +43,12 @@ class Watched:
     def hears(self, **message: Any) -> dict[str, Any] | None:
         """The server sends a message; what the client gets of it."""
         passed = self.watch.received(item_of(message))
+        listing = self.watch.screening.take_listing()
+        while listing is not None:
+            try:
+                next(listing)
+            except StopIteration as stop:
+                passed, listing = stop.value, None
         return None if passed is None else message_of(passed)
 
     @property
@@ -56,14 +64,25 @@ def test_what_is_no_message_passes() -> None:
 
 
 def test_only_so_many_requests_are_waited_for() -> None:
-    """The oldest is forgotten: its answer passes unmeasured, and no memory grows."""
+    """The oldest is told that its answer is waited for no longer, and no memory grows."""
     one = Watched()
     for id in range(MAX_UNDER_WAY + 1):
         one.asks("tools/list", id)
+    assert [told["id"] for told in one.own] == [0]
     one.now = 10_000.0
     one.watch.expire()
-    assert len(one.own) == MAX_UNDER_WAY
-    assert {told["id"] for told in one.own} == set(range(1, MAX_UNDER_WAY + 1))
+    assert len(one.own) == MAX_UNDER_WAY + 1
+    assert {told["id"] for told in one.own} == set(range(MAX_UNDER_WAY + 1))
+
+
+@pytest.mark.parametrize("body", [{"result": {"tools": []}}, {"error": {"code": -32000, "message": "no"}}])
+def test_an_answer_that_nobody_waits_for_goes_no_further(body: dict[str, Any]) -> None:
+    """A session of 1.x knows the id of a request before it is sent: it would take what has met no limit."""
+    one = Watched()
+    one.asks("tools/list", 1)
+    assert one.watch.received(item_of({"id": 2, **body})) is None
+    assert one.watch.received(item_of({"id": 1, **body})) is not None
+    assert one.watch.received(item_of({"id": 1, **body})) is None
 
 
 def test_what_waits_no_longer_is_not_answered() -> None:
@@ -103,6 +122,18 @@ def test_definitions_of_any_kind_are_measured() -> None:
     assert one.told == ["malformed"]
 
 
+def test_a_listing_is_looked_through_in_as_many_steps_as_it_has_definitions() -> None:
+    """Between any two of them others can have their turn: a thousand with schemas take long."""
+    one = Watched()
+    one.asks("prompts/list")
+    prompts = [{"name": f"p{n}"} for n in range(50)] + [{"name": 7}] * 20
+    one.watch.received(item_of({"id": 1, "result": {"prompts": prompts}}))
+    listing = one.watch.screening.take_listing()
+    assert listing is not None
+    assert len(list(listing)) == 50 + 20 + 20
+    assert one.watch.screening.take_listing() is None
+
+
 def test_the_data_of_an_error_is_measured_where_nobody_has_yet() -> None:
     """The error stays."""
     one = Watched(is_parsed_here=False, values=3)
@@ -126,6 +157,7 @@ def test_params_of_the_servers_are_measured_where_nobody_has_yet() -> None:
 def test_a_report_passes_a_second_watch_as_it_is() -> None:
     """A guarded transport under a guarded session: what the one has made up, the other knows."""
     inner, outer = Watched(), Watched()
+    outer.asks("tools/call", 1)
     inner.watch.not_sent(1)
     item = inner.watch.own[0]
     assert outer.watch.received(item) is item
@@ -449,8 +481,11 @@ async def test_waiting_for_a_connection_that_comes_back_is_bounded() -> None:
     with anyio.fail_after(10), anyio.CancelScope() as scope:
         async with transport as (read, write):
             first.to_client.close()
-            with anyio.move_on_after(0.01):
-                await read.receive()
+            async with anyio.create_task_group() as reading:
+                reading.start_soon(read.receive)
+                while "connection_lost" not in told:
+                    await anyio.lowlevel.checkpoint()
+                reading.cancel_scope.cancel()
             await write.send(item_of({"method": "notifications/roots/list_changed"}))
             await write.send(item_of({"id": 1, "method": "tools/call", "params": {"name": "go"}}))
             failed = message_of(await read.receive())
@@ -641,6 +676,13 @@ def test_a_new_connection_is_told_what_the_client_has_said() -> None:
     assert changed == ["notifications/tools/list_changed"]
 
 
+@pytest.fixture
+def _loaded() -> None:
+    """What validates has been loaded, as by a result before; else every result is for a thread."""
+    import_module("jsonschema.validators")
+
+
+@pytest.mark.usefixtures("_loaded")
 def test_the_schemas_of_a_bounded_number_of_tools_are_known() -> None:
     """What takes long is the session's to check; what would take too long is what the tool got wrong."""
     structured = Structured(1)
@@ -669,6 +711,7 @@ def test_a_result_without_the_content_that_was_promised_is_an_error() -> None:
     assert failed["isError"] is True
 
 
+@pytest.mark.usefixtures("_loaded")
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**300])
 def test_numbers_that_a_validator_cannot_work_with_are_not_valid(number: float) -> None:
     """A validator raises then, and an exception where the server is read would end the connection."""

@@ -63,7 +63,7 @@ async def is_as_before(served: Served) -> None:
 async def end_of(stream: Any) -> None:
     """Read until the server has closed the connection, or has ended its answer."""
     try:
-        while b"0\r\n\r\n" not in await stream.receive():
+        while not (await stream.receive()).endswith((b"0\r\n\r\n", b"}")):
             pass
     except (anyio.EndOfStream, anyio.BrokenResourceError):
         return

@@ -22,9 +22,10 @@ from trails import event, kept, lines_of, write_key
 from mcpguard import JSON, Call, Guard, JsonLines
 from mcpguard.audit.note import Verifier
 from mcpguard.audit.reading import open_trail, records
-from mcpguard.audit.verify import Verdict, verify
+from mcpguard.audit.verdict import Verdict
+from mcpguard.audit.verify import verify
 from mcpguard.core.clock import SYSTEM_CLOCK
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.testing import FakeClock, FakeServer
 
 pytestmark = pytest.mark.anyio
@@ -595,10 +596,10 @@ async def test_a_strict_sink_says_whether_a_call_is_recorded(tmp_path: Path, mod
     emitter = Emitter([sink], clock=SYSTEM_CLOCK)
     call = Call(id="c", method="tools/call", params={"name": "a"})
     assert emitter.dispatched(call)
-    assert await emitter.settled()
+    assert await emitter.delivery.settled()
     await sink.aclose()
     assert (emitter.dispatched(call) is not None) is (mode != "strict")
-    assert await emitter.settled() is (mode != "strict")
+    assert await emitter.delivery.settled() is (mode != "strict")
 
 
 def test_no_call_goes_out_without_its_intent_whenever_the_process_is_killed(tmp_path: Path) -> None:
@@ -608,7 +609,7 @@ def test_no_call_goes_out_without_its_intent_whenever_the_process_is_killed(tmp_
         import anyio
         from mcpguard import Call, JsonLines, Result
         from mcpguard.core.clock import SYSTEM_CLOCK
-        from mcpguard.core.events import Emitter
+        from mcpguard.core.emitter import Emitter
         from mcpguard.core.linked import Linked
 
         path, sent, first = sys.argv[1], os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT), sys.argv[3]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpguard.core.clock import SYSTEM_CLOCK
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.errors import StoreError, StoreFull
-from mcpguard.core.events import Emitter
 from mcpguard.core.host import Host
 from mcpguard.stores.lent import lent
 from mcpguard.stores.memory import MemoryStore

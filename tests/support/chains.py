@@ -6,7 +6,8 @@ from typing import Any
 from mcpguard.core.call import Call
 from mcpguard.core.chain import Chain
 from mcpguard.core.clock import Clock
-from mcpguard.core.events import Emitter, Scrubber, Sink
+from mcpguard.core.emitter import Emitter
+from mcpguard.core.events import Scrubber, Sink
 from mcpguard.core.interceptor import CallNext, Handles, Interceptor
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mcpguard import Call, Fate, Interceptor, Outcome, Result, Run
-from mcpguard.core.events import Emitter
+from mcpguard.core.emitter import Emitter
 from mcpguard.core.linked import Linked
 from mcpguard.core.order import arrange
 from mcpguard.testing import FakeClock, RecordingSink

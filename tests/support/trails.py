@@ -7,7 +7,8 @@ from typing import Any
 from mcpguard import Event, JsonLines
 from mcpguard.audit.note import new_key
 from mcpguard.audit.reading import Segment, Trail, open_trail, records
-from mcpguard.audit.verify import Verdict, verify
+from mcpguard.audit.verdict import Verdict
+from mcpguard.audit.verify import verify
 
 Lines = list[bytes]
 

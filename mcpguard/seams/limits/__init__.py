@@ -1,0 +1,1 @@
+"""A connection within limits: what a server may send, how long it may keep anybody waiting, a new one."""

@@ -1,0 +1,280 @@
+"""A transport that is made again when its connection is lost, behind streams that stay.
+
+A task of its own keeps the connection open, since whoever opens one must close it. A new connection is
+initialised as the client initialised the first, subscriptions and log level are set again, and the client is
+told that the lists may have changed, so that it lists anew and pins are checked. What was in flight has
+failed by then: nothing is sent a second time here.
+
+Above: `limited`. Below: the transports; `memoir`, what a new connection must be told.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from contextvars import Context
+from types import TracebackType
+from typing import Any, Final
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from mcpguard.seams import messages
+from mcpguard.seams.limits.memoir import Memoir
+from mcpguard.seams.limits.watch import Watch
+from mcpguard.seams.messages import Error, Response
+from mcpguard.seams.streams.exchanges import GONE
+
+__all__ = ["SupervisedTransport"]
+
+_log = logging.getLogger("mcpguard")
+
+FIRST_PAUSE: Final = 0.2
+"""Seconds before the first attempt; each further one waits up to twice as long (exponential, full jitter)."""
+
+MAX_PAUSE: Final = 30.0
+"""Seconds that a pause lasts at most."""
+
+STABLE_SECONDS: Final = 30.0
+"""Seconds after which a connection counts as sound, and the next loss of it as the first."""
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""How long a new connection may take to be initialised."""
+
+
+class SupervisedTransport:
+    """A transport whose streams outlive its connections.
+
+    Args:
+        open_it: Makes one connection, given the watch over all of them.
+        watch: Told of losses; it knows what is in flight.
+    """
+
+    def __init__(self, open_it: Callable[[Watch], Any], watch: Watch) -> None:
+        self._open_it = open_it
+        self._watch = watch
+        self._memoir = watch.memoir = Memoir()
+        self._up = anyio.Event()
+        self._down = anyio.Event()
+        self._is_leaving = False
+        self._streams: tuple[Any, Any] | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._more: tuple[Any, ...] = ()
+
+    async def __aenter__(self) -> tuple[Any, ...]:
+        """Open the first connection.
+
+        Raises:
+            Exception: What the transport raises.
+        """
+        async with AsyncExitStack() as stack:
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            await self._tasks.start(self._keep)
+            stack.pop_all()
+        self._watch.on_loss = self._lose
+        return (_Reading(self), _Writing(self), *self._more)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection of the moment."""
+        self._is_leaving = True
+        self._watch.on_loss = None
+        self._down.set()
+        assert self._tasks is not None  # noqa: S101 - it was entered
+        if error is not None and isinstance(error, anyio.get_cancelled_exc_class()):
+            await self._tasks.__aexit__(kind, error, trace)
+        else:
+            await self._tasks.__aexit__(None, None, None)
+
+    @property
+    def streams(self) -> tuple[Any, Any] | None:
+        """The streams of the connection of the moment, if there is one."""
+        return self._streams
+
+    async def current(self) -> tuple[Any, Any]:
+        """The same; waits while there is none.
+
+        Raises:
+            EndOfStream: If there will be none any more.
+        """
+        while self._streams is None:
+            if self._watch.ended is not None:
+                raise anyio.EndOfStream
+            await self._up.wait()
+        return self._streams
+
+    def is_current(self, stream: Any) -> bool:
+        """Whether `stream` is one of the connection of the moment."""
+        return self._streams is not None and stream in self._streams
+
+    def _lose(self, why: str) -> None:
+        """The connection of the moment is lost."""
+        if self._streams is not None:
+            self._streams = None
+            self._up = anyio.Event()
+            self._watch.returning = self._up
+            self._watch.hit("connection_lost", f"the connection was lost: {why}")
+            self._down.set()
+
+    async def _keep(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Keep a connection open until the client leaves or there is none to be had."""
+        failures = 0
+        is_first = True
+        while True:
+            began = anyio.current_time()
+            closing: tuple[Any, ...] = ()
+            try:
+                async with self._open_it(self._watch) as yielded:
+                    if not isinstance(yielded, tuple | list) or len(yielded) < 2:
+                        raise TypeError("a transport yields a read and a write stream")
+                    read, write, *more = yielded
+                    closing = read, write
+                    self._down = anyio.Event()
+                    if not is_first:
+                        with anyio.fail_after(HANDSHAKE_SECONDS):
+                            await self._introduce(read, write)
+                        self._watch.hit("connection_restored", "the connection is there again")
+                    self._more = tuple(more)
+                    self._streams = read, write
+                    self._watch.returning = None
+                    self._up.set()
+                    if is_first:
+                        is_first = False
+                        task_status.started()
+                    await self._down.wait()
+            except Exception as error:
+                if is_first:
+                    raise
+                _log.debug("a connection ended with %s", type(error).__name__)
+                self._lose(type(error).__name__)
+            finally:
+                for stream in closing:  # the client's own closing ends at the streams that stay
+                    stream.close()
+            if anyio.current_time() - began > STABLE_SECONDS:
+                failures = 0
+            failures += 1
+            if self._is_leaving:
+                return
+            if failures > self._watch.limits.reconnects:
+                break
+            pause = min(MAX_PAUSE, FIRST_PAUSE * 2**failures)
+            with anyio.move_on_after(random.uniform(pause / 4, pause)):  # noqa: S311 - jitter
+                await self._down_again()
+            if self._is_leaving:
+                return
+        self._watch.hit("reconnects", "the connection did not come back")
+        self._watch.on_loss = None
+        self._watch.end("reconnects")
+        self._up.set()
+
+    async def _down_again(self) -> None:
+        """Wait until the client leaves."""
+        while not self._is_leaving:
+            self._down = anyio.Event()
+            await self._down.wait()
+
+    async def _introduce(self, read: Any, write: Any) -> None:
+        """Say to a new connection what the client said to the first.
+
+        Raises:
+            ConnectionError: If the server is not what it was.
+        """
+        for item in self._memoir.handshake():
+            await write.send(item)
+            asked = messages.body_of(item)
+            if getattr(asked, "id", None) is None:
+                continue
+            while True:
+                body = messages.body_of(await read.receive())
+                if type(body) in (Response, Error) and body.id == asked.id:
+                    break
+            if asked.method == "initialize" and not self._memoir.is_same_server(body):
+                raise ConnectionError("the server that came back is another, or of another version")
+        self._watch.own.extend(self._memoir.changes())
+        self._watch.wake()
+
+
+class _Reading:
+    """The read stream that stays."""
+
+    last_context: Context | None = None
+
+    def __init__(self, transport: SupervisedTransport) -> None:
+        self._transport = transport
+        self._is_closed = False
+
+    async def receive(self) -> Any:
+        """The next message of whatever connection there is.
+
+        Raises:
+            EndOfStream: If there will be no connection any more.
+        """
+        while True:
+            if self._is_closed:
+                raise anyio.ClosedResourceError
+            read, _ = self._transport.streams or await self._transport.current()
+            try:
+                item = await read.receive()
+            except (anyio.EndOfStream, *GONE):
+                if self._transport.is_current(read):
+                    self._transport._watch.end("ended")
+                await anyio.lowlevel.checkpoint()
+                continue
+            self.last_context = getattr(read, "last_context", None)
+            return item
+
+    def close(self) -> None:
+        """The client reads no more."""
+        self._is_closed = True
+
+    async def aclose(self) -> None:
+        """The client reads no more."""
+        self._is_closed = True
+
+
+class _Writing:
+    """The write stream that stays."""
+
+    def __init__(self, transport: SupervisedTransport) -> None:
+        self._transport = transport
+        self._is_closed = False
+
+    async def send(self, item: Any) -> None:
+        """Send a message on the connection of the moment.
+
+        Raises:
+            BrokenResourceError: If there is none.
+            ClosedResourceError: If this end is closed.
+        """
+        await self._current().send(item)
+
+    def send_nowait(self, item: Any) -> None:
+        """Send a message at once, where somebody waits for it.
+
+        Raises:
+            WouldBlock: If nobody does, or the connection of the moment cannot tell.
+            BrokenResourceError: If there is no connection.
+            ClosedResourceError: If this end is closed.
+        """
+        put = getattr(self._current(), "send_nowait", None)
+        if put is None:
+            raise anyio.WouldBlock
+        put(item)
+
+    def _current(self) -> Any:
+        if self._is_closed:
+            raise anyio.ClosedResourceError
+        streams = self._transport.streams
+        if streams is None:
+            raise anyio.BrokenResourceError
+        return streams[1]
+
+    def close(self) -> None:
+        """The client writes no more."""
+        self._is_closed = True
+
+    async def aclose(self) -> None:
+        """The client writes no more."""
+        self._is_closed = True

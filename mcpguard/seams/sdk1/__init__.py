@@ -1,0 +1,1 @@
+"""What is written against SDK 1.x: its session, servers' requests to it, a hub as its server object."""

@@ -1,0 +1,252 @@
+"""A hub as a server object of SDK 1.x: any client or framework that takes one can sit on it.
+
+Frameworks that call its handlers themselves, without a session, are served; they are told and asked nothing.
+The SDK carries no context from client to server: whose a call is that comes through a session is told by its
+request, or is whoever runs the server. Above: `hub.server()`. Beside: `sdk2.server`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary, WeakSet, finalize, ref
+
+import anyio
+from mcp import types
+from mcp.server.lowlevel.server import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
+from mcp.shared.exceptions import McpError
+
+from mcpguard.core.asking import client_asked
+from mcpguard.core.errors import Denied, HubError
+from mcpguard.core.wire import LISTINGS
+from mcpguard.seams.sdk1.asked import Client, aimed, meta_of
+from mcpguard.seams.serving import (
+    INSTRUCTIONS,
+    LAST_WORDS,
+    UNASKED,
+    Hub,
+    RunOf,
+    Stop,
+    Subscribers,
+    failure,
+    in_run,
+)
+
+__all__ = ["serve"]
+
+_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+_LISTS: Final[Mapping[str, tuple[Any, Any]]] = {
+    "tools/list": (types.ListToolsRequest, types.ListToolsResult),
+    "prompts/list": (types.ListPromptsRequest, types.ListPromptsResult),
+    "resources/list": (types.ListResourcesRequest, types.ListResourcesResult),
+    "resources/templates/list": (types.ListResourceTemplatesRequest, types.ListResourceTemplatesResult),
+}
+
+_Handler: TypeAlias = Callable[[Any], Awaitable[Any]]
+
+
+def serve(hub: Hub, *, name: str, runs: RunOf, wait_for: float) -> Server[Any, Any]:
+    """A server object for a hub.
+
+    Args:
+        hub: The hub.
+        name: What it calls itself.
+        runs: Says which run a request belongs to.
+        wait_for: Of no use here: clients of SDK 1.x are asked by requests.
+    """
+    del wait_for
+    return _Serving(hub, name, runs).server
+
+
+class _HubServer(Server[Any, Any]):
+    """A server that says of itself that its lists may change, whoever runs it, and that it can be watched."""
+
+    def create_initialization_options(
+        self, notification_options: NotificationOptions | None = None, *args: Any, **options: Any
+    ) -> InitializationOptions:
+        if notification_options is None:
+            notification_options = NotificationOptions(True, True, True)
+        return super().create_initialization_options(notification_options, *args, **options)
+
+    def get_capabilities(self, *args: Any, **options: Any) -> types.ServerCapabilities:
+        told = super().get_capabilities(*args, **options)
+        if told.resources is not None:
+            told.resources.subscribe = True
+        return told
+
+
+class _Serving:
+    """The handlers of one server object."""
+
+    def __init__(self, hub: Hub, name: str, runs: RunOf) -> None:
+        self._hub = hub
+        self._runs = runs
+        self._clients: WeakSet[Any] = WeakSet()
+        self._levels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self._subscribers = Subscribers()
+        self._watched: dict[tuple[str, str], int] = {}
+        hub.told(self._heard)
+        self.server = _HubServer(name, instructions=INSTRUCTIONS)
+        handlers: Mapping[Any, _Handler] = {
+            types.CallToolRequest: self._call,
+            types.GetPromptRequest: self._prompt,
+            types.ReadResourceRequest: self._read,
+            types.CompleteRequest: self._complete,
+            types.SetLevelRequest: self._set_level,
+            types.SubscribeRequest: self._subscribe,
+            types.UnsubscribeRequest: self._unsubscribe,
+        }
+        for request, handler in handlers.items():
+            self.server.request_handlers[request] = self._handled(handler)
+        for method, (request, result) in _LISTS.items():
+            listing = partial(self._list, method, result)
+            self.server.request_handlers[request] = self._handled(listing)
+
+    def _handled(self, handler: _Handler) -> _Handler:
+        """A handler whose errors are the protocol's, and whose client is known from then on."""
+
+        async def handled(request: Any) -> types.ServerResult:
+            context = self._context()
+            if context is not None:
+                self._clients.add(context.session)
+            asked, connection = (None, None) if context is None else (context.request, context.session)
+            try:
+                run = self._runs(asked, connection)
+                client = self._client()
+                with client_asked(None if client is None else client.elicit):
+                    return types.ServerResult(await in_run(run, partial(handler, request)))
+            except (HubError, Denied) as error:
+                raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message=str(error))) from error
+
+        return handled
+
+    def _context(self) -> Any:
+        """What the SDK knows of the request; None where a framework calls the handler itself."""
+        try:
+            return self.server.request_context
+        except LookupError:
+            return None
+
+    def _client(self) -> Client | None:
+        context = self._context()
+        return None if context is None else Client(context, partial(self._wants, context.session))
+
+    async def _list(self, method: str, result: Any, _request: Any) -> Any:
+        items = [dict(one) for one in await self._hub.items(method)]
+        return result.model_validate({LISTINGS[method].items: items})
+
+    async def _call(self, request: types.CallToolRequest) -> Any:
+        client = self._client()
+        options: dict[str, Any] = {}
+        if client is not None and client.token is not None:
+            options["progress_callback"] = client.progress
+        meta = meta_of(request.params)
+        if meta is not None:
+            options["meta"] = meta
+
+        async def call(session: Any, own: str) -> Any:
+            return await session.call_tool(own, request.params.arguments, **options)
+
+        try:
+            arguments = request.params.arguments
+            return await self._hub.send("tools/list", request.params.name, call, client, arguments=arguments)
+        except Exception as error:
+            told = failure(error)
+            if told is None:
+                raise
+            return types.CallToolResult(content=[types.TextContent(type="text", text=told)], isError=True)
+
+    async def _prompt(self, request: types.GetPromptRequest) -> Any:
+        async def get(session: Any, own: str) -> Any:
+            asked = aimed(request, types.GetPromptRequest, name=own)
+            return await session.send_request(asked, types.GetPromptResult)
+
+        return await self._hub.send("prompts/list", request.params.name, get, self._client())
+
+    async def _read(self, request: types.ReadResourceRequest) -> Any:
+        async def read(session: Any, own: str) -> Any:
+            asked = aimed(request, types.ReadResourceRequest, uri=own)
+            return await session.send_request(asked, types.ReadResourceResult)
+
+        return await self._hub.send("resources/list", str(request.params.uri), read, self._client())
+
+    async def _complete(self, request: types.CompleteRequest) -> Any:
+        ref = request.params.ref
+        if isinstance(ref, types.PromptReference):
+            method, key, shown = "prompts/list", "name", ref.name
+        else:
+            method, key, shown = "resources/templates/list", "uri", ref.uri
+
+        async def complete(session: Any, own: str) -> Any:
+            asked = aimed(request, types.CompleteRequest, ref={"type": ref.type, key: own})
+            return await session.send_request(asked, types.CompleteResult)
+
+        return await self._hub.send(method, shown, complete, UNASKED)
+
+    async def _set_level(self, request: types.SetLevelRequest) -> types.EmptyResult:
+        context = self._context()
+        level: str = request.params.level
+        if context is not None:
+            self._levels[context.session] = level
+            level = min(self._levels.values(), key=_LEVELS.index)
+        await self._hub.set_level(level)
+        return types.EmptyResult()
+
+    async def _subscribe(self, request: types.SubscribeRequest) -> types.EmptyResult:
+        context = self._context()
+        if context is None:
+            raise HubError("who has no session cannot watch a resource")
+        key, uri = id(context.session), str(request.params.uri)
+        if not self._subscribers.has(key):
+            finalize(context.session, self._leave, key)
+        await self._subscribers.add(uri, key, ref(context.session), await self._watch(uri))
+        return types.EmptyResult()
+
+    async def _unsubscribe(self, request: types.UnsubscribeRequest) -> types.EmptyResult:
+        context = self._context()
+        if context is not None:
+            await self._subscribers.remove(str(request.params.uri), id(context.session))
+        return types.EmptyResult()
+
+    def _leave(self, key: object) -> None:
+        """A client has gone."""
+        with suppress(HubError):
+            self._hub.start(partial(self._subscribers.forget, key))
+
+    async def _watch(self, uri: str) -> Stop:
+        """Have the server of a resource tell of its changes, as whoever asks may; what ends that."""
+
+        async def subscribe(session: Any, own: str) -> None:
+            await session.subscribe_resource(own)
+
+        async def unsubscribe(session: Any, own: str) -> None:
+            await session.unsubscribe_resource(own)
+
+        server = await self._hub.where("resources/list", uri)
+        await self._hub.send("resources/list", uri, subscribe, UNASKED)
+        self._watched[uri, server] = self._watched.get((uri, server), 0) + 1
+
+        async def stop() -> None:
+            self._watched[uri, server] -= 1
+            if not self._watched[uri, server]:
+                del self._watched[uri, server]
+                with suppress(HubError, McpError):
+                    await self._hub.send("resources/list", uri, unsubscribe, UNASKED)
+
+        return stop
+
+    async def _heard(self, server: str, method: str, uri: str | None) -> None:
+        """Tell the clients of a change; of a resource only where this server is watched for it."""
+        if uri is not None and (uri, server) not in self._watched:
+            return
+        clients = list(self._clients) if uri is None else [one() for one in self._subscribers.of(uri)]
+        message = {"method": method} if uri is None else {"method": method, "params": {"uri": uri}}
+        note = types.ServerNotification.model_validate(message)
+        for session in clients:
+            with suppress(Exception), anyio.move_on_after(LAST_WORDS):  # one that has gone, or does not read
+                await session.send_notification(note)
+
+    def _wants(self, session: Any, level: str) -> bool:
+        """Whether a client wants messages of this level."""
+        return _LEVELS.index(level) >= _LEVELS.index(self._levels.get(session, _LEVELS[0]))
