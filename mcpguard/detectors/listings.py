@@ -7,10 +7,11 @@ at its limit. Below: what is known of a definition's schema.
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.wire import JSON, LISTINGS, JSONObject
+from mcpguard.detectors.shapes import Broken
 
 __all__ = ["Judge", "Pages", "Trail"]
 
@@ -19,6 +20,9 @@ Judge: TypeAlias = Callable[[str, JSONObject], JSONObject | str]
 
 MAX_TRAILS: Final = 256
 """Cursors that are remembered; one that is forgotten begins a listing of its own."""
+
+_LEFT_OUT: Final = frozenset(get_args(Broken))
+"""What stands in the place of a definition that had to be left out before the page was parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Pages:
     def _judged(self, method: str, item: JSON, key: str, names: set[str]) -> JSONObject | str:
         name = item.get(key) if isinstance(item, Mapping) else None
         if not isinstance(item, Mapping) or not isinstance(name, str):
-            return "malformed"
+            return item if isinstance(item, str) and item in _LEFT_OUT else "malformed"
         if name in names:
             return "duplicate"
         if len(names) >= self._limits.definitions:

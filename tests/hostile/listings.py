@@ -19,6 +19,13 @@ _BACKTRACKS: Message = {"type": "string", "pattern": "^(a+)+$"}
 _CURSORS: dict[str, Any] = {"cursor is a list": ["1"], "cursor is empty": "", "cursor of 1 MB": "1" * 10**6}
 
 
+def _nested(levels: int) -> Any:
+    value: Any = {}
+    for _ in range(levels):
+        value = {"items": value}
+    return value
+
+
 def _schema(**n: Any) -> Message:
     return {"type": "object", "properties": {"n": n}, "required": ["n"]}
 
@@ -31,6 +38,22 @@ TOOLS: dict[str, tuple[str, Callable[[], Any]]] = {
     "10,000 tools": (
         "10,000 tools",
         lambda: [TOOL, HONEST, *({**TOOL, "name": f"t{n}"} for n in range(10_000))],
+    ),
+    "deep tool": (
+        "a schema of 200 levels",
+        lambda: [{**TOOL, "name": "deep", "inputSchema": _nested(200)}, TOOL, HONEST],
+    ),
+    "full tool": (
+        "a schema of 30,000 objects",
+        lambda: [TOOL, {**TOOL, "name": "full", "inputSchema": {"allOf": [{}] * 30_000}}, HONEST],
+    ),
+    "long integer in a tool": (
+        "an integer of 400 digits in a schema",
+        lambda: [TOOL, HONEST, {**TOOL, "name": "long", "inputSchema": {"maximum": 10**400}}],
+    ),
+    "surrogate in a tool": (
+        "half a surrogate pair in a description",
+        lambda: [{**TOOL, "name": "half", "description": "\ud83d"}, TOOL, HONEST],
     ),
     "pattern that backtracks": (
         "(a+)+$ as a pattern",

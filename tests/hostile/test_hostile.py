@@ -143,6 +143,10 @@ async def test_an_http_status_reaches_the_caller_with_its_headers(
         ("stdio", "5 MB description", "definition_bytes"),
         ("stdio", "10,000 tools", "definitions"),
         ("stdio", "malformed tool", "malformed"),
+        ("stdio", "deep tool", "depth"),
+        ("stdio", "full tool", "containers"),
+        ("stdio", "long integer in a tool", "integer_digits"),
+        ("http", "deep tool", "depth"),
         ("stdio", "duplicate tools", "duplicate"),
         ("stdio", "endless pages", "pages"),
         ("stdio", "same cursor", "pages"),
@@ -174,12 +178,23 @@ async def test_each_limit_that_is_hit_is_an_event_that_names_it(
     assert {event.server for event in hits} == {"raw"}
 
 
+@pytest.mark.parametrize("kind", ["stdio", "http"])
 @pytest.mark.parametrize(
-    "behaviour", ["malformed tool", "duplicate tools", "10,000 tools", "doubling schema"]
+    "behaviour",
+    [
+        "malformed tool",
+        "duplicate tools",
+        "10,000 tools",
+        "doubling schema",
+        "deep tool",
+        "full tool",
+        "long integer in a tool",
+        "surrogate in a tool",
+    ],
 )
-async def test_one_bad_tool_costs_that_tool(behaviour: str, tmp_path: Path) -> None:
+async def test_one_bad_tool_costs_that_tool(behaviour: str, kind: str, tmp_path: Path) -> None:
     """The rest of the listing is there, and every name once."""
-    steps, _ = await meet("stdio", behaviour, tmp_path)
+    steps, _ = await meet(kind, behaviour, tmp_path)
     assert steps.went == "ok"
     assert {"go", "honest"} <= set(steps.tools)
     assert len(steps.tools) == len(set(steps.tools)) <= LIMITS.definitions

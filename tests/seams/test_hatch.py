@@ -12,7 +12,7 @@ from mcp import ClientSession
 from pydantic import TypeAdapter
 
 from mcpguard import ConnectionLimits, Guard
-from mcpguard.seams.limits.frames import Fault, parse, parse_answer
+from mcpguard.seams.limits.frames import Fault, parse, read_answer
 from mcpguard.seams.limits.hatch import HANDED_BYTES
 from mcpguard.seams.messages import body_of
 from mcpguard.testing import RecordingSink
@@ -229,16 +229,17 @@ def test_a_message_is_what_the_sdk_makes_of_it(text: str, value: str) -> None:
     assert repr(parsed.message) == repr(expected)
 
 
-def test_an_answer_is_one_to_its_own_request() -> None:
+async def test_an_answer_is_one_to_its_own_request() -> None:
     """An error may not know which that is."""
     limits = ConnectionLimits()
     ours, other = result(1, {}), result(2, {})
     nobodys = {"jsonrpc": "2.0", "id": None, "error": {"code": 1, "message": "m"}}
-    faults = {
-        json.dumps(one): getattr(parse_answer(json.dumps(one).encode(), limits, 1), "limit", None)
+    found = [
+        (await read_answer(json.dumps(one).encode(), limits, 1))[0]
         for one in (ours, other, nobodys, told("info", "x"))
-    }
-    assert list(faults.values())[:2] == [None, "id"]
-    assert list(faults.values())[3] == "malformed"
-    passed = parse_answer(json.dumps(ours).encode(), limits, "1")
+    ]
+    limited = [getattr(one, "limit", None) for one in found]
+    assert (limited[:2], limited[3]) == ([None, "id"], "malformed")
+    passed, text = await read_answer(json.dumps(ours).encode(), limits, "1")
     assert body_of(passed).result == {}
+    assert text == json.dumps(ours).encode()

@@ -158,6 +158,24 @@ async def test_an_answer_that_was_parsed_by_somebody_else_is_measured(answer: An
         assert (await client.hears())["result"] == {"content": []}
 
 
+async def test_a_definition_that_breaks_a_limit_costs_that_one_also_where_somebody_else_parsed_it() -> None:
+    """The limit is named, and the rest of the listing is there."""
+    record = RecordingSink()
+
+    def tool(name: str, schema: Any) -> Any:
+        return {"name": name, "inputSchema": {"type": "object", "properties": {}, **schema}}
+
+    deep, long = tool("deep", {"x": [[[[[[[[[]]]]]]]]]}), tool("long", {"maximum": 10**50})
+    edge = tool("edge", {"x": [[[[[[]]]]]]})  # within the limit by itself, over it in the message
+    async with talking(guard_with(record, depth=8, integer_digits=40)) as (client, line):
+        await client.says({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}})
+        await line.answers(tools=[deep, tool("good", {}), long, edge])
+        told = await client.hears()
+        assert [one["name"] for one in told["result"]["tools"]] == ["good"]
+    hits = {event.state for event in record.events if event.interceptor == "connection"}
+    assert hits == {"depth", "integer_digits"}
+
+
 async def test_what_a_server_says_too_often_is_dropped_and_what_it_asks_refused() -> None:
     """Each kind for itself; the event says how many."""
     record = RecordingSink()

@@ -22,7 +22,7 @@ from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.detectors.shapes import find_id, is_answer
 from mcpguard.seams import messages
 from mcpguard.seams.limits.brake import Brake
-from mcpguard.seams.limits.frames import THREAD_BYTES, Fault, is_of_another, parse, sentence
+from mcpguard.seams.limits.frames import THREAD_BYTES, Fault, is_of_another, read, sentence
 from mcpguard.seams.limits.hatch import HANDED_BYTES
 from mcpguard.seams.limits.inflate import Inflater, Pace, TooLarge
 from mcpguard.seams.limits.resumptions import Resumptions
@@ -42,21 +42,19 @@ _TOKEN: Final = re.compile(rb"[!-~]{1,1024}")
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """One event of the server's, read within the limits.
+    """One event of the server's.
 
     Args:
         token: What a resumption may begin after.
         retry: The pause before one that is asked for.
-        endpoint: Where requests are to be sent (HTTP with SSE, MCP 2024-11-05).
-        data: The text of its message, on one line.
-        message: The message, or what is wrong with it.
+        kind: `message`, or `endpoint`: where requests are to be sent (HTTP with SSE, MCP 2024-11-05).
+        data: What it says, on one line, which JSON is the same on.
     """
 
     token: bytes
     retry: bytes | None
-    endpoint: bytes
+    kind: bytes
     data: bytes
-    message: Any
 
 
 class Events:
@@ -159,8 +157,8 @@ class Events:
         """The event as it goes on: what was looked at, written in one way; None if nothing is left of it."""
         if self._is_answered:
             return None
-        read = partial(_read, text, self._watch.limits)
-        event = read() if len(text) < THREAD_BYTES else await anyio.to_thread.run_sync(read)
+        take = partial(_event, text, self._watch.limits)
+        event = take() if len(text) < THREAD_BYTES else await anyio.to_thread.run_sync(take)
         if event is None:
             return self._refused("containers", text, b"")
         head = b"id: %s\n" % event.token if event.token else b""
@@ -169,26 +167,27 @@ class Events:
             self._resumptions.seen(event.token.decode(), self._id)
         if event.retry is not None:
             head += self._retry(event.retry)
-        if event.message is not None:
-            return await self._passed_message(event, head)
-        if event.endpoint and self._id is None:
-            return b"event: endpoint\ndata: %s\n\n" % event.endpoint
+        if event.data and event.kind == b"message":
+            return await self._passed_message(event.data, head)
+        if event.data and event.kind == b"endpoint" and self._id is None:
+            return b"event: endpoint\ndata: %s\n\n" % event.data
         return head + b"\n" if head else None
 
-    async def _passed_message(self, event: _Event, head: bytes) -> bytes | None:
+    async def _passed_message(self, data: bytes, head: bytes) -> bytes | None:
         """An event with a message: as it is, without it, or with a token in its place."""
-        if isinstance(event.message, Fault):
-            return self._refused(event.message.limit, event.data, head)
-        body = messages.body_of(event.message)
+        message, data = await read(data, self._watch.limits)
+        if isinstance(message, Fault):
+            return self._refused(message.limit, data, head)
+        body = messages.body_of(message)
         is_answer = type(body) in (Response, Error)
         if is_answer and self._id is not None:
             if is_of_another(body, self._id):
-                return self._refused("id", event.data, head)
+                return self._refused("id", data, head)
             self._is_answered = True
         self._brake.release()
-        if not self._hands_in or len(event.data) < HANDED_BYTES:
-            return b"%sdata: %s\n\n" % (head, event.data)
-        await self._watch.hand_in(event.message, self._id)
+        if not self._hands_in or len(data) < HANDED_BYTES:
+            return b"%sdata: %s\n\n" % (head, data)
+        await self._watch.hand_in(message, self._id)
         if self._is_answered and self._id is not None:
             return b"%sdata: %s\n\n" % (head, self._watch.hatch.token(self._id))
         return head + b"\n" if head else None
@@ -223,7 +222,7 @@ class Events:
         return b"retry: %d\n" % round(1000 * min(max(asked, LEAST_RETRY), most))
 
 
-def _read(text: bytes, limits: ConnectionLimits) -> _Event | None:
+def _event(text: bytes, limits: ConnectionLimits) -> _Event | None:
     """The event in `text`; None if it has more lines than anybody should look at."""
     if text.count(b"\n") > limits.containers:
         return None
@@ -239,12 +238,4 @@ def _read(text: bytes, limits: ConnectionLimits) -> _Event | None:
             retry = value
         elif name == b"event":
             kind = value
-    data = b" ".join(lines)  # JSON is the same on one line
-    is_message = data and kind in (b"message", b"")
-    return _Event(
-        token=token,
-        retry=retry,
-        endpoint=data if kind == b"endpoint" else b"",
-        data=data,
-        message=parse(data, limits) if is_message else None,
-    )
+    return _Event(token=token, retry=retry, kind=kind or b"message", data=b" ".join(lines))

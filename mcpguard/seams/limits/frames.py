@@ -3,20 +3,32 @@
 Above: `stdio` and `http`, which cut the wire into messages. Below: `detectors.shapes`, what may be parsed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Any, Final, Literal
 
+import anyio.to_thread
 from pydantic_core import from_json
 
 from mcpguard.core.connection_limits import ConnectionLimits
+from mcpguard.detectors.listing_text import INSIDE, may_list, without_broken
 from mcpguard.detectors.shapes import find_id, is_answer, shape_fault
 from mcpguard.seams import messages
 from mcpguard.seams.messages import Error, Key, Response, id_key
 from mcpguard.seams.reports import Report
 from mcpguard.seams.session import sdk_major
 
-__all__ = ["THREAD_BYTES", "Fault", "fault_answer", "is_of_another", "parse", "parse_answer", "sentence"]
+__all__ = [
+    "THREAD_BYTES",
+    "Fault",
+    "fault_answer",
+    "is_of_another",
+    "parse",
+    "read",
+    "read_answer",
+    "sentence",
+]
 
 _message: Final[Any] = import_module("mcp.shared.message").SessionMessage
 if sdk_major() < 2:
@@ -63,15 +75,27 @@ def parse(text: bytes, limits: ConnectionLimits) -> Any | Fault:
     return Fault(broken, find_id(text), is_answer(text))
 
 
-def parse_answer(text: bytes, limits: ConnectionLimits, id: Key) -> Any | Fault:
-    """The answer to the request `id` in `text`, ready for a stream, or why it is none."""
-    parsed = parse(text, limits)
-    if isinstance(parsed, Fault):
-        return parsed
-    body = messages.body_of(parsed)
+async def read(text: bytes, limits: ConnectionLimits) -> tuple[Any | Fault, bytes]:
+    """The message in `text`, in a thread where parsing takes long, and the text that says the same.
+
+    A listing loses the definitions that break a limit, if the rest of it can be read.
+    """
+    is_small = len(text) < THREAD_BYTES
+    found = parse(text, limits) if is_small else await anyio.to_thread.run_sync(parse, text, limits)
+    if isinstance(found, Fault) and found.is_answer and found.limit != "message_bytes" and may_list(text):
+        return await anyio.to_thread.run_sync(_rest, text, limits, found)
+    return found, text
+
+
+async def read_answer(text: bytes, limits: ConnectionLimits, id: Key) -> tuple[Any | Fault, bytes]:
+    """The same of the answer to the request `id`, or why it is none."""
+    found, text = await read(text, limits)
+    if isinstance(found, Fault):
+        return found, text
+    body = messages.body_of(found)
     if type(body) not in (Response, Error):
-        return Fault("malformed", id, is_answer=False)
-    return Fault("id", id, is_answer=True) if is_of_another(body, id) else parsed
+        return Fault("malformed", id, is_answer=False), text
+    return Fault("id", id, is_answer=True) if is_of_another(body, id) else found, text
 
 
 def is_of_another(body: Any, id: Key) -> bool:
@@ -88,3 +112,22 @@ def fault_answer(fault: Fault, id: Key) -> Any:
 def sentence(limit: str) -> str:
     """What broke `limit`, for a message."""
     return "it is not a valid message" if limit == "malformed" else f"it is over the limit on {limit}"
+
+
+def _rest(text: bytes, limits: ConnectionLimits, fault: Fault) -> tuple[Any | Fault, bytes]:
+    """The listing in `text` without the definitions that broke it; or `fault`, where it is something else."""
+    inside = replace(limits, depth=max(1, limits.depth - INSIDE))
+    rest = without_broken(text, partial(_fault, limits=inside))
+    found = fault if rest is None else parse(rest, limits)
+    return (fault, text) if rest is None or isinstance(found, Fault) else (found, rest)
+
+
+def _fault(text: bytes, *, limits: ConnectionLimits) -> str | None:
+    """What is wrong with a part of a message."""
+    broken: str | None = shape_fault(text, limits)
+    if broken is None:
+        try:
+            from_json(text)
+        except (ValueError, RecursionError):
+            broken = "malformed"
+    return broken

@@ -11,20 +11,18 @@ Above: `sources`. Below: `replies`, what the client is given; `events`, event st
 import copy
 import logging
 from collections.abc import Mapping
-from functools import partial
 from importlib import import_module
 from math import inf
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 
 from mcpguard.core.result import Fate
 from mcpguard.core.wire import LIFECYCLE
 from mcpguard.seams import messages
 from mcpguard.seams.limits.aside import ASIDE_BYTES, OURS, bound_aside
 from mcpguard.seams.limits.events import Events
-from mcpguard.seams.limits.frames import THREAD_BYTES, Fault, parse_answer
+from mcpguard.seams.limits.frames import Fault, read_answer
 from mcpguard.seams.limits.hatch import HANDED_BYTES
 from mcpguard.seams.limits.http_wire import (
     asked_in,
@@ -152,8 +150,7 @@ class _Sender:
             body = await body_of(response, self._watch.limits.message_bytes)
         except TooLarge:
             return self._replies.refused(request, id, "message_bytes", "", response)
-        read = partial(parse_answer, body, self._watch.limits, id)
-        parsed = read() if len(body) < THREAD_BYTES else await anyio.to_thread.run_sync(read)
+        parsed, body = await read_answer(body, self._watch.limits, id)
         if isinstance(parsed, Fault):
             return self._replies.refused(request, id, parsed.limit, "", response)
         if messages.body_of(parsed).id is None:
@@ -172,7 +169,7 @@ class _Sender:
             body = b""
         if method in LIFECYCLE:  # the client negotiates by it
             return self._replies.plain(response, body)
-        parsed = parse_answer(body, self._watch.limits, id)
+        parsed, _ = await read_answer(body, self._watch.limits, id)
         error = None if isinstance(parsed, Fault) else getattr(messages.body_of(parsed), "error", None)
         told = f"The server answered with HTTP status {status}."
         fate = Fate.SENT if status >= 500 and status != 503 else Fate.ANSWERED

@@ -5,7 +5,7 @@ It knows what was asked and what was listed before; whether anybody waits is `wa
 """
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -14,6 +14,7 @@ import anyio.to_thread
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.result import WireError
 from mcpguard.core.wire import EMPTY, LISTINGS, JSONObject
+from mcpguard.detectors.listing_text import INSIDE
 from mcpguard.detectors.listings import Pages, Trail
 from mcpguard.detectors.shapes import content_fault, value_fault
 from mcpguard.seams import messages
@@ -98,7 +99,9 @@ class Screening:
 
     def answer(self, item: Any, body: Any, asked: Asked) -> Any:
         """The answer to a request as it goes on, or an error in its place."""
-        limit: str | None = None if self._is_parsed_here else value_fault(body.result, self._limits)
+        limit: str | None = None
+        if not self._is_parsed_here:
+            item, body, limit = self._measured(item, body, asked)
         listed = _CONTENT.get(asked.method)
         if limit is None and listed is not None and listed in body.result:
             limit = content_fault(body.result[listed], self._limits.content_blocks)
@@ -119,6 +122,21 @@ class Screening:
             if self._structured.left is not None:
                 self.left = partial(self._finished, item, body, self._structured.left)
         return item
+
+    def _measured(self, item: Any, body: Any, asked: Asked) -> tuple[Any, Any, str | None]:
+        """An answer that somebody else parsed, and the limit it breaks; a listing loses what does."""
+        limit = value_fault(body.result, self._limits)
+        if asked.trail is None or limit not in ("depth", "integer_digits"):
+            return item, body, limit
+        listing = LISTINGS[asked.method].items
+        items = body.result.get(listing)
+        if not isinstance(items, list):
+            return item, body, limit
+        inside = replace(self._limits, depth=max(1, self._limits.depth - INSIDE + 1))
+        kept = [value_fault(one, inside) or one for one in items]
+        item = messages.response(body.id, {**body.result, listing: kept})
+        body = messages.body_of(item)
+        return item, body, value_fault(body.result, self._limits)
 
     def error(self, item: Any, body: Any) -> Any:
         """An error as it goes on: no report of ours that is not ours."""

@@ -23,7 +23,7 @@ import anyio.to_thread
 
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.seams.limits.brake import Brake
-from mcpguard.seams.limits.frames import THREAD_BYTES, Fault, parse
+from mcpguard.seams.limits.frames import Fault, parse, read
 from mcpguard.seams.limits.watch import Watch
 from mcpguard.seams.session import sdk_major
 
@@ -100,8 +100,8 @@ class _Lines:
         self._brake = Brake()
         self.has_ended = False
         """Whether the process has closed its stdout."""
-        self._large: bytes | None = None
-        """A line that is being parsed in a thread; a reader that is woken meanwhile comes back for it."""
+        self._open: bytes | None = None
+        """The line that is parsed, perhaps in a thread; a reader woken meanwhile comes back for it."""
 
     async def receive(self) -> Any:
         """The next message.
@@ -112,7 +112,7 @@ class _Lines:
         stdout = self._process.stdout
         assert stdout is not None  # noqa: S101 - it was opened with pipes
         while True:
-            line = self._cutter.next() if self._large is None else self._large
+            line = self._cutter.next() if self._open is None else self._open
             if line is None:
                 try:
                     self._cutter.feed(await stdout.receive())
@@ -124,7 +124,9 @@ class _Lines:
                 self._watch.refused(line)
             elif line.strip():
                 text = line.decode(self._encoding, self._errors).encode() if self._decodes else line
-                parsed = await self._parsed(line, text)
+                self._open = line
+                parsed, _ = await read(text, self._watch.limits)
+                self._open = None
                 if not isinstance(parsed, Fault):
                     self._brake.release()
                     return parsed
@@ -134,15 +136,6 @@ class _Lines:
                 self._watch.wake()
                 await anyio.lowlevel.checkpoint()
             await self._brake.slow()
-
-    async def _parsed(self, line: bytes, text: bytes) -> Any:
-        """The message in `text`; a large one is parsed in a thread, and its line kept until that begins."""
-        if len(text) < THREAD_BYTES:
-            return parse(text, self._watch.limits)
-        self._large = line
-        parsed = await anyio.to_thread.run_sync(parse, text, self._watch.limits)
-        self._large = None
-        return parsed
 
     def close(self) -> None:
         """Nothing to do: the pipes go with the process."""
