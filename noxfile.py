@@ -27,7 +27,7 @@ SDK_FREE = [
     "tests/sinks",
     "tests/stores",
 ]
-"""Tests in which no SDK takes part, or that look at more than a seam: with the newest only. The longest first."""
+"""Tests in which no SDK takes part, or that look at more than a seam: with the newest only."""
 
 SEAMS = ["tests/seams", "tests/testing", "tests/test_guard.py"]
 """What releases between the lowest and the newest can make a difference to."""
@@ -36,8 +36,8 @@ EXTRAS = "approvals,audit,jwt,nats,postgres,redis,rules,webhook"
 """The extras whose code is tested everywhere."""
 
 PARALLEL = ("--numprocesses=3", "--dist=loadscope", "--max-worker-restart=0", "--timeout=300")
-"""One module to a process at a time; one that dies or hangs ends the run, and is not waited for. Three, as two
-cores wait half of the time."""
+"""One module to a process at a time; one that dies or hangs ends the run, and is not waited for. With two
+processes two cores wait half of the time."""
 
 WAITING = ("--numprocesses=3", "--dist=load", *PARALLEL[2:])
 """For tests that mostly wait, and share nothing."""
