@@ -21,12 +21,13 @@ _Entry: TypeAlias = tuple[Any, Context | None, anyio.Event | None]
 class Inbox:
     """A queue whose end is an exception; for one event loop."""
 
-    __slots__ = ("_end", "_entries", "_readers")
+    __slots__ = ("_arrival", "_end", "_entries")
 
     def __init__(self) -> None:
         self._entries: deque[_Entry] = deque()
-        self._readers: set[anyio.Event] = set()
         self._end: Exception | None = None
+        self._arrival: anyio.Event | None = None
+        """What readers wait for, while any do."""
 
     async def put(self, item: Any, context: Context | None = None) -> None:
         """Add an item, and wait until it is the next; once the inbox has ended, do nothing."""
@@ -58,12 +59,9 @@ class Inbox:
         while not self._entries:
             if self._end is not None:
                 raise self._end.with_traceback(None)
-            arrival = anyio.Event()
-            self._readers.add(arrival)
-            try:
-                await arrival.wait()
-            finally:
-                self._readers.discard(arrival)
+            if self._arrival is None:
+                self._arrival = anyio.Event()
+            await self._arrival.wait()
         item, context, _ = self._entries.popleft()
         self._let_next()
         return item, context
@@ -92,8 +90,9 @@ class Inbox:
             turn.set()
 
     def _wake(self) -> None:
-        for arrival in self._readers:
-            arrival.set()
+        if self._arrival is not None:
+            self._arrival.set()
+            self._arrival = None
 
 
 async def give_way() -> None:
