@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,13 +19,16 @@ from mcpguard.cli.open_files import allow
 from mcpguard.cli.output import fail
 
 if TYPE_CHECKING:
+    import anyio
+
     from mcpguard.cli import Commands
     from mcpguard.core.principal import Principal
     from mcpguard.guard import Guard
 
 __all__ = ["add_parser", "run"]
 
-Work: TypeAlias = "Callable[[Guard, Principal | None], Awaitable[None]]"
+Work: TypeAlias = "Callable[[Guard, Principal | None, anyio.Event], Awaitable[None]]"
+"""Serves until it has nothing more to do, or somebody sets the event."""
 
 
 def add_parser(commands: "Commands") -> argparse.ArgumentParser:
@@ -108,7 +111,11 @@ def _bridge(guard: "Guard", arguments: argparse.Namespace) -> Work:
     command: list[str] = arguments.command
     server = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
     transport = guard.transport(stdio_client(server), name=arguments.server)
-    return lambda guard, principal: bridged(guard, transport, principal)
+
+    async def serve(guard: "Guard", principal: "Principal | None", told: "anyio.Event") -> None:
+        await _cut_short(bridged(guard, transport, principal), told)
+
+    return serve
 
 
 def _hub(guard: "Guard", arguments: argparse.Namespace) -> Work:
@@ -119,12 +126,10 @@ def _hub(guard: "Guard", arguments: argparse.Namespace) -> Work:
     hub = guard.hub(_servers(guard, arguments), naming="refuse" if arguments.from_env else "prefix")
     address = None if arguments.http is None else Address.parsed(arguments.http)
 
-    async def serve(guard: "Guard", principal: "Principal | None") -> None:
-        import anyio
-
+    async def serve(guard: "Guard", principal: "Principal | None", told: "anyio.Event") -> None:
         async with hub:
             if address is None:
-                await piped(guard, hub, principal)
+                await _cut_short(piped(guard, hub, principal), told)
                 return
             if guard.policy is not None:
                 allow(guard.policy.options.http.connections)
@@ -132,7 +137,7 @@ def _hub(guard: "Guard", arguments: argparse.Namespace) -> Work:
             async with listening(guard, hub, address, **options) as bound:
                 host = f"[{bound.host}]" if ":" in bound.host else bound.host
                 print(f"mcpguard serve: http://{host}:{bound.port}/mcp", file=sys.stderr, flush=True)
-                await anyio.sleep_forever()
+                await told.wait()
 
     return serve
 
@@ -171,21 +176,40 @@ def _servers(guard: "Guard", arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _serve(guard: "Guard", principal: "Principal | None", work: Work) -> None:
-    from anyio import create_task_group
+    from anyio import Event, create_task_group
 
+    told = Event()
     async with guard, guard.reloading(signals=[signal.SIGHUP]), create_task_group() as tasks:
-        tasks.start_soon(_until_told, tasks.cancel_scope)
-        await work(guard, principal)
+        tasks.start_soon(_listen_to_signals, told, tasks.cancel_scope)
+        await work(guard, principal, told)
         tasks.cancel_scope.cancel()
 
 
-async def _until_told(scope: Any) -> None:
+async def _listen_to_signals(told: "anyio.Event", scope: "anyio.CancelScope") -> None:
+    """The first says to end; another, to end at once, whatever is under way."""
     from anyio import open_signal_receiver
 
     with open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
         async for _ in received:
-            scope.cancel()
-            return
+            if told.is_set():
+                scope.cancel()
+                return
+            told.set()
+
+
+async def _cut_short(work: Coroutine[Any, Any, None], told: "anyio.Event") -> None:
+    """Do something until somebody says to end: whoever started a server on stdio waits for no answer then."""
+    from anyio import create_task_group
+
+    async with create_task_group() as tasks:
+
+        async def end() -> None:
+            await told.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(end)
+        await work
+        tasks.cancel_scope.cancel()
 
 
 def _first(error: BaseException) -> BaseException:

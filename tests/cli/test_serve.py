@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mcp.client.stdio import stdio_client
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from protected import served
 from replicas import environment, listening
+from served import Served
 from trails import kept
 
 from mcpguard.cli import main
@@ -205,6 +206,90 @@ async def test_a_process_serves_a_clients_file_over_http_and_ends_when_told(
                 while "access_denied" not in str(await session.call_tool("wire__echo", {"text": "hi"})):
                     pass
     assert process.returncode == 0
+
+
+WAITING = """
+import sys
+from importlib.metadata import version
+import anyio.to_thread
+if version("mcp").startswith("1."):
+    from mcp.server.fastmcp import FastMCP as Made
+else:
+    from mcp.server.mcpserver import MCPServer as Made
+made = Made("waiting")
+def opened(mode):
+    with open(sys.argv[1], mode) as gate:
+        return gate.read() if mode == "r" else gate.write("begun")
+@made.tool()
+async def wait() -> str:
+    await anyio.to_thread.run_sync(opened, "w")
+    return await anyio.to_thread.run_sync(opened, "r")
+made.run("stdio")
+"""
+"""A server whose tool says on a FIFO that it has begun, and answers with what is then written there."""
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(not IS_SERVED or sys.platform == "win32", reason="it is not served, or there is no FIFO")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_process_that_is_told_to_end_answers_what_is_under_way(
+    number: int, anyio_backend: str, tmp_path: Path
+) -> None:
+    """The server behind it stays for as long; who comes meanwhile is sent elsewhere."""
+    gate, policy = tmp_path / "gate", tmp_path / "p.yaml"
+    os.mkfifo(gate)
+    reached = json.dumps({"command": sys.executable, "args": ["-c", WAITING, str(gate)]})
+    policy.write_text(
+        f"version: 1\nservers: {{slow: {reached}}}\ninterceptors: {{access: {{default: allow}}}}\n"
+    )
+    answers: list[str] = []
+    with listening(str(policy)) as (served, process):
+        async with served.client() as session, anyio.create_task_group() as tasks:
+            await session.list_tools()  # SDK 2.x asks after a call for what it does not know
+
+            async def call() -> None:
+                answers.append(str(await session.call_tool("slow__wait", {})))
+
+            tasks.start_soon(call)
+            assert await anyio.to_thread.run_sync(gate.read_text) == "begun"
+            process.send_signal(number)
+            with anyio.fail_after(30):
+                while (await served.get("/readyz")).json() != {"status": "draining"}:
+                    pass
+            assert (await served.post()).status_code == 503
+            assert await anyio.to_thread.run_sync(gate.write_text, "in the end") > 0
+    assert "in the end" in answers[0]
+    assert process.returncode == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(not IS_SERVED or sys.platform == "win32", reason="it is not served, or there is no FIFO")
+async def test_a_process_that_is_told_twice_ends_at_once(tmp_path: Path) -> None:
+    """Whatever is under way."""
+    gate, policy = tmp_path / "gate", tmp_path / "p.yaml"
+    os.mkfifo(gate)
+    reached = json.dumps({"command": sys.executable, "args": ["-c", WAITING, str(gate)]})
+    policy.write_text(
+        f"version: 1\nservers: {{slow: {reached}}}\ninterceptors: {{access: {{default: allow}}}}\nhttp: {{drain: 600}}\n"
+    )
+    answers: list[str] = []
+
+    async def call(served: Served) -> None:
+        with suppress(Exception):  # each major has its own
+            async with served.client() as session:
+                answers.append(str(await session.call_tool("slow__wait", {})))
+
+    with listening(str(policy)) as (served, process):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call, served)
+            assert await anyio.to_thread.run_sync(gate.read_text) == "begun"
+            process.send_signal(signal.SIGTERM)
+            with anyio.fail_after(30):
+                while (await served.get("/readyz")).json() != {"status": "draining"}:
+                    pass
+            process.send_signal(signal.SIGTERM)
+            assert await anyio.to_thread.run_sync(process.wait, 30) == 0
+    assert answers == []
 
 
 @pytest.mark.anyio
