@@ -389,6 +389,25 @@ async def test_calls_from_many_threads_never_fail_while_policies_change(
     assert len(server.calls("read")) == number
 
 
+def test_what_a_reload_cannot_change_is_named(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Which servers are there, and what `http` says; a file that was refused and is as before, too."""
+    guard = Guard.from_policy(file)
+    before = read(file)
+    write(file, before + "\nservers: {other: {command: a}}\nhttp: {idle: 7}\n")
+    assert guard.reload()
+    assert "which servers there are and how they are reached counts from the next start on" in caplog.text
+    assert "what http says counts from the next start on" in caplog.text
+    enforced = read(file)
+    write(file, "version: 1\ninterceptors: {acces: {}}")
+    with pytest.raises(PolicyError):
+        guard.reload()
+    caplog.clear()
+    write(file, enforced)
+    assert not guard.reload()
+    assert not guard.reload()
+    assert caplog.text.count("the policy file says again what is enforced") == 1
+
+
 async def test_a_watched_file_is_reloaded_when_it_changes_and_a_bad_one_is_survived(
     file: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:

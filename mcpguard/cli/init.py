@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.cli.output import fail
 from mcpguard.cli.servers_file import Listed, read_servers
+from mcpguard.cli.wrapped import unwrapped
 
 if TYPE_CHECKING:
     from mcpguard.cli import Commands
@@ -74,14 +75,11 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(text)
     else:
         out.write_text(text, "utf-8")
-    return 1 if fail_unasked(offered) else 0
-
-
-def fail_unasked(offered: Mapping[str, list[Mapping[str, Any]] | str]) -> bool:
-    """Name the servers that could not be asked; whether there are any."""
     unasked = [f"{name}: not asked: {why}" for name, why in offered.items() if isinstance(why, str)]
+    if unasked and out is not None:
+        unasked.append(f"{out}: written without their tools; remove it before asking again")
     fail(unasked)
-    return bool(unasked)
+    return 1 if unasked else 0
 
 
 def policy_text(offered: Mapping[str, list[Mapping[str, Any]] | str]) -> str:
@@ -92,7 +90,8 @@ def policy_text(offered: Mapping[str, list[Mapping[str, Any]] | str]) -> str:
     """
     lines = [
         "# A first policy: nothing is allowed. Take the # away before what the agent needs.",
-        "# In brackets is what a server says of its tool; it may be wrong, or a lie.",
+        "# In brackets is what a server says of its tool; it may be wrong, or a lie. A client that servers can ask",
+        "# (sampling, elicitation, roots) may be offered further tools, which are denied like these.",
         "version: 1",
         "servers:" if offered else "servers: {}",
         *(f"  {_quoted(name)}: {{}}" for name in offered),
@@ -112,6 +111,8 @@ def policy_text(offered: Mapping[str, list[Mapping[str, Any]] | str]) -> str:
             lines.append(f"      # - {rule}  # {_claimed(tool)}")
         if len(tools) > MAX_TOOLS:
             lines.append(f"      # (and {len(tools) - MAX_TOOLS} more)")
+        rest = f'{{servers: [{_exact(name)}], prompts: ["*"], resources: ["*"]}}'
+        lines.append(f"      # - {rest}  # what it has beside tools")
     lines += [
         "  loop_detector: {}",
         "audit:",
@@ -146,6 +147,7 @@ async def _asked(one: Listed) -> list[Mapping[str, Any]] | str:
     from mcpguard.integrations.opened import guarded_session, listed
 
     try:
+        one = unwrapped(one)
         with anyio.fail_after(PATIENCE):
             async with (
                 AsyncExitStack() as stack,

@@ -75,6 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("mcp.server.transport_security").setLevel(logging.ERROR)  # it repeats what it refuses
+    logging.getLogger("mcpguard.audit").setLevel(
+        logging.INFO
+    )  # of the sink `logging`, where the policy has it
     if arguments.command and (arguments.http or arguments.servers or not arguments.server):
         return fail(["mcpguard serve: a COMMAND starts the one --server on stdio"])
     if arguments.from_env and (arguments.command or arguments.servers or not arguments.server):
@@ -148,20 +151,28 @@ def _servers(guard: "Guard", arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: If nothing is.
     """
-    from mcpguard.cli.servers_env import reached_by
+    from mcpguard.cli.servers_env import taken
     from mcpguard.cli.servers_file import read_servers
+    from mcpguard.cli.wrapped import is_wrapped
     from mcpguard.core.servers import ServerOptions
 
     if arguments.from_env:
-        return {arguments.server: reached_by()}
+        return {arguments.server: taken()}
     declared: Mapping[str, ServerOptions] = {} if guard.policy is None else guard.policy.servers
     found = {name: one for name, one in declared.items() if one.command or one.url}
     if arguments.servers is not None:
+        listed = read_servers(arguments.servers)[1]
+        behind = [one.name for one in listed if is_wrapped(one)]
+        if behind:
+            raise ValueError(
+                f"{arguments.servers}: {behind[0]} is behind a policy already: give the file as it was before"
+                " `mcpguard wrap`, which is beside it as .bak"
+            )
         found = {
             one.name: ServerOptions(command=one.command, args=one.args, env=one.env)
             if one.command is not None
             else ServerOptions(url=one.url, headers=one.headers)
-            for one in read_servers(arguments.servers)[1]
+            for one in listed
         }
     if arguments.server is not None and found:
         if arguments.server not in found:

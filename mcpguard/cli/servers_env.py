@@ -11,7 +11,7 @@ from typing import Final
 
 from mcpguard.core.servers import ServerOptions
 
-__all__ = ["reached_by", "variables"]
+__all__ = ["HEADERS", "URL", "reached_by", "taken", "variables"]
 
 URL: Final = "MCPGUARD_URL"
 """Where the server listens."""
@@ -45,13 +45,22 @@ def variables(url: str, headers: Mapping[str, str]) -> dict[str, str]:
     return {URL: url} | ({HEADERS: lines} if lines else {})
 
 
-def reached_by() -> ServerOptions:
-    """What the variables say. They are taken out of the environment: nothing that is started has them.
+def taken() -> ServerOptions:
+    """What the variables of this process say. They are taken out: nothing that is started has them.
 
     Raises:
         ValueError: If they say nothing, or something else than a URL and headers.
     """
-    url, lines = os.environ.pop(URL, ""), os.environ.pop(HEADERS, "")
+    return reached_by({name: os.environ.pop(name, "") for name in (URL, HEADERS)})
+
+
+def reached_by(env: Mapping[str, str]) -> ServerOptions:
+    """What such variables say.
+
+    Raises:
+        ValueError: If they say nothing, or something else than a URL and headers.
+    """
+    url, lines = env.get(URL, ""), env.get(HEADERS, "")
     headers = dict[str, str]()
     for line in filter(None, lines.split("\n")):
         name, colon, value = line.partition(":")

@@ -59,9 +59,14 @@ def read_servers(path: Path) -> tuple[dict[str, Any], list[Listed]]:
     """
     try:
         content = path.read_bytes()[: MAX_BYTES + 1]
-        document: JSON = json.loads(content) if len(content) <= MAX_BYTES else None
+        is_small = len(content) <= MAX_BYTES
+        document: JSON = json.loads(content, object_pairs_hook=_members) if is_small else None
     except OSError as error:
         raise ServersFileError(f"{path}: cannot be read: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise ServersFileError(f"{path}:{error.lineno}: not JSON") from None
+    except _TwiceError as error:
+        raise ServersFileError(f"{path}: {error.args[0]!a} stands there twice") from None
     except (ValueError, RecursionError):
         raise ServersFileError(f"{path}: not JSON") from None
     if not isinstance(document, dict):
@@ -70,6 +75,19 @@ def read_servers(path: Path) -> tuple[dict[str, Any], list[Listed]]:
     if entries is None:
         raise ServersFileError(f"{path}: expected an object with mcpServers")
     return document, [_listed(path, name, entry) for name, entry in entries.items()]
+
+
+class _TwiceError(ValueError):
+    """A member has a name that another has."""
+
+
+def _members(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    """An object; most readers would keep the last of two members, and the first would be gone."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return members
 
 
 def servers_of(document: dict[str, Any]) -> dict[str, Any] | None:

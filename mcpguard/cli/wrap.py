@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from mcpguard.cli.output import fail, write
 from mcpguard.cli.servers_env import variables
 from mcpguard.cli.servers_file import URLS, Listed, read_servers, servers_of
+from mcpguard.cli.wrapped import MODULE, is_wrapped
 from mcpguard.hub.merge import SEPARATOR
 
 if TYPE_CHECKING:
     from mcpguard.cli import Commands
 
 __all__ = ["add_parser", "run"]
-
-_MODULE: Final = ["-P", "-m", "mcpguard", "serve"]
-"""`-P`: nothing in whatever folder the client is started from may pass for this package."""
 
 _KINDS: Final = ("type", "transport")
 """Where clients say which transport a server has."""
@@ -72,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     for one in listed:
         try:
             _check_ways(entries[one.name])
-            if not _is_wrapped(one):
+            if not is_wrapped(one):
                 entries[one.name] = _wrapped(one, entries[one.name], arguments.policy.absolute())
                 is_changed = True
         except ValueError as error:
@@ -107,7 +105,7 @@ def _wrapped(one: Listed, entry: dict[str, Any], policy: Path) -> dict[str, Any]
     Raises:
         ValueError: If it cannot be reached through one.
     """
-    args = [*_MODULE, str(policy), "--server", one.name]
+    args = [*MODULE, str(policy), "--server", one.name]
     started = {"command": sys.executable, "args": args}
     if one.url is None:
         args += ["--", str(one.command), *one.args]
@@ -123,10 +121,6 @@ def _wrapped(one: Listed, entry: dict[str, Any], policy: Path) -> dict[str, Any]
     kept = {key: value for key, value in entry.items() if key not in (*URLS, "headers")}
     env = {**one.env, **variables(one.url, one.headers)}
     return {**kept, **dict.fromkeys(kinds, "stdio"), **started, "env": env}
-
-
-def _is_wrapped(one: Listed) -> bool:
-    return list(one.args[: len(_MODULE)]) == _MODULE
 
 
 def _replace(file: Path, text: str) -> Path:

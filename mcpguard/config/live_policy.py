@@ -62,6 +62,8 @@ class LivePolicy:
         self._sinks = tuple(sinks)
         self._store = store
         self._lock = threading.Lock()
+        self._is_refused = False
+        """Whether the file was refused when it was read last."""
         self._deliveries: weakref.WeakSet[Delivery] = weakref.WeakSet((handle.linked.emitter.delivery,))
         self._dropped: list[Sink] = []
         """Sinks that the file names no more, and that calls under way may still write to."""
@@ -80,11 +82,16 @@ class LivePolicy:
             try:
                 policy = load_policy(self._path)
                 if policy.digest == self.policy.digest:
+                    if self._is_refused:
+                        self._is_refused = False
+                        _log.warning("the policy file says again what is enforced")
                     return False
                 self._enforce(policy)
             except Exception as error:
+                self._is_refused = True
                 self._handle.linked.emitter.about_policy(refused=refusal(error))
                 raise
+            self._is_refused = False
             return True
 
     @asynccontextmanager
@@ -150,6 +157,7 @@ class LivePolicy:
         self._deliveries.add(emitter.delivery)
         self._dropped += renewed.dropped
         self._handle.swap(linked, on_deny=policy.on_deny, anonymous=policy.anonymous == "allow")
+        _tell_what_waits(policy, self.policy)
         self.policy, self.built = policy, built
         _tell_doubts(policy)
         emitter.about_policy()
@@ -162,6 +170,23 @@ class LivePolicy:
             unused = [sink for sink in self._dropped if id(sink) not in in_use]
             self._dropped = [sink for sink in self._dropped if id(sink) in in_use]
         await self._handle.linked.emitter.delivery.close(unused)
+
+
+def _tell_what_waits(policy: Policy, before: Policy) -> None:
+    """Log what has changed and counts from the next start on only."""
+    if _reached(policy) != _reached(before):
+        _log.warning("which servers there are and how they are reached counts from the next start on")
+    if policy.options.http != before.options.http:
+        _log.warning("what http says counts from the next start on")
+
+
+def _reached(policy: Policy) -> dict[str, object]:
+    """How each server of the policy is reached, where it says so."""
+    return {
+        name: (one.command, one.url, tuple(one.args), dict(one.env), dict(one.headers))
+        for name, one in policy.servers.items()
+        if one.command or one.url
+    }
 
 
 def _tell_doubts(policy: Policy) -> None:

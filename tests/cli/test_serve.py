@@ -25,7 +25,7 @@ from trails import kept
 
 from mcpguard.cli import main
 from mcpguard.cli.init import policy_text
-from mcpguard.cli.servers_env import reached_by
+from mcpguard.cli.servers_env import taken
 from mcpguard.config import parse_policy
 
 pytestmark = [
@@ -293,6 +293,27 @@ async def test_a_process_that_is_told_twice_ends_at_once(tmp_path: Path) -> None
 
 
 @pytest.mark.anyio
+@pytest.mark.skipif(not IS_SERVED, reason="this release of the SDK does not bound sessions")
+async def test_what_is_logged_of_allowed_calls_is_on_stderr(server: Server, tmp_path: Path) -> None:
+    """The program has nobody else who could configure `logging`."""
+    policy = tmp_path / "p.yaml"
+    reached = json.dumps({"command": server.command, "args": server.args})
+    policy.write_text(
+        f"version: 1\nservers: {{wire: {reached}}}\ninterceptors: {{access: {{default: allow}}}}\n"
+        "audit: [logging: {}]\n"
+    )
+    with listening(str(policy)) as (served, process):
+        async with served.client() as session:
+            await session.call_tool("wire__echo", {"text": "hi"})
+        assert process.stderr is not None
+        with anyio.fail_after(30):
+            line = ""
+            while "method=tools/call" not in line:
+                line = await anyio.to_thread.run_sync(process.stderr.readline)
+    assert "target=echo server=wire" in line
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.skipif(not IS_SERVED or sys.platform == "win32", reason="it is not served, or has no such limit")
 async def test_idle_connections_do_not_use_up_its_files(policy: Path, server: Server, tmp_path: Path) -> None:
@@ -504,7 +525,7 @@ def test_headers_in_an_environment_that_are_none_are_refused_and_not_repeated(
     """And what was read is in the environment no more: nothing that is started has it."""
     monkeypatch.setattr(os, "environ", {"MCPGUARD_URL": "http://a/mcp", "MCPGUARD_HEADERS": lines})
     with pytest.raises(ValueError, match=said) as raised:
-        reached_by()
+        taken()
     assert "hidden" not in str(raised.value)
     assert os.environ == {}
 
@@ -512,7 +533,8 @@ def test_headers_in_an_environment_that_are_none_are_refused_and_not_repeated(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "not JSON"),
+        ("{", "client.json:1: not JSON"),
+        ('{"mcpServers": {"a": {"command": "a"}, "a": {"command": "b"}}}', "'a' stands there twice"),
         ("[]", "expected an object with mcpServers"),
         ('{"mcpServers": []}', "expected an object with mcpServers"),
         ('{"mcpServers": {"wire": 1}}', "expected a name and an object"),
@@ -553,18 +575,53 @@ def test_a_first_policy_denies_everything_until_somebody_says_otherwise(
     file = configuration(tmp_path, {"wire": entry, "gone": {"command": "/no/such/server"}})
     out = tmp_path / "policy.yaml"
     assert main(["init", str(file), "--out", str(out)]) == 1
-    assert "gone: not asked: it failed with" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "gone: not asked: it failed with" in said
+    assert "written without their tools" in said
     text = out.read_text()
     assert secret not in text
     assert '# - {servers: ["wire"], tools: ["echo"]}  # [says nothing] Say it again.' in text
     parsed = parse_policy(text)
     assert set(parsed.servers) == {"wire", "gone"}
+    assert '# - {servers: ["wire"], prompts: ["*"], resources: ["*"]}' in text
     assert main(["init", str(file), "--out", str(out)]) == 2
     assert out.read_text() == text
     allowed = text.replace(
         '# - {servers: ["wire"], tools: ["echo"]}', '- {servers: ["wire"], tools: ["echo"]}'
     )
     assert len(parse_policy(allowed).interceptors) == len(parsed.interceptors)
+
+
+def test_init_asks_the_servers_behind_a_file_that_was_wrapped(
+    policy: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through the policy it would see what that allows, and write it down as all there is."""
+    policy.write_text("version: 1\ninterceptors: {access: {default: deny}}")
+    with served() as site:
+        headers = {"Authorization": f"Bearer {site.issue('ana')}"}
+        entries = {
+            "wire": {"command": server.command, "args": server.args},
+            "crm": {"url": site.url, "headers": headers},
+        }
+        file = configuration(tmp_path, entries)
+        assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
+        assert main(["init", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert (
+        '# - {servers: ["wire"], tools: ["delete"]}' in text
+        or '# - {servers: ["wire"], tools: ["wipe"]}' in text
+    )
+    assert '# - {servers: ["crm"], tools: ["note"]}' in text
+
+
+def test_a_file_that_was_wrapped_is_not_served(
+    policy: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each call would pass two policies, one of them perhaps an old one."""
+    file = configuration(tmp_path, {"wire": {"command": server.command, "args": server.args}})
+    assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
+    assert main(["serve", str(policy), "--servers", str(file), "--http", "127.0.0.1:0"]) == 2
+    assert "wire is behind a policy already" in capsys.readouterr().err
 
 
 def test_init_asks_a_server_behind_a_url_with_the_headers_of_the_file(

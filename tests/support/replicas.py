@@ -24,6 +24,8 @@ def listening(*arguments: str, before: Sequence[str] = ()) -> Iterator[tuple[Ser
         assert process.stderr is not None
         try:
             address = process.stderr.readline()
+            while address.startswith("mcpguard.audit: "):  # of the policy that was loaded
+                address = process.stderr.readline()
             assert "http://127.0.0.1:" in address, address
             yield Served(address.split()[-1].removesuffix("/mcp")), process
         finally:
