@@ -90,8 +90,8 @@ def policy_text(offered: Mapping[str, list[Mapping[str, Any]] | str]) -> str:
     """
     lines = [
         "# A first policy: nothing is allowed. Take the # away before what the agent needs.",
-        "# In brackets is what a server says of its tool; it may be wrong, or a lie. A client that servers can ask",
-        "# (sampling, elicitation, roots) may be offered further tools, which are denied like these.",
+        "# In brackets is what a server says of its tool; it may be wrong, or a lie. A client that can be",
+        "# asked something (sampling, elicitation, roots) may be offered more, which is denied like these.",
         "version: 1",
         "servers:" if offered else "servers: {}",
         *(f"  {_quoted(name)}: {{}}" for name in offered),

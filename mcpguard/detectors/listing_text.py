@@ -12,21 +12,27 @@ from typing import Final
 
 from mcpguard.core.wire import LISTINGS
 
-__all__ = ["INSIDE", "MAX_MARKS", "may_list", "without_broken"]
+__all__ = ["INSIDE", "MAX_BYTES", "MAX_MARKS", "may_list", "without_broken"]
+
+MAX_BYTES: Final = 2**21
+"""Size of a text that is searched: one string of that size, which nothing interrupts, takes milliseconds."""
 
 MAX_MARKS: Final = 1_000_000
 """Brackets and quotes that are looked at, some tenths of a second of them; of a text with more, nothing is
 left out."""
 
 _NAMES: Final = frozenset(b'"%s"' % listing.items.encode() for listing in LISTINGS.values())
-_MARK: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_MARK: Final = re.compile(rb'"[^"]*(?:"|\Z)|[\[\]{}]')
+"""A string that is cut off reaches to the end, so that none is looked at again from each quote in it."""
 INSIDE: Final = 3
 """How deep definitions stand: in the message, its result, and a list of that."""
 
 
 def may_list(text: bytes) -> bool:
     """Whether `text` is worth the search: it seems to have a list of definitions, and not too much else."""
-    return any(name in text for name in _NAMES) and sum(map(text.count, b'[]{}"')) <= MAX_MARKS
+    if len(text) > MAX_BYTES or not any(name in text for name in _NAMES):
+        return False
+    return sum(map(text.count, b'[]{}"')) <= MAX_MARKS
 
 
 def without_broken(text: bytes, fault: Callable[[bytes], str | None]) -> bytes | None:
@@ -51,7 +57,8 @@ def _definitions(text: bytes) -> Iterator[tuple[int, int]]:
     depth = begin = 0
     name = b""
     is_result = is_list = False
-    for match in _MARK.finditer(text):
+    unescaped = text.replace(b"\\\\", b"__").replace(b'\\"', b"__")  # as long as it was
+    for match in _MARK.finditer(unescaped):
         mark = match[0]
         if mark in b"[{":
             if depth == 1:

@@ -15,10 +15,10 @@ from mcpguard.detectors.shapes import Broken
 
 __all__ = ["Judge", "Pages", "Trail"]
 
-Judge: TypeAlias = Callable[[str, JSONObject], JSONObject | str]
-"""Judges one definition, by the listing's method: as it may be shown, or which limit it breaks."""
+Judge: TypeAlias = Callable[[JSONObject], JSONObject | str]
+"""Judges one definition: as it may be shown, or which limit it breaks."""
 
-MAX_TRAILS: Final = 256
+MAX_TRAILS: Final = 64
 """Cursors that are remembered; one that is forgotten begins a listing of its own."""
 
 _LEFT_OUT: Final = frozenset(get_args(Broken))
@@ -27,7 +27,7 @@ _LEFT_OUT: Final = frozenset(get_args(Broken))
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """The pages before one page of a listing.
+    """The pages before one page of a listing, by hashes: what is kept does not grow with what a server says.
 
     Args:
         names: What they defined.
@@ -35,8 +35,8 @@ class Trail:
     """
 
     _: KW_ONLY
-    names: frozenset[str] = frozenset()
-    cursors: frozenset[str] = frozenset()
+    names: frozenset[int] = frozenset()
+    cursors: frozenset[int] = frozenset()
 
 
 class Pages:
@@ -44,26 +44,25 @@ class Pages:
 
     Args:
         limits: What they are held to.
-        judge: Judges one definition beyond its size and name.
     """
 
-    __slots__ = ("_judge", "_limits", "_trails")
+    __slots__ = ("_limits", "_trails")
 
-    def __init__(self, limits: ConnectionLimits, judge: Judge) -> None:
+    def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
-        self._judge = judge
-        self._trails: OrderedDict[tuple[str, str], Trail] = OrderedDict()
+        self._trails: OrderedDict[tuple[str, int], Trail] = OrderedDict()
 
     def trail(self, method: str, cursor: JSON) -> Trail:
         """What led to the page that is asked for."""
-        return self._trails.get((method, cursor), _START) if isinstance(cursor, str) else _START
+        return self._trails.get((method, hash(cursor)), _START) if isinstance(cursor, str) else _START
 
     def screening(
-        self, method: str, trail: Trail, page: JSONObject
+        self, method: str, trail: Trail, page: JSONObject, judge: Judge
     ) -> Generator[None, None, tuple[JSONObject, list[str]]]:
         """The page as it may be shown, and the limits it has broken, one for each thing left out.
 
-        There is a pause after each definition, for whoever must not take long at once.
+        There is a pause after each definition, for whoever must not take long at once. `judge` judges one
+        beyond its size and name.
         """
         listing = LISTINGS[method]
         items = page.get(listing.items)
@@ -73,7 +72,7 @@ class Pages:
         broken: list[str] = []
         kept: list[JSON] = []
         for item in items:
-            judged = self._judged(method, item, listing.key, names)
+            judged = self._judged(item, listing.key, names, judge)
             if isinstance(judged, str):
                 broken.append(judged)
             else:
@@ -89,30 +88,30 @@ class Pages:
             broken.append("pages")
         return shown, broken
 
-    def _goes_on(self, method: str, trail: Trail, following: JSON, names: set[str]) -> bool:
-        if not isinstance(following, str) or following in trail.cursors:
+    def _goes_on(self, method: str, trail: Trail, following: JSON, names: set[int]) -> bool:
+        if not isinstance(following, str) or hash(following) in trail.cursors:
             return False
-        cursors = trail.cursors | {following}
+        cursors = trail.cursors | {hash(following)}
         if len(cursors) >= self._limits.pages or len(names) >= self._limits.definitions:
             return False
-        self._trails[method, following] = Trail(names=frozenset(names), cursors=cursors)
+        self._trails[method, hash(following)] = Trail(names=frozenset(names), cursors=cursors)
         if len(self._trails) > MAX_TRAILS:
             self._trails.popitem(last=False)
         return True
 
-    def _judged(self, method: str, item: JSON, key: str, names: set[str]) -> JSONObject | str:
+    def _judged(self, item: JSON, key: str, names: set[int], judge: Judge) -> JSONObject | str:
         name = item.get(key) if isinstance(item, Mapping) else None
         if not isinstance(item, Mapping) or not isinstance(name, str):
             return item if isinstance(item, str) and item in _LEFT_OUT else "malformed"
-        if name in names:
+        if hash(name) in names:
             return "duplicate"
         if len(names) >= self._limits.definitions:
             return "definitions"
         if _text_in(item, self._limits.definition_bytes) > self._limits.definition_bytes:
             return "definition_bytes"
-        judged = self._judge(method, item)
+        judged = judge(item)
         if not isinstance(judged, str):
-            names.add(name)
+            names.add(hash(name))
         return judged
 
 

@@ -32,7 +32,8 @@ MAX_HEAD: Final = 4096
 """Bytes at the beginning of a text in which its id is looked for; servers write the id before the result."""
 
 _TAIL: Final = re.compile(rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{1,128}")\s*\}\s*$')
-_MEMBER: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|[\[\]{},:]|[^\s\[\]{},:"]+')
+_MEMBER: Final = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)("|\\?\Z)|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
+"""A string that is cut off reaches to the end, so that none is looked at again from each quote in it."""
 
 
 def shape_fault(text: bytes | bytearray, limits: ConnectionLimits) -> Broken | None:
@@ -111,7 +112,7 @@ def find_id(text: bytes | bytearray) -> int | str | None:
         elif depth == 1 and wants:
             return None if match.end() == len(head) else _id(piece)
         elif depth == 1 and match[1] is not None:
-            name = match[1]
+            name = match[1] if match[2] == '"' else None
     found = _TAIL.search(bytes(text[-MAX_HEAD:]))
     return None if found is None else _id(found[1].decode("ascii", "replace"))
 

@@ -26,6 +26,9 @@ _log = logging.getLogger("mcpguard")
 
 T = TypeVar("T")
 
+LAST_WORDS_SECONDS: Final = 0.05
+"""How long what is under way when a connection ends may take to say how far it got, before it is ended."""
+
 LEAVING_SECONDS: Final = 1.0
 """How long calls that were ended may take to say so to the server, before its session is left."""
 
@@ -152,9 +155,11 @@ class Member:
             with scope:
                 return await work(life.session)
         except Exception as error:
+            had_ended = life.ending.is_set()
             if _is_end(error):
                 self._die(life)
-            raise
+            if not had_ended or str(error) not in _ENDED:
+                raise
         finally:
             del life.under_way[scope]
             if not life.under_way and life.ending.is_set():
@@ -233,6 +238,9 @@ class Member:
                         self._changed(self, None, None)
                     await life.ending.wait()
                     if life.under_way:
+                        with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
+                            await life.idle.wait()
+                        life.end_calls()
                         with anyio.move_on_after(LEAVING_SECONDS, shield=True):
                             await life.idle.wait()
         except Exception as error:  # noqa: BLE001 - one server's end is nobody else's
@@ -250,7 +258,6 @@ class Member:
         self._is_missing = True
         self._down_until = self._clock.now() + self._retry_after
         life.ending.set()
-        life.end_calls()
         if life.session is not None:
             self._changed(self, None, None)
             if self._reviving is None:

@@ -9,8 +9,13 @@ LIMITS = ConnectionLimits(definitions=5, pages=3, definition_bytes=100)
 
 
 def pages() -> Pages:
-    """Follows listings, and takes every definition but one."""
-    return Pages(LIMITS, lambda _method, one: "malformed" if one["name"] == "bad" else one)
+    """Follows listings."""
+    return Pages(LIMITS)
+
+
+def judge(definition: JSONObject) -> JSONObject | str:
+    """Takes every definition but one."""
+    return "malformed" if definition["name"] == "bad" else definition
 
 
 def page(*names: str, cursor: str | None = None, **more: Any) -> JSONObject:
@@ -21,7 +26,7 @@ def page(*names: str, cursor: str | None = None, **more: Any) -> JSONObject:
 
 def screened(follower: Pages, method: str, trail: Trail, listed: JSONObject) -> tuple[JSONObject, list[str]]:
     """A page looked through to its end."""
-    screening = follower.screening(method, trail, listed)
+    screening = follower.screening(method, trail, listed, judge)
     while True:
         try:
             next(screening)
@@ -124,4 +129,4 @@ def test_cursors_are_forgotten_in_time() -> None:
     for number in range(MAX_TRAILS + 10):
         screened(follower, "tools/list", follower.trail("tools/list", None), page("a", cursor=f"c{number}"))
     assert follower.trail("tools/list", "c0").names == frozenset()
-    assert follower.trail("tools/list", f"c{MAX_TRAILS}").names == {"a"}
+    assert follower.trail("tools/list", f"c{MAX_TRAILS}").names == {hash("a")}

@@ -39,6 +39,17 @@ TOOLS: dict[str, tuple[str, Callable[[], Any]]] = {
         "10,000 tools",
         lambda: [TOOL, HONEST, *({**TOOL, "name": f"t{n}"} for n in range(10_000))],
     ),
+    "schemas without a type": (
+        "schemas that say nothing, or of another type than an object",
+        lambda: [
+            {**TOOL, "name": "empty", "inputSchema": {}},
+            {**TOOL, "name": "array", "inputSchema": {"type": "array"}},
+            {**TOOL, "name": "text", "inputSchema": {"type": "object", "required": "x"}},
+            {**TOOL, "name": "out", "outputSchema": {"type": "array"}},
+            TOOL,
+            HONEST,
+        ],
+    ),
     "deep tool": (
         "a schema of 200 levels",
         lambda: [{**TOOL, "name": "deep", "inputSchema": _nested(200)}, TOOL, HONEST],

@@ -186,6 +186,7 @@ async def test_each_limit_that_is_hit_is_an_event_that_names_it(
         "duplicate tools",
         "10,000 tools",
         "doubling schema",
+        "schemas without a type",
         "deep tool",
         "full tool",
         "long integer in a tool",

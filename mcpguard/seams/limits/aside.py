@@ -12,13 +12,16 @@ from typing import Any, Final
 
 from mcpguard.seams.limits.inflate import Inflater, TooLarge
 
-__all__ = ["ASIDE_BYTES", "OURS", "bound_aside"]
+__all__ = ["ASIDE_BYTES", "OURS", "PASSED_ON", "bound_aside"]
 
 ASIDE_BYTES: Final = 2**20
 """Bytes of such a body that are read."""
 
 OURS: Final = "mcpguard.ours"
 """Marks a request whose answer is bounded by whoever sent it; what it is redirected to has the mark too."""
+
+PASSED_ON: Final = "mcpguard.passed_on"
+"""Marks a request that a server has answered with a redirect, and so may have carried out."""
 
 
 def bound_aside(client: Any, http: Any) -> None:
@@ -28,6 +31,8 @@ def bound_aside(client: Any, http: Any) -> None:
         request.headers["accept-encoding"] = "gzip, deflate"
 
     async def bound(response: Any) -> None:
+        if response.has_redirect_location:
+            response.request.extensions[PASSED_ON] = True
         if response.status_code < 300 and OURS in response.request.extensions:
             return
         response.stream = _stream(http, response.stream, response.headers.get("content-encoding"))

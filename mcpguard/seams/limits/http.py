@@ -20,7 +20,7 @@ import anyio
 from mcpguard.core.result import Fate
 from mcpguard.core.wire import LIFECYCLE
 from mcpguard.seams import messages
-from mcpguard.seams.limits.aside import ASIDE_BYTES, OURS, bound_aside
+from mcpguard.seams.limits.aside import ASIDE_BYTES, OURS, PASSED_ON, bound_aside
 from mcpguard.seams.limits.events import Events
 from mcpguard.seams.limits.frames import Fault, read_answer
 from mcpguard.seams.limits.hatch import HANDED_BYTES
@@ -132,7 +132,7 @@ class _Sender:
                     answer, response = self._replies.streamed(response, events), None
         except Exception as error:  # noqa: BLE001 - whatever HTTP fails with, it is this call's failure
             name = type(error).__name__
-            was_sent = name not in _NOT_SENT
+            was_sent = name not in _NOT_SENT or PASSED_ON in request.extensions
             answer = self._replies.lost(request, id, name, was_sent=was_sent)
         finally:
             if response is not None:

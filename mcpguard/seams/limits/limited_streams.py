@@ -68,6 +68,9 @@ class LimitedRead:
             if watch.own:
                 self.last_context = self.left = None
                 return watch.own.popleft()
+            if watch.ended is not None and watch.hesitating:
+                await checkpoint()
+                continue
             if watch.ended is not None:
                 watch.is_over = True
                 raise anyio.EndOfStream
@@ -218,9 +221,13 @@ class LimitedWrite:
     async def _has_returned(self) -> bool:
         """Wait for a connection that is coming back, for a bounded time."""
         watch = self._watch
-        with anyio.move_on_after(watch.limits.return_seconds):
-            while watch.returning is not None and watch.ended is None:
-                await watch.returning.wait()
+        watch.hesitating += 1
+        try:
+            with anyio.move_on_after(watch.limits.return_seconds):
+                while watch.returning is not None and watch.ended is None:
+                    await watch.returning.wait()
+        finally:
+            watch.hesitating -= 1
         return watch.returning is None and watch.ended is None
 
     async def refuse(self) -> None:

@@ -81,9 +81,9 @@ def is_result(method: str, version: str | None, result: JSONObject) -> bool:
     return all(_is_valid(model.validate_python, known) for model in models[1:])
 
 
-def is_definition(method: str, definition: JSONObject) -> bool:
-    """Whether `definition` can stand in the list that `method` fetches."""
-    return _is_valid(_DEFINITIONS[method].model_validate, definition)
+def is_definition(method: str, version: str | None, definition: JSONObject) -> bool:
+    """Whether `definition` can stand in the list that `method` fetches in `version`."""
+    return all(_is_valid(one.validate_python, definition) for one in _items_of(method, version))
 
 
 def _is_plain(result: JSONObject, version: str) -> bool:
@@ -161,6 +161,22 @@ def _models_of(method: str, version: str) -> Sequence[Any]:
         row = methods.SERVER_RESULTS.get((method, version))
         models = [] if row is None else [row, methods.MONOLITH_RESULTS[method]]
     return [import_module("pydantic").TypeAdapter(one) for one in models]
+
+
+@cache
+def _items_of(method: str, version: str | None) -> Sequence[Any]:
+    """What the SDK reads a definition with, one after the other: 2.x takes less from some versions."""
+    items: list[Any] = [_DEFINITIONS[method]]
+    if sdk_major() > 1:
+        row = import_module("mcp_types.methods").SERVER_RESULTS.get((method, version))
+        named = LISTINGS[method].items
+        fields: Mapping[str, Any] = {} if row is None else row.model_fields
+        items += [
+            get_args(field.annotation)[0]
+            for name, field in fields.items()
+            if named in (name, field.alias, field.serialization_alias)
+        ]
+    return [import_module("pydantic").TypeAdapter(one) for one in items]
 
 
 @cache

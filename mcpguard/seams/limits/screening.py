@@ -77,7 +77,7 @@ class Screening:
         self._limits = limits
         self._hit = hit
         self._is_parsed_here = is_parsed_here
-        self._pages = Pages(limits, self._judged)
+        self._pages = Pages(limits)
         self._structured = Structured(limits.definitions)
         self.listing: Listing | None = None
         self.left: Left | None = None
@@ -161,7 +161,8 @@ class Screening:
         return listing
 
     def _listed(self, item: Any, body: Any, asked: Asked, trail: Trail) -> Listing:
-        shown, broken = yield from self._pages.screening(asked.method, trail, body.result)
+        judge = partial(self._judged, asked.method, asked.version)
+        shown, broken = yield from self._pages.screening(asked.method, trail, body.result, judge)
         for name in broken:
             self._hit(name, f"{asked.method} was cut: {sentence(name)}")
             yield
@@ -182,9 +183,9 @@ class Screening:
         self._hit("structured_content", "a result is not what the tool's output schema promises")
         return messages.response(id, result)
 
-    def _judged(self, method: str, definition: JSONObject) -> JSONObject | str:
+    def _judged(self, method: str, version: str | None, definition: JSONObject) -> JSONObject | str:
         """A definition as it may be shown; what the SDK cannot read would cost the whole listing."""
-        if not is_definition(method, definition):
+        if not is_definition(method, version, definition):
             return "malformed"
         if method != "tools/list":
             return definition

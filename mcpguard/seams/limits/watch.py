@@ -89,6 +89,8 @@ class Watch:
         """Makes a lost connection again, where something can."""
         self.returning: anyio.Event | None = None
         """Set when a connection that was lost is there again, or given up."""
+        self.hesitating = 0
+        """Messages that wait for that; where they must not be sent, requests among them are answered yet."""
         self.line = Line()
         """What is known of the line."""
         self.hatch = Hatch(self.wake)
