@@ -3,13 +3,14 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from clients import NOWHERE, http_server, transport_to
-from harness import MCPError
+from harness import V1, MCPError
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
@@ -28,7 +29,7 @@ GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 """What a session of SDK 1.x raises once it has been told of the end."""
 
 SERVER = """
-import json, os, sys
+import json, os, signal, sys
 from pathlib import Path
 told, life = Path(sys.argv[1]), sys.argv[2]
 births = len(told.read_text().split("born")) if told.exists() else 1
@@ -37,11 +38,14 @@ def note(what):
 def say(**message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 note("born")
 if life == "born dead" and births > 1: os._exit(1)
+if life == "stubborn": signal.signal(signal.SIGTERM, signal.SIG_IGN)
 for line in sys.stdin:
     m = json.loads(line)
-    id, method, params = m.get("id"), m["method"], m.get("params") or {}
-    note(method + (" " + params["uri"] if "uri" in params else ""))
-    if id is None: continue
+    id, method, params = m.get("id"), m.get("method"), m.get("params") or {}
+    note(str(method) + (" " + params["uri"] if "uri" in params else ""))
+    if life == "asks" and method == "notifications/initialized": say(id="q", method="roots/list")
+    if life == "asks" and method is None: note("roots answered")
+    if id is None or method is None: continue
     if method == "initialize":
         name = "raw" if life != "changes" or births == 1 else "other"
         say(id=id, result={"protocolVersion": "2025-06-18", "serverInfo": {"name": name, "version": "1"},
@@ -51,6 +55,31 @@ for line in sys.stdin:
     elif method == "tools/call" and params["name"] == "die": os._exit(1)
     elif method == "tools/call": say(id=id, result={"content": [{"type": "text", "text": str(births)}]})
     else: say(id=id, result={})
+while life == "stubborn": signal.pause()
+"""
+
+MODERN = """
+import json, os, sys
+from pathlib import Path
+told, life = Path(sys.argv[1]), sys.argv[2]
+births = len(told.read_text().split("born")) if told.exists() else 1
+def note(what):
+    with told.open("a") as file: file.write(what + "\\n")
+def say(id, **result):
+    named = {"name": "raw" if life != "changes" or births == 1 else "other", "version": "1"}
+    meta = {"io.modelcontextprotocol/serverInfo": named}
+    whole = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": meta, **result}
+    print(json.dumps({"jsonrpc": "2.0", "id": id, "result": whole}), flush=True)
+note("born")
+for line in sys.stdin:
+    m = json.loads(line)
+    id, method = m.get("id"), m["method"]
+    note(method)
+    if method == "server/discover":
+        say(id, supportedVersions=["2026-07-28"], capabilities={"tools": {"listChanged": True}})
+    elif method == "tools/list": say(id, tools=[{"name": n, "inputSchema": {"type": "object"}} for n in ("die", "live")])
+    elif method == "tools/call" and m["params"]["name"] == "die": os._exit(1)
+    elif method == "tools/call": say(id, content=[{"type": "text", "text": str(births)}])
 """
 
 
@@ -63,10 +92,14 @@ async def session_to(told: Path, life: str = "", *, guard: Guard) -> AsyncIterat
     async def on_message(message: Any) -> None:
         changed.append(message)
 
+    async def roots(context: Any) -> Any:
+        del context
+        return import_module("mcp.types").ListRootsResult(roots=[])
+
     transport = guard.transport(stdio_client(command, errlog=NOWHERE), name="raw")
     async with (
         transport as (read, write, *_),
-        ClientSession(read, write, message_handler=on_message) as session,
+        ClientSession(read, write, message_handler=on_message, list_roots_callback=roots) as session,
     ):
         session.__dict__["changed"] = changed
         await session.initialize()
@@ -163,6 +196,75 @@ async def test_a_server_that_does_not_come_back_fails_calls_unsent(life: str, tm
     assert states(record)[-1] == "reconnects"
     assert (tmp_path / "told").read_text().count("tools/call") == 1
     assert (tmp_path / "told").read_text().count("born") == 3
+
+
+async def test_calls_that_wait_in_vain_are_told_that_they_were_not_sent(tmp_path: Path) -> None:
+    """Also those that waited when the last attempt failed."""
+    guard, _ = limited(reconnects=2)
+    ends: list[Any] = []
+    async with session_to(tmp_path / "told", "born dead", guard=guard) as session:
+
+        async def call(tool: str) -> None:
+            try:
+                await session.call_tool(tool, {})
+            except MCPError as error:
+                ends.append(getattr(error, "error", error).data)
+
+        await call("die")
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(call, "live")
+    assert [end["fate"] for end in ends] == ["sent", "not_sent", "not_sent", "not_sent"]
+
+
+@pytest.mark.filterwarnings("ignore:The logging capability is deprecated")
+async def test_what_a_new_connection_asks_at_once_is_answered(tmp_path: Path) -> None:
+    """While the log level is set again, too."""
+    guard, _ = limited()
+    async with session_to(tmp_path / "told", "asks", guard=guard) as session:
+        await session.set_logging_level("error")
+        with pytest.raises(MCPError):
+            await session.call_tool("die", {})
+        await session.call_tool("live", {})
+        with anyio.fail_after(PATIENCE):
+            while (tmp_path / "told").read_text().count("roots answered") < 2:
+                await session.call_tool("live", {})
+
+
+async def test_a_server_that_will_not_end_does_not_hold_up_its_client(tmp_path: Path) -> None:
+    """It is given a part of `close_seconds` to end by itself, another after SIGTERM, and is killed."""
+    guard, record = limited(close_seconds=0.4)
+    async with session_to(tmp_path / "told", "stubborn", guard=guard) as session:
+        await session.call_tool("live", {})
+    assert "close_seconds" not in states(record)
+
+
+@pytest.mark.skipif(V1, reason="SDK 1.x does not speak MCP 2026-07-28")
+@pytest.mark.parametrize("life", ["", "changes"])
+async def test_a_server_without_a_handshake_is_known_again_by_what_it_says_of_itself(
+    life: str, tmp_path: Path
+) -> None:
+    """MCP 2026-07-28, server/discover: one of another name is not the one that was lost."""
+    told = tmp_path / "told"
+    command = StdioServerParameters(command=sys.executable, args=["-S", "-c", MODERN, str(told), life])
+    guard, record = limited(reconnects=2)
+    heard: list[str] = []
+
+    async def on_message(message: Any) -> None:
+        heard.append(str(getattr(message, "method", None)))
+
+    async with guard.client(command, name="raw", message_handler=on_message) as client:
+        with anyio.fail_after(PATIENCE):
+            with pytest.raises(MCPError, match="unknown"):
+                await client.call_tool("die", {})
+            if life:
+                with pytest.raises(MCPError, match="not sent"):
+                    await client.call_tool("live", {})
+            else:
+                assert said(await client.call_tool("live", {})) == "2"
+                assert "notifications/tools/list_changed" in heard
+    assert ("connection_restored" in states(record)) == (not life)
+    assert told.read_text().count("tools/call") == (1 if life else 2)
 
 
 async def test_without_attempts_a_lost_connection_stays_lost(tmp_path: Path) -> None:

@@ -220,6 +220,26 @@ async def test_a_redirect_that_is_not_followed_is_an_error_of_its_call(location:
     assert message(response)["error"]["data"]["status"] == 307
 
 
+async def test_a_call_that_was_redirected_may_have_been_carried_out() -> None:
+    """Whoever answers with a redirect has had it; that the other address cannot be reached is not all."""
+    begun = list[str]()
+
+    def answer(asked: Any) -> Any:
+        begun.append(asked.url.path)
+        if len(begun) > 1:
+            raise http.ConnectError("refused")
+        return http.Response(307, headers={"location": "/there"})
+
+    site = Site(answer)
+    site.watch.asked(body_of(request(1, "tools/call", None)))
+    built = site.client.build_request("POST", URL, json={"jsonrpc": "2.0", "id": 1, "method": "tools/call"})
+    response = await site.client.send(built, stream=True, follow_redirects=False)
+    last = await site.client.send(response.next_request, stream=True, follow_redirects=False)
+    await last.aread()
+    assert begun == ["/mcp", "/there"]
+    assert message(last)["error"]["data"]["fate"] == "sent"
+
+
 class Fetching(http.Auth):  # type: ignore[misc]  # the library is known at run time only
     """Authentication that fetches something on its way, as OAuth does, and reads all it is answered."""
 
@@ -378,6 +398,28 @@ async def test_a_resumption_takes_no_longer_than_an_answer() -> None:
     await site.says("tools/call")
     response = await site.client.get(URL, headers={"last-event-id": "one"})
     assert response.status_code == 504
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: http.Response(404),
+        lambda: http.Response(204),
+        lambda: http.Response(200, content=result(), headers=JSON),
+        lambda: http.Response(401, headers={"www-authenticate": "Bearer"}),
+    ],
+)
+async def test_a_resumption_that_is_refused_ends_its_call(answer: Callable[[], Any]) -> None:
+    """With an error that says how far the call got."""
+
+    def answers(asked: Any) -> Any:
+        return answer() if asked.method == "GET" else streams(event(b"", id="one"))(None)
+
+    site = Site(answers)
+    await site.says("tools/call")
+    response = await site.client.get(URL, headers={"last-event-id": "one"})
+    data = message(response)["error"]["data"]
+    assert (data["why"], data["fate"], site.told) == ("connection_lost", "sent", ["http"])
 
 
 async def test_nothing_after_the_answer_is_passed_on() -> None:

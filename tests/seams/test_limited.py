@@ -65,6 +65,25 @@ async def test_a_call_that_is_not_answered_ends_in_time() -> None:
         assert (await client.hears())["id"] == 2
 
 
+class Unopened:
+    """A transport that never opens."""
+
+    async def __aenter__(self) -> Any:
+        await anyio.sleep_forever()
+
+    async def __aexit__(self, *_raised: object) -> None:
+        """Nothing was opened."""
+
+
+async def test_a_connection_that_does_not_open_is_given_up() -> None:
+    """In the time that an answer may take: an event stream may never name its endpoint."""
+    record = RecordingSink()
+    with anyio.fail_after(20), pytest.raises(TimeoutError, match="could not be opened in time"):
+        async with guard_with(record, answer_seconds=0.05).transport(Unopened(), name="raw"):
+            raise AssertionError
+    assert [event.state for event in record.events if event.interceptor == "connection"] == ["answer_seconds"]
+
+
 async def test_a_server_that_does_not_read_ends_what_waits_on_it() -> None:
     """The call that could not be sent was not; the one before it may have been carried out."""
     record = RecordingSink()

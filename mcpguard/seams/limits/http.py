@@ -248,22 +248,34 @@ class _Sender:
         origin = self._resumptions.begin(request.headers.get(_TOKEN))
         if origin is not None and self._resumptions.is_exhausted(origin):
             self._watch.hit("resumptions", "an answer's stream was resumed too often")
-            report = Report.of("connection_lost", limit="resumptions")
-            text = error_text(origin, report, "The stream of the answer ends again and again.")
-            return self._http.Response(
-                200,
-                headers={"content-type": "text/event-stream"},
-                content=b"data: " + text + b"\n\n",
-                request=request,
-            )
+            said = "The stream of the answer ends again and again."
+            return self._unanswered(request, origin, "resumptions", said)
         until = inf if origin is None else anyio.current_time() + self._watch.limits.answer_seconds
         response = None
         with anyio.CancelScope(deadline=until):
             response = await self._client.send(request, **{**options, "stream": True})
         if response is None:
             return self._http.Response(504, request=request)
-        if response.status_code >= 400 or response.next_request is not None:
+        status: int = response.status_code
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_stream = status == 200 and kind == "text/event-stream"
+        if origin is not None and status < 500 and not is_stream and response.next_request is None:
+            await closed(response)
+            self._watch.hit("http", f"an answer's stream could not be resumed: HTTP status {status}")
+            said = f"The stream of the answer ended, and was not resumed: HTTP status {status}."
+            return self._unanswered(request, origin, "http", said)
+        if status >= 400 or response.next_request is not None:
             await closed(response)
             return self._replies.plain(response, b"")
         events = Events(response, self._watch, self._resumptions, id=origin, until=until)
         return self._replies.streamed(response, events)
+
+    def _unanswered(self, request: Any, origin: Key, limit: str, said: str) -> Any:
+        """A stream with nothing but the error with which the call ends that it was to answer."""
+        text = error_text(origin, Report.of("connection_lost", limit=limit), said)
+        return self._http.Response(
+            200,
+            headers={"content-type": "text/event-stream"},
+            content=b"data: " + text + b"\n\n",
+            request=request,
+        )

@@ -7,6 +7,7 @@ Above: every seam that has transports. Below: `limited_streams`; `supervised`, w
 """
 
 from collections.abc import Callable
+from math import inf
 from types import TracebackType
 from typing import Any, cast
 
@@ -57,15 +58,18 @@ class LimitedTransport:
             raise RuntimeError("this transport is in use; every session needs one of its own")
         watch = Watch(self._limits, self._tally, anyio.current_time, is_parsed_here=self._is_parsed_here)
         watch.line = self._line
-        scope = anyio.CancelScope()
+        scope = anyio.CancelScope(deadline=anyio.current_time() + self._limits.answer_seconds)
         can_return = self._can_return and self._limits.reconnects > 0
         transport = SupervisedTransport(self._open_it, watch) if can_return else self._open_it(watch)
         scope.__enter__()
         try:
             yielded: Any = await transport.__aenter__()
         except BaseException as error:
-            scope.__exit__(type(error), error, error.__traceback__)
+            if scope.__exit__(type(error), error, error.__traceback__):
+                watch.hit("answer_seconds", "the connection could not be opened in time")
+                raise TimeoutError("the connection could not be opened in time") from None
             raise
+        scope.deadline = inf
         self._entered = transport, watch, scope
         if not isinstance(yielded, tuple | list) or len(yielded) < 2:
             return cast("tuple[Any, ...]", yielded)  # whoever guards it says what is wrong

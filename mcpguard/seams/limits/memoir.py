@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any, Final
 
-from mcpguard.core.wire import EMPTY, JSONObject
+from mcpguard.core.wire import EMPTY, JSON, JSONObject
 from mcpguard.seams import messages
 
 __all__ = ["Memoir"]
 
 MAX_SUBSCRIPTIONS: Final = 1_000
 """Subscriptions that are restored."""
+
+_ANSWERED: Final = ("initialize", "server/discover")
+"""What a server answers with what it is: the second where the client speaks MCP 2026-07-28."""
+
+_SERVER: Final = "io.modelcontextprotocol/serverInfo"
+"""The member of `_meta` in which it says so then."""
 
 _LISTS: Final[Mapping[str, str]] = {
     "tools": "notifications/tools/list_changed",
@@ -28,6 +34,7 @@ class Memoir:
 
     def __init__(self) -> None:
         self._initialize: Any = None
+        self._discover: Any = None
         self._initialized: Any = None
         self._server: JSONObject = EMPTY
         self._level: Any = None
@@ -38,6 +45,8 @@ class Memoir:
         """The client sends a request."""
         if body.method == "initialize":
             self._initialize = item
+        elif body.method == "server/discover":
+            self._discover = item
         elif body.method == "logging/setLevel":
             self._level = item
         elif body.method in ("resources/subscribe", "resources/unsubscribe"):
@@ -53,12 +62,14 @@ class Memoir:
 
     def answered(self, method: str, result: JSONObject) -> None:
         """The server answers."""
-        if method == "initialize":
+        if method in _ANSWERED:
             self._server = result
 
     def handshake(self) -> Iterator[Any]:
         """What to send on a new connection, in order, each request under an id of its own."""
         if self._initialize is None or self._initialized is None:
+            if self._discover is not None and self._server is not EMPTY:
+                yield self._again(self._discover)
             return
         yield self._again(self._initialize)
         yield self._initialized
@@ -68,12 +79,9 @@ class Memoir:
             yield self._again(item)
 
     def is_same_server(self, body: Any) -> bool:
-        """Whether the answer to the new `initialize` is that of the server the client knows."""
+        """Whether the answer to the new handshake is that of the server the client knows."""
         result: JSONObject = getattr(body, "result", None) or EMPTY
-        return all(
-            result.get(member) == self._server.get(member)
-            for member in ("protocolVersion", "serverInfo", "capabilities")
-        )
+        return _identity(result) == _identity(self._server)
 
     def changes(self) -> Iterator[Any]:
         """Notifications that let the client list anew what it may have listed."""
@@ -85,3 +93,11 @@ class Memoir:
     def _again(self, item: Any) -> Any:
         body = messages.body_of(item)
         return messages.request(f"mcpguard-{next(self._numbers)}", body.method, body.params, item.metadata)
+
+
+def _identity(result: JSONObject) -> tuple[JSON, ...]:
+    """What a server says that it is."""
+    meta = result.get("_meta")
+    named = meta.get(_SERVER) if isinstance(meta, Mapping) else None
+    told = ("protocolVersion", "supportedVersions", "serverInfo", "capabilities")
+    return (named, *(result.get(member) for member in told))

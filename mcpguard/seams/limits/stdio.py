@@ -36,7 +36,8 @@ LAST_WORDS_SECONDS: Final = 0.5
 """How long what a dead server wrote is still read."""
 
 GRACE_SECONDS: Final = 1.5
-"""How long a server is given to end by itself, and again after SIGTERM (MCP 2025-11-25, lifecycle)."""
+"""How long a server is given to end by itself, and again after SIGTERM (MCP 2025-11-25, lifecycle), where
+`close_seconds` leaves time for that."""
 
 _log = logging.getLogger("mcpguard")
 
@@ -82,7 +83,7 @@ async def limited_stdio(
         to_writer.close()
         outbox.close()
         with anyio.CancelScope(shield=True):
-            await _stop(process)
+            await _stop(process, min(GRACE_SECONDS, watch.limits.close_seconds / 4))
         if lines.has_ended and process.returncode not in (None, 0, -signal.SIGTERM, -signal.SIGKILL):
             _log.warning("%s ended with exit status %d", ascii(server.command), process.returncode)
 
@@ -244,18 +245,18 @@ async def _mourn(process: anyio.abc.Process, watch: Watch, writer: _Writer) -> N
     _signal(process, signal.SIGKILL)
 
 
-async def _stop(process: anyio.abc.Process) -> None:
+async def _stop(process: anyio.abc.Process, grace: float) -> None:
     """Close its stdin, wait, and end whatever is left of it and its children."""
     assert process.stdin is not None  # noqa: S101 - it was opened with pipes
     assert process.stdout is not None  # noqa: S101 - it was opened with pipes
-    with anyio.move_on_after(GRACE_SECONDS), suppress(OSError, anyio.BrokenResourceError):
+    with anyio.move_on_after(grace), suppress(OSError, anyio.BrokenResourceError):
         await process.stdin.aclose()
-    if not await _is_gone(process):
+    if not await _is_gone(process, grace):
         _signal(process, signal.SIGTERM)
-        await _is_gone(process)
+        await _is_gone(process, grace)
     _signal(process, signal.SIGKILL)
-    await _is_gone(process)
-    with anyio.move_on_after(GRACE_SECONDS), suppress(OSError, anyio.BrokenResourceError):
+    await _is_gone(process, grace)
+    with anyio.move_on_after(grace), suppress(OSError, anyio.BrokenResourceError):
         await process.stdout.aclose()
     close = getattr(getattr(getattr(process, "_process", None), "_transport", None), "close", None)
     if callable(close):  # asyncio keeps the pipes open for children that have them too
@@ -264,8 +265,8 @@ async def _stop(process: anyio.abc.Process) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-async def _is_gone(process: anyio.abc.Process) -> bool:
-    with anyio.move_on_after(GRACE_SECONDS):
+async def _is_gone(process: anyio.abc.Process, grace: float) -> bool:
+    with anyio.move_on_after(grace):
         pause = 0.005
         while process.returncode is None:
             await anyio.sleep(pause)

@@ -10,9 +10,11 @@ Above: `limited`. Below: the transports; `memoir`, what a new connection must be
 
 import logging
 import random
+from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from contextvars import Context
+from math import inf
 from types import TracebackType
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from mcpguard.core.wire import LIFECYCLE
 from mcpguard.seams import messages
 from mcpguard.seams.limits.memoir import Memoir
 from mcpguard.seams.limits.watch import Watch
@@ -40,7 +43,10 @@ STABLE_SECONDS: Final = 30.0
 """Seconds after which a connection counts as sound, and the next loss of it as the first."""
 
 HANDSHAKE_SECONDS: Final = 10.0
-"""How long a new connection may take to be initialised."""
+"""How long a new connection may take to be opened and initialised."""
+
+MAX_EARLY: Final = 100
+"""Messages of a server that are kept while it is initialised; what a client is asked then waits for it."""
 
 
 class SupervisedTransport:
@@ -61,6 +67,8 @@ class SupervisedTransport:
         self._streams: tuple[Any, Any] | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._more: tuple[Any, ...] = ()
+        self.early: deque[Any] = deque()
+        """What a new connection's server said while it was initialised."""
 
     async def __aenter__(self) -> tuple[Any, ...]:
         """Open the first connection.
@@ -124,26 +132,28 @@ class SupervisedTransport:
         is_first = True
         while True:
             began = anyio.current_time()
+            opening = anyio.CancelScope(deadline=inf if is_first else began + HANDSHAKE_SECONDS)
             closing: tuple[Any, ...] = ()
             try:
-                async with self._open_it(self._watch) as yielded:
-                    if not isinstance(yielded, tuple | list) or len(yielded) < 2:
-                        raise TypeError("a transport yields a read and a write stream")
-                    read, write, *more = yielded
-                    closing = read, write
-                    self._down = anyio.Event()
-                    if not is_first:
-                        with anyio.fail_after(HANDSHAKE_SECONDS):
+                with opening:
+                    async with self._open_it(self._watch) as yielded:
+                        if not isinstance(yielded, tuple | list) or len(yielded) < 2:
+                            raise TypeError("a transport yields a read and a write stream")
+                        read, write, *more = yielded
+                        closing = read, write
+                        self._down = anyio.Event()
+                        if not is_first:
                             await self._introduce(read, write)
-                        self._watch.hit("connection_restored", "the connection is there again")
-                    self._more = tuple(more)
-                    self._streams = read, write
-                    self._watch.returning = None
-                    self._up.set()
-                    if is_first:
-                        is_first = False
-                        task_status.started()
-                    await self._down.wait()
+                            self._watch.hit("connection_restored", "the connection is there again")
+                        opening.deadline = inf
+                        self._more = tuple(more)
+                        self._streams = read, write
+                        self._watch.returning = None
+                        self._up.set()
+                        if is_first:
+                            is_first = False
+                            task_status.started()
+                        await self._down.wait()
             except Exception as error:
                 if is_first:
                     raise
@@ -181,16 +191,20 @@ class SupervisedTransport:
         Raises:
             ConnectionError: If the server is not what it was.
         """
+        self.early.clear()
         for item in self._memoir.handshake():
             await write.send(item)
             asked = messages.body_of(item)
             if getattr(asked, "id", None) is None:
                 continue
             while True:
-                body = messages.body_of(await read.receive())
+                said = await read.receive()
+                body = messages.body_of(said)
                 if type(body) in (Response, Error) and body.id == asked.id:
                     break
-            if asked.method == "initialize" and not self._memoir.is_same_server(body):
+                if len(self.early) < MAX_EARLY:
+                    self.early.append(said)
+            if asked.method in LIFECYCLE and not self._memoir.is_same_server(body):
                 raise ConnectionError("the server that came back is another, or of another version")
         self._watch.own.extend(self._memoir.changes())
         self._watch.wake()
@@ -215,6 +229,10 @@ class _Reading:
             if self._is_closed:
                 raise anyio.ClosedResourceError
             read, _ = self._transport.streams or await self._transport.current()
+            if self._transport.early:
+                await anyio.lowlevel.checkpoint()
+                self.last_context = None
+                return self._transport.early.popleft()
             try:
                 item = await read.receive()
             except (anyio.EndOfStream, *GONE):

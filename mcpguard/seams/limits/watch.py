@@ -16,6 +16,7 @@ import anyio
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.line import Line
 from mcpguard.core.result import WireError
+from mcpguard.core.wire import LIFECYCLE
 from mcpguard.detectors.shapes import value_fault
 from mcpguard.detectors.storms import Storms, kind_of
 from mcpguard.seams import messages
@@ -248,7 +249,7 @@ class Watch:
         if is_error:
             return self.screening.error(item, body)
         passed = self.screening.answer(item, body, one.asked)
-        if passed is item and one.asked.method == "initialize" and self.memoir is not None:
+        if passed is item and one.asked.method in LIFECYCLE and self.memoir is not None:
             self.memoir.answered(one.asked.method, body.result)
         return passed
 
