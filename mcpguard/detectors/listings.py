@@ -13,7 +13,7 @@ from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.wire import JSON, LISTINGS, JSONObject
 from mcpguard.detectors.shapes import Broken
 
-__all__ = ["Judge", "Pages", "Trail"]
+__all__ = ["Judge", "Pages", "Trail", "text_in"]
 
 Judge: TypeAlias = Callable[[JSONObject], JSONObject | str]
 """Judges one definition: as it may be shown, or which limit it breaks."""
@@ -21,7 +21,7 @@ Judge: TypeAlias = Callable[[JSONObject], JSONObject | str]
 MAX_TRAILS: Final = 64
 """Cursors that are remembered; one that is forgotten begins a listing of its own."""
 
-_LEFT_OUT: Final = frozenset(get_args(Broken))
+_LEFT_OUT: Final = frozenset({*get_args(Broken), "definition_bytes"})
 """What stands in the place of a definition that had to be left out before the page was parsed."""
 
 
@@ -107,7 +107,7 @@ class Pages:
             return "duplicate"
         if len(names) >= self._limits.definitions:
             return "definitions"
-        if _text_in(item, self._limits.definition_bytes) > self._limits.definition_bytes:
+        if text_in(item, self._limits.definition_bytes) > self._limits.definition_bytes:
             return "definition_bytes"
         judged = judge(item)
         if not isinstance(judged, str):
@@ -118,7 +118,7 @@ class Pages:
 _START: Final = Trail()
 
 
-def _text_in(value: JSON, most: int) -> int:
+def text_in(value: JSON, most: int) -> int:
     """Characters of all strings and names in `value`, counted until there are more than `most`."""
     found = 0
     left: list[JSON] = [value]

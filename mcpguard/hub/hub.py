@@ -114,6 +114,7 @@ class Hub:
             naming,
             lambda: self._tasks is not None,
             list_timeout=start_timeout,
+            start=self.start,
             enforced=enforced,
         )
         self._news = News(self._start)

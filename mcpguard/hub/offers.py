@@ -5,7 +5,7 @@ Lists are fetched from all servers at once where they are not known, each as who
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -26,6 +26,9 @@ _log = logging.getLogger("mcpguard")
 
 UNUSED: Final = "a hub is used inside its `async with`"
 
+AGAIN_SECONDS: Final = 0.25
+"""How long others wait for the list of a server that failed to give it last time."""
+
 MAX_MERGED: Final = 1024
 """Merged lists that are kept: four for each of 256 principals."""
 
@@ -39,6 +42,7 @@ class Offers:
         naming: What is done with names.
         is_open: Whether the hub is in use.
         list_timeout: Seconds that one list of one server may take, once it has started.
+        start: Does something in a task, in the context of whoever is calling.
         enforced: What decides at the moment.
     """
 
@@ -49,6 +53,8 @@ class Offers:
         naming: Naming,
         is_open: Callable[[], bool],
         list_timeout: float,
+        *,
+        start: Callable[[Callable[[], Awaitable[None]]], None],
         enforced: Callable[[], object],
     ) -> None:
         self._members = members
@@ -56,6 +62,11 @@ class Offers:
         self._naming: Naming = naming
         self._is_open = is_open
         self._list_timeout = list_timeout
+        self._start = start
+        self._failed: set[tuple[str, str]] = set()
+        """Servers and what they failed to list last time."""
+        self._asked: set[tuple[str, str, Principal | None]] = set()
+        """Who is asked again at the moment, and is waited for no more."""
         self._enforced = enforced
         self._shown_under = enforced()
         self._merged: dict[
@@ -159,6 +170,29 @@ class Offers:
         principal: Principal | None,
         lists: dict[str, Sequence[JSONObject] | None],
     ) -> None:
+        """Add a server's list. One that failed to give it last time is not waited for, but for a moment."""
+        if (name, method) not in self._failed:
+            lists[name] = await self._ask(name, method, principal)
+            return
+        key = name, method, principal
+        if key in self._asked:
+            return
+        answered = anyio.Event()
+
+        async def ask() -> None:
+            try:
+                lists[name] = await self._ask(*key)
+            finally:
+                self._asked.discard(key)
+                answered.set()
+
+        self._asked.add(key)
+        self._start(ask)
+        with anyio.move_on_after(AGAIN_SECONDS):
+            await answered.wait()
+
+    async def _ask(self, name: str, method: str, principal: Principal | None) -> Sequence[JSONObject] | None:
+        """Let a server list something."""
 
         async def fetch(session: Any) -> Sequence[JSONObject]:
             with anyio.move_on_after(self._list_timeout):
@@ -166,9 +200,13 @@ class Offers:
             raise HubError(f"the server {name} did not list what it has in time")
 
         try:
-            lists[name] = await self._members[name].use(fetch, UNASKED)
+            found = await self._members[name].use(fetch, UNASKED)
+            self._failed.discard((name, method))
         except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
+            self._failed.add((name, method))
             _log.warning("%s of %s failed: %s", method, name, cause(error))
+            return None
+        return found
 
 
 _NOUNS: Final = {

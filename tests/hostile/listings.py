@@ -58,6 +58,16 @@ TOOLS: dict[str, tuple[str, Callable[[], Any]]] = {
         "a schema of 30,000 objects",
         lambda: [TOOL, {**TOOL, "name": "full", "inputSchema": {"allOf": [{}] * 30_000}}, HONEST],
     ),
+    "full tools": (
+        "three schemas of 90,000 numbers",
+        lambda: [
+            {**TOOL, "name": "one", "inputSchema": {"enum": [1] * 90_000}},
+            TOOL,
+            HONEST,
+            {**TOOL, "name": "two", "inputSchema": {"enum": [2] * 90_000}},
+            {**TOOL, "name": "three", "inputSchema": {"enum": [3] * 90_000}},
+        ],
+    ),
     "long integer in a tool": (
         "an integer of 400 digits in a schema",
         lambda: [TOOL, HONEST, {**TOOL, "name": "long", "inputSchema": {"maximum": 10**400}}],

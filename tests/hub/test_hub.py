@@ -182,6 +182,20 @@ async def test_a_server_that_never_lists_keeps_nobody_waiting_for_the_others() -
     assert len(slow.seen("initialize")) + len(slow.seen("server/discover")) == 1
 
 
+async def test_a_server_that_failed_to_list_is_not_waited_for_again() -> None:
+    """It is asked, beside those who want to know what the others have."""
+    slow, web = server("t"), server("search")
+    slow.on("tools/list").fails(-32000, "later").hangs()
+    guard = Guard([])
+    servers = {"slow": opener(guard, slow, "slow"), "web": opener(guard, web, "web")}
+    async with Hub(servers, naming="refuse", start_timeout=60) as hub:
+        with anyio.fail_after(20):
+            for _ in range(3):
+                assert names(await hub.tools()) == ["search"]
+                assert text(wire(await hub.call("search", {}))) == "search done"
+    assert len(slow.seen("tools/list")) == 2
+
+
 async def test_an_error_of_the_tools_own_does_not_bring_a_server_down() -> None:
     """Also not one that borrows the code of a connection that ended."""
     git = server("log")

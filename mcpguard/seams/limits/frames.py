@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.detectors.listing_text import INSIDE, may_list, without_broken
+from mcpguard.detectors.listings import text_in
 from mcpguard.detectors.shapes import find_id, is_answer, shape_fault
 from mcpguard.seams import messages
 from mcpguard.seams.messages import Error, Key, Response, id_key
@@ -123,11 +124,13 @@ def _rest(text: bytes, limits: ConnectionLimits, fault: Fault) -> tuple[Any | Fa
 
 
 def _fault(text: bytes, *, limits: ConnectionLimits) -> str | None:
-    """What is wrong with a part of a message."""
-    broken: str | None = shape_fault(text, limits)
-    if broken is None:
-        try:
-            from_json(text)
-        except (ValueError, RecursionError):
-            broken = "malformed"
-    return broken
+    """What is wrong with one definition."""
+    broken = shape_fault(text, limits)
+    if broken is not None:
+        return broken
+    try:
+        definition = from_json(text)
+    except (ValueError, RecursionError):
+        return "malformed"
+    most = limits.definition_bytes
+    return "definition_bytes" if text_in(definition, most) > most else None

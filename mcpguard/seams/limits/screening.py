@@ -15,7 +15,7 @@ from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.core.result import WireError
 from mcpguard.core.wire import EMPTY, LISTINGS, JSONObject
 from mcpguard.detectors.listing_text import INSIDE
-from mcpguard.detectors.listings import Pages, Trail
+from mcpguard.detectors.listings import Pages, Trail, text_in
 from mcpguard.detectors.shapes import content_fault, value_fault
 from mcpguard.seams import messages
 from mcpguard.seams.limits.frames import Fault, fault_answer, sentence
@@ -31,6 +31,9 @@ Listing: TypeAlias = Generator[None, None, Any]
 
 Left: TypeAlias = Callable[[], Awaitable[Any]]
 """Makes of an answer what goes on in its place."""
+
+MAX_MEASURED: Final = 2**20
+"""How much of a listing that breaks a limit is searched for what breaks it, as `definition_bytes` counts."""
 
 _MADE_UP: Final = "SSE stream"
 """How the errors begin that the SDK's HTTP transport makes up for an answer that does not come."""
@@ -126,14 +129,22 @@ class Screening:
     def _measured(self, item: Any, body: Any, asked: Asked) -> tuple[Any, Any, str | None]:
         """An answer that somebody else parsed, and the limit it breaks; a listing loses what does."""
         limit = value_fault(body.result, self._limits)
-        if asked.trail is None or limit not in ("depth", "integer_digits"):
+        if asked.trail is None or limit is None:
             return item, body, limit
         listing = LISTINGS[asked.method].items
         items = body.result.get(listing)
-        if not isinstance(items, list):
+        if not isinstance(items, list) or len(items) > self._limits.definitions:
             return item, body, limit
         inside = replace(self._limits, depth=max(1, self._limits.depth - INSIDE + 1))
-        kept = [value_fault(one, inside) or one for one in items]
+        kept: list[Any] = []
+        spent = 0
+        for one in items:
+            size = text_in(one, inside.definition_bytes)
+            spent += min(size, inside.definition_bytes)
+            if spent > MAX_MEASURED:
+                return item, body, limit
+            is_large = size > inside.definition_bytes
+            kept.append("definition_bytes" if is_large else value_fault(one, inside) or one)
         item = messages.response(body.id, {**body.result, listing: kept})
         body = messages.body_of(item)
         return item, body, value_fault(body.result, self._limits)
