@@ -19,7 +19,6 @@ from typing import Any, Final, TextIO
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 
 from mcpguard.core.connection_limits import ConnectionLimits
 from mcpguard.seams.limits.brake import Brake
