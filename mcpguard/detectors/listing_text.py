@@ -35,16 +35,19 @@ def may_list(text: bytes) -> bool:
     return sum(map(text.count, b'[]{}"')) <= MAX_MARKS
 
 
-def without_broken(text: bytes, fault: Callable[[bytes], str | None]) -> bytes | None:
+def without_broken(text: bytes, fault: Callable[[bytes], str | None], *, most: int) -> bytes | None:
     """`text` with the name of a limit for each definition that breaks it; None if none does.
 
     Args:
         text: A message, which may be no JSON.
         fault: Which limit the text of a definition breaks, so that it must not be parsed or cannot be.
+        most: Definitions that are looked at; where there are more, nothing is left out.
     """
     pieces: list[bytes] = []
     kept = 0
-    for begin, end in _definitions(text):
+    for number, (begin, end) in enumerate(_definitions(text)):
+        if number == most:
+            return None
         broken = fault(text[begin:end])
         if broken is not None:
             pieces += text[kept:begin], b'"%s"' % broken.encode()

@@ -115,6 +115,7 @@ class Hub:
             lambda: self._tasks is not None,
             list_timeout=start_timeout,
             start=self.start,
+            late=self._came_late,
             enforced=enforced,
         )
         self._news = News(self._start)
@@ -331,6 +332,12 @@ class Hub:
             raise unshown
         types: Any = import_module("mcp.types")
         return types.CallToolResult.model_validate(self._refused(name, arguments))
+
+    def _came_late(self, name: str, method: str) -> None:
+        """A server has listed what it has when nobody waited for it any more: clients list anew."""
+        for notification, methods in CHANGES.items():
+            if method in methods:
+                self._news.add(name, notification, None)
 
     def _changed(self, member: Member, notification: str | None, uri: str | None = None) -> None:
         """A server says that something changed; None: all it offers has come or gone."""

@@ -6,7 +6,7 @@ Lists are fetched from all servers at once where they are not known, each as who
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import anyio
 
@@ -26,11 +26,14 @@ _log = logging.getLogger("mcpguard")
 
 UNUSED: Final = "a hub is used inside its `async with`"
 
-AGAIN_SECONDS: Final = 0.25
+AGAIN_SECONDS: Final = 1.0
 """How long others wait for the list of a server that failed to give it last time."""
 
 MAX_MERGED: Final = 1024
 """Merged lists that are kept: four for each of 256 principals."""
+
+_Asked: TypeAlias = tuple[str, str, Principal | None]
+"""A server, a method that lists, and who asks."""
 
 
 class Offers:
@@ -43,6 +46,7 @@ class Offers:
         is_open: Whether the hub is in use.
         list_timeout: Seconds that one list of one server may take, once it has started.
         start: Does something in a task, in the context of whoever is calling.
+        late: Told the server and the method of a list that comes when nobody waits for it any more.
         enforced: What decides at the moment.
     """
 
@@ -55,6 +59,7 @@ class Offers:
         list_timeout: float,
         *,
         start: Callable[[Callable[[], Awaitable[None]]], None],
+        late: Callable[[str, str], None],
         enforced: Callable[[], object],
     ) -> None:
         self._members = members
@@ -63,10 +68,11 @@ class Offers:
         self._is_open = is_open
         self._list_timeout = list_timeout
         self._start = start
-        self._failed: set[tuple[str, str]] = set()
-        """Servers and what they failed to list last time."""
-        self._asked: set[tuple[str, str, Principal | None]] = set()
-        """Who is asked again at the moment, and is waited for no more."""
+        self._late = late
+        self._failed: set[_Asked] = set()
+        """What a server failed to list last time."""
+        self._again: dict[_Asked, tuple[anyio.Event, float]] = {}
+        """What it is asked for again at the moment: when it is known, and until when that is waited for."""
         self._enforced = enforced
         self._shown_under = enforced()
         self._merged: dict[
@@ -99,6 +105,8 @@ class Offers:
             down = [name for name, one in self._members.items() if one.session is None]
             if route is None and down:
                 raise HubError(f"the server {' and the server '.join(down)} is down")
+            if route is None and any(asked[1] == method and asked[2] == _caller() for asked in self._failed):
+                raise HubError("a server that may have it does not list what it has")
         member = None if route is None else self._members.get(route[0])
         if route is None or member is None:
             raise Unshown(f"there is no {_NOUNS[method]} of this name")
@@ -113,8 +121,7 @@ class Offers:
         if not self._is_open():
             raise HubError(UNUSED)
         self.renew()
-        run = current_run()
-        principal = None if run is None else run.principal
+        principal = _caller()
         lists = {
             name: None if member.session is None else self._lists[name].known(method, principal)
             for name, member in self._members.items()
@@ -150,6 +157,9 @@ class Offers:
         for name, lists in self._lists.items():
             if server is None or name == server:
                 lists.forget(notification)
+        if server is None:
+            self._failed.clear()
+            self._again.clear()
         self._merged.clear()
 
     async def _owner(self, uri: str) -> tuple[str, str] | None:
@@ -171,25 +181,34 @@ class Offers:
         lists: dict[str, Sequence[JSONObject] | None],
     ) -> None:
         """Add a server's list. One that failed to give it last time is not waited for, but for a moment."""
-        if (name, method) not in self._failed:
-            lists[name] = await self._ask(name, method, principal)
+        if not self._is_open():
             return
         key = name, method, principal
-        if key in self._asked:
+        if key not in self._failed:
+            lists[name] = await self._ask(*key)
             return
-        answered = anyio.Event()
+        if key not in self._again:
+            self._ask_again(key)
+        answered, until = self._again[key]
+        with anyio.move_on_after(max(0, until - anyio.current_time())):
+            await answered.wait()
+        lists[name] = self._lists[name].known(method, principal)
+
+    def _ask_again(self, key: _Asked) -> None:
+        """Ask beside whoever waits, who does so for a moment."""
+        answered, until = anyio.Event(), anyio.current_time() + AGAIN_SECONDS
 
         async def ask() -> None:
             try:
-                lists[name] = await self._ask(*key)
+                found = await self._ask(*key)
+                if found is not None and anyio.current_time() > until:
+                    self._late(key[0], key[1])
             finally:
-                self._asked.discard(key)
+                self._again.pop(key, None)
                 answered.set()
 
-        self._asked.add(key)
         self._start(ask)
-        with anyio.move_on_after(AGAIN_SECONDS):
-            await answered.wait()
+        self._again[key] = answered, until
 
     async def _ask(self, name: str, method: str, principal: Principal | None) -> Sequence[JSONObject] | None:
         """Let a server list something."""
@@ -201,9 +220,11 @@ class Offers:
 
         try:
             found = await self._members[name].use(fetch, UNASKED)
-            self._failed.discard((name, method))
+            self._failed.discard((name, method, principal))
         except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
-            self._failed.add((name, method))
+            if len(self._failed) >= MAX_MERGED:
+                self._failed.clear()
+            self._failed.add((name, method, principal))
             _log.warning("%s of %s failed: %s", method, name, cause(error))
             return None
         return found
@@ -219,3 +240,9 @@ _NOUNS: Final = {
 
 def _are_same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
     return len(one) == len(other) and all(other.get(name) is known for name, known in one.items())
+
+
+def _caller() -> Principal | None:
+    """Who is asking."""
+    run = current_run()
+    return None if run is None else run.principal

@@ -29,7 +29,7 @@ def is_bad(definition: bytes) -> str | None:
 def test_a_broken_definition_is_left_out_for_its_limit(listing: str) -> None:
     """The name of the limit says which; nothing else is touched."""
     good = json.dumps(GOOD).encode()
-    rest = without_broken(page(good, b'{"bad": [[{}]]}', good, listing=listing.encode()), is_bad)
+    rest = without_broken(page(good, b'{"bad": [[{}]]}', good, listing=listing.encode()), is_bad, most=100)
     assert rest is not None
     assert json.loads(rest)["result"][listing] == [GOOD, "depth", GOOD]
 
@@ -38,7 +38,7 @@ def test_a_broken_definition_is_left_out_for_its_limit(listing: str) -> None:
 def test_what_no_parser_could_read_is_left_out_too(nested: int) -> None:
     """However deep, and not UTF-8."""
     deep = b'{"bad": ' + b"[" * nested + b"\xff" * 3 + b"]" * nested + b"}"
-    rest = without_broken(page(deep, b"[%s]" % deep), is_bad)
+    rest = without_broken(page(deep, b"[%s]" % deep), is_bad, most=100)
     assert rest is not None
     assert json.loads(rest)["result"]["tools"] == ["depth", "depth"]
 
@@ -59,7 +59,7 @@ def test_what_no_parser_could_read_is_left_out_too(nested: int) -> None:
 )
 def test_only_definitions_of_a_result_are_left_out(text: bytes) -> None:
     """Whatever else breaks a limit costs the message."""
-    assert without_broken(text, is_bad) is None
+    assert without_broken(text, is_bad, most=100) is None
 
 
 def test_a_text_of_too_many_marks_is_not_searched() -> None:
@@ -67,6 +67,12 @@ def test_a_text_of_too_many_marks_is_not_searched() -> None:
     assert may_list(page(b"{}"))
     assert not may_list(page(b"[" * (MAX_MARKS + 1)))
     assert not may_list(b'{"result": {"content": []}}')
+
+
+def test_among_more_definitions_than_are_ever_shown_none_is_left_out() -> None:
+    """Looking at each takes time."""
+    assert without_broken(page(*[b'{"bad": 1}'] * 4), is_bad, most=3) is None
+    assert without_broken(page(*[b'{"bad": 1}'] * 3), is_bad, most=3) is not None
 
 
 _values = st.recursive(
@@ -82,7 +88,7 @@ def test_whatever_stands_in_definitions_the_others_are_what_they_were(given_: li
     definitions = [{**one, "bad": 1} if broken else one for broken, one in given_]
     texts = [json.dumps(one).encode() for one in definitions]
     expected = [is_bad(text) or one for one, text in zip(definitions, texts, strict=True)]
-    rest = without_broken(page(*texts), is_bad)
+    rest = without_broken(page(*texts), is_bad, most=100)
     if expected == definitions:
         assert rest is None
     else:

@@ -12,7 +12,7 @@ from mcp import ClientSession
 from pydantic import TypeAdapter
 
 from mcpguard import ConnectionLimits, Guard
-from mcpguard.seams.limits.frames import Fault, parse, read_answer
+from mcpguard.seams.limits.frames import Fault, parse, read, read_answer
 from mcpguard.seams.limits.hatch import HANDED_BYTES
 from mcpguard.seams.messages import body_of
 from mcpguard.testing import RecordingSink
@@ -243,3 +243,15 @@ async def test_an_answer_is_one_to_its_own_request() -> None:
     passed, text = await read_answer(json.dumps(ours).encode(), limits, "1")
     assert body_of(passed).result == {}
     assert text == json.dumps(ours).encode()
+
+
+async def test_only_a_listing_that_is_waited_for_loses_what_breaks_a_limit() -> None:
+    """Any other answer is refused: nobody would say what is missing."""
+    deep: Any = {}
+    for _ in range(100):
+        deep = {"x": deep}
+    text = json.dumps(result(1, {"tools": [{"name": "ok"}, deep]})).encode()
+    for lists in (True, False):
+        found, rest = await read(text, ConnectionLimits(), lambda _id, lists=lists: lists)
+        assert isinstance(found, Fault) is not lists
+        assert (rest == text) is not lists

@@ -175,7 +175,7 @@ class Events:
 
     async def _passed_message(self, data: bytes, head: bytes) -> bytes | None:
         """An event with a message: as it is, without it, or with a token in its place."""
-        message, data = await read(data, self._watch.limits)
+        message, data = await read(data, self._watch.limits, self._lists)
         if isinstance(message, Fault):
             return self._refused(message.limit, data, head)
         body = messages.body_of(message)
@@ -191,6 +191,10 @@ class Events:
         if self._is_answered and self._id is not None:
             return b"%sdata: %s\n\n" % (head, self._watch.hatch.token(self._id))
         return head + b"\n" if head else None
+
+    def _lists(self, id: Key | None) -> bool:
+        """Whether an answer is one to a listing."""
+        return self._watch.lists(id if self._id is None else self._id)
 
     def _refused(self, limit: str, data: bytes, head: bytes) -> bytes | None:
         """What goes on in the place of a message that does not."""

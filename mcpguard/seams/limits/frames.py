@@ -3,10 +3,11 @@
 Above: `stdio` and `http`, which cut the wire into messages. Below: `detectors.shapes`, what may be parsed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import anyio.to_thread
 from pydantic_core import from_json
@@ -44,6 +45,9 @@ else:
         return _adapter.validate_python(value, by_name=False)
 
 
+Lists: TypeAlias = Callable[[Key | None], bool]
+"""Tells whether it is a listing that an answer with this id answers."""
+
 THREAD_BYTES: Final = 2**20
 """Messages from this size on are measured and parsed in a thread; smaller ones take some milliseconds."""
 
@@ -76,21 +80,25 @@ def parse(text: bytes, limits: ConnectionLimits) -> Any | Fault:
     return Fault(broken, find_id(text), is_answer(text))
 
 
-async def read(text: bytes, limits: ConnectionLimits) -> tuple[Any | Fault, bytes]:
+async def read(text: bytes, limits: ConnectionLimits, lists: Lists) -> tuple[Any | Fault, bytes]:
     """The message in `text`, in a thread where parsing takes long, and the text that says the same.
 
-    A listing loses the definitions that break a limit, if the rest of it can be read.
+    A listing loses the definitions that break a limit, if the rest of it can be read; `lists` tells by the
+    id of an answer whether a listing is what it answers.
     """
     is_small = len(text) < THREAD_BYTES
     found = parse(text, limits) if is_small else await anyio.to_thread.run_sync(parse, text, limits)
-    if isinstance(found, Fault) and found.is_answer and found.limit != "message_bytes" and may_list(text):
+    is_broken = isinstance(found, Fault) and found.is_answer and found.limit != "message_bytes"
+    if is_broken and lists(found.id) and may_list(text):
         return await anyio.to_thread.run_sync(_rest, text, limits, found)
     return found, text
 
 
-async def read_answer(text: bytes, limits: ConnectionLimits, id: Key) -> tuple[Any | Fault, bytes]:
+async def read_answer(
+    text: bytes, limits: ConnectionLimits, id: Key, *, is_listing: bool = False
+) -> tuple[Any | Fault, bytes]:
     """The same of the answer to the request `id`, or why it is none."""
-    found, text = await read(text, limits)
+    found, text = await read(text, limits, lambda _id: is_listing)
     if isinstance(found, Fault):
         return found, text
     body = messages.body_of(found)
@@ -118,7 +126,7 @@ def sentence(limit: str) -> str:
 def _rest(text: bytes, limits: ConnectionLimits, fault: Fault) -> tuple[Any | Fault, bytes]:
     """The listing in `text` without the definitions that broke it; or `fault`, where it is something else."""
     inside = replace(limits, depth=max(1, limits.depth - INSIDE))
-    rest = without_broken(text, partial(_fault, limits=inside))
+    rest = without_broken(text, partial(_fault, limits=inside), most=limits.definitions)
     found = fault if rest is None else parse(rest, limits)
     return (fault, text) if rest is None or isinstance(found, Fault) else (found, rest)
 

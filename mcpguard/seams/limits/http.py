@@ -18,7 +18,7 @@ from typing import Any, Final
 import anyio
 
 from mcpguard.core.result import Fate
-from mcpguard.core.wire import LIFECYCLE
+from mcpguard.core.wire import LIFECYCLE, LISTINGS
 from mcpguard.seams import messages
 from mcpguard.seams.limits.aside import ASIDE_BYTES, OURS, PASSED_ON, bound_aside
 from mcpguard.seams.limits.events import Events
@@ -150,7 +150,8 @@ class _Sender:
             body = await body_of(response, self._watch.limits.message_bytes)
         except TooLarge:
             return self._replies.refused(request, id, "message_bytes", "", response)
-        parsed, body = await read_answer(body, self._watch.limits, id)
+        is_listing = method in LISTINGS
+        parsed, body = await read_answer(body, self._watch.limits, id, is_listing=is_listing)
         if isinstance(parsed, Fault):
             return self._replies.refused(request, id, parsed.limit, "", response)
         if messages.body_of(parsed).id is None:

@@ -71,6 +71,9 @@ class LimitedTransport:
             raise
         scope.deadline = inf
         self._entered = transport, watch, scope
+        if scope.cancel_called:  # in the last moment, by a step that could not be interrupted
+            await self.__aexit__(None, None, None)
+            raise TimeoutError("the connection could not be opened in time")
         if not isinstance(yielded, tuple | list) or len(yielded) < 2:
             return cast("tuple[Any, ...]", yielded)  # whoever guards it says what is wrong
         read, write, *more = yielded

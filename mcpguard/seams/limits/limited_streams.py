@@ -69,7 +69,8 @@ class LimitedRead:
                 self.last_context = self.left = None
                 return watch.own.popleft()
             if watch.ended is not None and watch.hesitating:
-                await checkpoint()
+                watch.decided = anyio.Event()
+                await watch.decided.wait()
                 continue
             if watch.ended is not None:
                 watch.is_over = True
@@ -228,6 +229,8 @@ class LimitedWrite:
                     await watch.returning.wait()
         finally:
             watch.hesitating -= 1
+            if not watch.hesitating and watch.decided is not None:
+                watch.decided.set()
         return watch.returning is None and watch.ended is None
 
     async def refuse(self) -> None:

@@ -145,9 +145,11 @@ class Screening:
                 return item, body, limit
             is_large = size > inside.definition_bytes
             kept.append("definition_bytes" if is_large else value_fault(one, inside) or one)
-        item = messages.response(body.id, {**body.result, listing: kept})
-        body = messages.body_of(item)
-        return item, body, value_fault(body.result, self._limits)
+        result = {**body.result, listing: kept}
+        if value_fault(result, self._limits) is not None:
+            return item, body, limit
+        item = messages.response(body.id, result)
+        return item, messages.body_of(item), None
 
     def error(self, item: Any, body: Any) -> Any:
         """An error as it goes on: no report of ours that is not ours."""

@@ -125,7 +125,7 @@ class _Lines:
             elif line.strip():
                 text = line.decode(self._encoding, self._errors).encode() if self._decodes else line
                 self._open = line
-                parsed, _ = await read(text, self._watch.limits)
+                parsed, _ = await read(text, self._watch.limits, self._watch.lists)
                 self._open = None
                 if not isinstance(parsed, Fault):
                     self._brake.release()

@@ -22,11 +22,13 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from mcpguard.core.result import WireError
 from mcpguard.core.wire import LIFECYCLE
+from mcpguard.detectors.listings import text_in
 from mcpguard.seams import messages
 from mcpguard.seams.limits.memoir import Memoir
 from mcpguard.seams.limits.watch import Watch
-from mcpguard.seams.messages import Error, Response
+from mcpguard.seams.messages import Error, Request, Response
 from mcpguard.seams.streams.exchanges import GONE
 
 __all__ = ["SupervisedTransport"]
@@ -45,8 +47,11 @@ STABLE_SECONDS: Final = 30.0
 HANDSHAKE_SECONDS: Final = 10.0
 """How long a new connection may take to be opened and initialised."""
 
-MAX_EARLY: Final = 100
-"""Messages of a server that are kept while it is initialised; what a client is asked then waits for it."""
+MAX_EARLY: Final = 10
+"""Requests of a server that are kept while it is initialised: what a client is asked then waits for it."""
+
+MAX_EARLY_TEXT: Final = 2**16
+"""Characters in one of them."""
 
 
 class SupervisedTransport:
@@ -64,6 +69,8 @@ class SupervisedTransport:
         self._up = anyio.Event()
         self._down = anyio.Event()
         self._is_leaving = False
+        self._opening: anyio.CancelScope | None = None
+        """Around the connection of the moment, and bounded while that is opened."""
         self._streams: tuple[Any, Any] | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._more: tuple[Any, ...] = ()
@@ -90,6 +97,9 @@ class SupervisedTransport:
         self._is_leaving = True
         self._watch.on_loss = None
         self._down.set()
+        self._up.set()
+        if self._streams is None and self._opening is not None:
+            self._opening.cancel()
         assert self._tasks is not None  # noqa: S101 - it was entered
         if error is not None and isinstance(error, anyio.get_cancelled_exc_class()):
             await self._tasks.__aexit__(kind, error, trace)
@@ -132,7 +142,9 @@ class SupervisedTransport:
         is_first = True
         while True:
             began = anyio.current_time()
-            opening = anyio.CancelScope(deadline=inf if is_first else began + HANDSHAKE_SECONDS)
+            opening = self._opening = anyio.CancelScope(
+                deadline=inf if is_first else began + HANDSHAKE_SECONDS
+            )
             closing: tuple[Any, ...] = ()
             try:
                 with opening:
@@ -144,8 +156,11 @@ class SupervisedTransport:
                         self._down = anyio.Event()
                         if not is_first:
                             await self._introduce(read, write)
-                            self._watch.hit("connection_restored", "the connection is there again")
                         opening.deadline = inf
+                        if opening.cancel_called:
+                            raise TimeoutError
+                        if not is_first:
+                            self._watch.hit("connection_restored", "the connection is there again")
                         self._more = tuple(more)
                         self._streams = read, write
                         self._watch.returning = None
@@ -154,6 +169,8 @@ class SupervisedTransport:
                             is_first = False
                             task_status.started()
                         await self._down.wait()
+                if opening.cancelled_caught:
+                    self._lose("TimeoutError")
             except Exception as error:
                 if is_first:
                     raise
@@ -202,12 +219,24 @@ class SupervisedTransport:
                 body = messages.body_of(said)
                 if type(body) in (Response, Error) and body.id == asked.id:
                     break
-                if len(self.early) < MAX_EARLY:
-                    self.early.append(said)
+                if type(body) is Request:
+                    await self._keep_early(said, body, write)
             if asked.method in LIFECYCLE and not self._memoir.is_same_server(body):
                 raise ConnectionError("the server that came back is another, or of another version")
         self._watch.own.extend(self._memoir.changes())
         self._watch.wake()
+
+    async def _keep_early(self, item: Any, body: Any, write: Any) -> None:
+        """Keep what a server asks while it is initialised, or refuse it."""
+        if len(self.early) < MAX_EARLY and text_in(body.params, MAX_EARLY_TEXT) <= MAX_EARLY_TEXT:
+            self.early.append(item)
+        else:
+            self._watch.hit(
+                "requests_per_second", "too many requests while it was initialised: one was refused"
+            )
+            await write.send(
+                messages.error(body.id, WireError(-32000, "Too many requests, or too large, for now"))
+            )
 
 
 class _Reading:

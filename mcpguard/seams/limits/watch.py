@@ -92,6 +92,8 @@ class Watch:
         """Set when a connection that was lost is there again, or given up."""
         self.hesitating = 0
         """Messages that wait for that; where they must not be sent, requests among them are answered yet."""
+        self.decided: anyio.Event | None = None
+        """Set when none waits any more, for a reader that waits for that."""
         self.line = Line()
         """What is known of the line."""
         self.hatch = Hatch(self.wake)
@@ -143,6 +145,11 @@ class Watch:
             oldest = next(iter(self._waiting.values())).asked
             report = Report.of("answer_timeout")
             self.answer(oldest.id, report.error("Too many requests wait for an answer."))
+
+    def lists(self, id: Key | None) -> bool:
+        """Whether the request `id` waits, and is one for a listing."""
+        waiting = self._waiting.get(id_key(id))
+        return waiting is not None and waiting.asked.trail is not None
 
     def gave_up(self, id: object) -> None:
         """Nobody waits for the answer to `id` any more."""
