@@ -38,6 +38,7 @@ def note(what):
 def say(**message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 note("born")
 if life == "born dead" and births > 1: os._exit(1)
+while life == "silent" and births > 1: sys.stdin.read() or os._exit(0)
 if life == "stubborn": signal.signal(signal.SIGTERM, signal.SIG_IGN)
 for line in sys.stdin:
     m = json.loads(line)
@@ -215,6 +216,18 @@ async def test_calls_that_wait_in_vain_are_told_that_they_were_not_sent(tmp_path
             for _ in range(3):
                 tasks.start_soon(call, "live")
     assert [end["fate"] for end in ends] == ["sent", "not_sent", "not_sent", "not_sent"]
+
+
+async def test_who_leaves_does_not_wait_for_a_connection_that_is_being_made(tmp_path: Path) -> None:
+    """A server that is silent when it is started again."""
+    guard, record = limited()
+    with anyio.fail_after(PATIENCE):
+        async with session_to(tmp_path / "told", "silent", guard=guard) as session:
+            with pytest.raises(MCPError):
+                await session.call_tool("die", {})
+            while (tmp_path / "told").read_text().count("born") < 2:
+                await anyio.lowlevel.checkpoint()
+    assert "close_seconds" not in states(record)
 
 
 @pytest.mark.filterwarnings("ignore:The logging capability is deprecated")

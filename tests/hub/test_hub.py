@@ -13,7 +13,7 @@ from mcp import ClientSession
 
 from mcpguard import Access, AccessRule, Budget, Guard, Hub, HubError, Principal, View, current_run
 from mcpguard.hub.merge import merged, split
-from mcpguard.testing import FakeClock, FakeServer
+from mcpguard.testing import FakeClock, FakeServer, Gate
 
 pytestmark = pytest.mark.anyio
 
@@ -220,6 +220,55 @@ async def test_each_principal_sees_their_own_view_of_one_hub() -> None:
         async with guard.run(principal=junior):
             assert code(wire(await hub.call("git__push", {}))) == "not_available"
     assert len(git.seen("tools/list")) == 2
+
+
+async def test_a_list_that_failed_for_one_principal_is_there_for_the_others() -> None:
+    """However often the one asks: a server is waited for that has not failed whoever is asking."""
+    git, gate = server("log"), Gate()
+    git.on("tools/list").fails(-32000, "not for you").waits_for(gate).returns(
+        {"tools": [{"name": "log", "inputSchema": {"type": "object"}}]}
+    )
+    guard = Guard([])
+    mallory, bob = Principal(user="mallory"), Principal(user="bob")
+    listed: list[list[str]] = []
+
+    async def ask() -> None:
+        async with guard.run(principal=bob):
+            listed.append(names(await hub.tools()))
+
+    async with hub_of(guard, git=git) as hub:
+        async with guard.run(principal=mallory):
+            assert names(await hub.tools()) == []
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await gate.reached()
+                gate.open()
+    assert listed == [["git__log"]]
+
+
+async def test_what_a_server_lists_late_is_told_to_clients() -> None:
+    """It failed once, and nobody waited for long the second time."""
+    git, gate, told = server("log"), Gate(), list[tuple[str, str]]()
+    git.on("tools/list").fails(-32000, "later").waits_for(gate).returns(
+        {"tools": [{"name": "log", "inputSchema": {"type": "object"}}]}
+    )
+
+    async def heard(name: str, method: str, _uri: str | None) -> None:
+        told.append((name, method))
+
+    servers = {"git": opener(Guard([]), git, "git")}
+    async with Hub(servers, naming="refuse") as hub:
+        hub.told(heard)
+        with anyio.fail_after(20):
+            assert names(await hub.tools()) == []
+            with pytest.raises(HubError, match="does not list what it has"):
+                await hub.call("log", {})
+            gate.open()
+            while not told:
+                await anyio.lowlevel.checkpoint()
+            assert text(wire(await hub.call("log", {}))) == "log done"
+    assert told == [("git", "notifications/tools/list_changed")]
 
 
 async def test_a_list_is_fetched_again_when_its_server_says_that_it_changed() -> None:
