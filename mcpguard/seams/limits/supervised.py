@@ -5,7 +5,8 @@ initialised as the client initialised the first, subscriptions and log level are
 told that the lists may have changed, so that it lists anew and pins are checked. What was in flight has
 failed by then: nothing is sent a second time here.
 
-Above: `limited`. Below: the transports; `memoir`, what a new connection must be told.
+Above: `limited`. Below: the transports; `lasting_streams`, what the client has; `memoir`, what a new
+connection must be told.
 """
 
 import logging
@@ -13,23 +14,21 @@ import random
 from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from contextvars import Context
 from math import inf
 from types import TracebackType
 from typing import Any, Final
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 
 from mcpguard.core.result import WireError
 from mcpguard.core.wire import LIFECYCLE
 from mcpguard.detectors.listings import text_in
 from mcpguard.seams import messages
+from mcpguard.seams.limits.lasting_streams import LastingRead, LastingWrite
 from mcpguard.seams.limits.memoir import Memoir
 from mcpguard.seams.limits.watch import Watch
 from mcpguard.seams.messages import Error, Request, Response
-from mcpguard.seams.streams.exchanges import GONE
 
 __all__ = ["SupervisedTransport"]
 
@@ -88,7 +87,7 @@ class SupervisedTransport:
             await self._tasks.start(self._keep)
             stack.pop_all()
         self._watch.on_loss = self._lose
-        return (_Reading(self), _Writing(self), *self._more)
+        return (LastingRead(self), LastingWrite(self), *self._more)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -126,6 +125,10 @@ class SupervisedTransport:
     def is_current(self, stream: Any) -> bool:
         """Whether `stream` is one of the connection of the moment."""
         return self._streams is not None and stream in self._streams
+
+    def lost(self, why: str) -> None:
+        """The stream of the connection of the moment has ended."""
+        self._watch.end(why)
 
     def _lose(self, why: str) -> None:
         """The connection of the moment is lost."""
@@ -237,91 +240,3 @@ class SupervisedTransport:
             await write.send(
                 messages.error(body.id, WireError(-32000, "Too many requests, or too large, for now"))
             )
-
-
-class _Reading:
-    """The read stream that stays."""
-
-    last_context: Context | None = None
-
-    def __init__(self, transport: SupervisedTransport) -> None:
-        self._transport = transport
-        self._is_closed = False
-
-    async def receive(self) -> Any:
-        """The next message of whatever connection there is.
-
-        Raises:
-            EndOfStream: If there will be no connection any more.
-        """
-        while True:
-            if self._is_closed:
-                raise anyio.ClosedResourceError
-            read, _ = self._transport.streams or await self._transport.current()
-            if self._transport.early:
-                await anyio.lowlevel.checkpoint()
-                self.last_context = None
-                return self._transport.early.popleft()
-            try:
-                item = await read.receive()
-            except (anyio.EndOfStream, *GONE):
-                if self._transport.is_current(read):
-                    self._transport._watch.end("ended")
-                await anyio.lowlevel.checkpoint()
-                continue
-            self.last_context = getattr(read, "last_context", None)
-            return item
-
-    def close(self) -> None:
-        """The client reads no more."""
-        self._is_closed = True
-
-    async def aclose(self) -> None:
-        """The client reads no more."""
-        self._is_closed = True
-
-
-class _Writing:
-    """The write stream that stays."""
-
-    def __init__(self, transport: SupervisedTransport) -> None:
-        self._transport = transport
-        self._is_closed = False
-
-    async def send(self, item: Any) -> None:
-        """Send a message on the connection of the moment.
-
-        Raises:
-            BrokenResourceError: If there is none.
-            ClosedResourceError: If this end is closed.
-        """
-        await self._current().send(item)
-
-    def send_nowait(self, item: Any) -> None:
-        """Send a message at once, where somebody waits for it.
-
-        Raises:
-            WouldBlock: If nobody does, or the connection of the moment cannot tell.
-            BrokenResourceError: If there is no connection.
-            ClosedResourceError: If this end is closed.
-        """
-        put = getattr(self._current(), "send_nowait", None)
-        if put is None:
-            raise anyio.WouldBlock
-        put(item)
-
-    def _current(self) -> Any:
-        if self._is_closed:
-            raise anyio.ClosedResourceError
-        streams = self._transport.streams
-        if streams is None:
-            raise anyio.BrokenResourceError
-        return streams[1]
-
-    def close(self) -> None:
-        """The client writes no more."""
-        self._is_closed = True
-
-    async def aclose(self) -> None:
-        """The client writes no more."""
-        self._is_closed = True
