@@ -75,9 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
     logging.getLogger("mcp.server.transport_security").setLevel(logging.ERROR)  # it repeats what it refuses
-    logging.getLogger("mcpguard.audit").setLevel(
-        logging.INFO
-    )  # of the sink `logging`, where the policy has it
+    audit = logging.getLogger("mcpguard.audit")  # of the sink `logging`, where the policy has it
+    audit.setLevel(logging.INFO)
     if arguments.command and (arguments.http or arguments.servers or not arguments.server):
         return fail(["mcpguard serve: a COMMAND starts the one --server on stdio"])
     if arguments.from_env and (arguments.command or arguments.servers or not arguments.server):

@@ -108,7 +108,7 @@ class _Sender:
                 response = await self._client.send(request, **{**options, "stream": True})
                 status: int = response.status_code
                 self._watch.line.session = response.headers.get(_SESSION, request.headers.get(_SESSION))
-                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                kind = _kind(response)
                 if response.next_request is not None and is_followed(response):
                     return self._replies.plain(response, b"")
                 if status >= 300:
@@ -258,8 +258,7 @@ class _Sender:
         if response is None:
             return self._http.Response(504, request=request)
         status: int = response.status_code
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        is_stream = status == 200 and kind == "text/event-stream"
+        is_stream = status == 200 and _kind(response) == "text/event-stream"
         if origin is not None and status < 500 and not is_stream and response.next_request is None:
             await closed(response)
             self._watch.hit("http", f"an answer's stream could not be resumed: HTTP status {status}")
@@ -280,3 +279,9 @@ class _Sender:
             content=b"data: " + text + b"\n\n",
             request=request,
         )
+
+
+def _kind(response: Any) -> str:
+    """What an answer says that its body is."""
+    told: str = response.headers.get("content-type", "")
+    return told.partition(";")[0].strip().lower()

@@ -36,8 +36,7 @@ class LastingRead:
             if self._is_closed:
                 raise anyio.ClosedResourceError
             read, _ = self._transport.streams or await self._transport.current()
-            if self._transport.early:
-                await anyio.lowlevel.checkpoint()
+            if self._transport.early:  # without a pause, in which they could be lost
                 self.last_context = None
                 return self._transport.early.popleft()
             try:
