@@ -10,10 +10,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcpguard.cli.open_files import allow
 from mcpguard.cli.output import fail
@@ -29,6 +29,12 @@ __all__ = ["add_parser", "run"]
 
 Work: TypeAlias = "Callable[[Guard, Principal | None, anyio.Event], Awaitable[None]]"
 """Serves until it has nothing more to do, or somebody sets the event."""
+
+LEVELS: Final = {
+    "mcpguard.audit": logging.INFO,  # of the sink `logging`, where the policy has it
+    "mcp.server.transport_security": logging.ERROR,  # it repeats what it refuses
+}
+"""The least that is shown of loggers that are not heard from `WARNING` on."""
 
 
 def add_parser(commands: "Commands") -> argparse.ArgumentParser:
@@ -65,6 +71,21 @@ def add_parser(commands: "Commands") -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def _logged() -> Generator[None]:
+    """What is logged meanwhile is on stderr, in as much detail as is read there."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
+    before = {name: logging.getLogger(name).level for name in LEVELS}
+    try:
+        for name, level in LEVELS.items():
+            logging.getLogger(name).setLevel(level)
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@_logged()
 def run(arguments: argparse.Namespace) -> int:
     """Serve until the client leaves or a signal comes; 0, or 2 if that cannot be begun."""
     import anyio
@@ -73,10 +94,6 @@ def run(arguments: argparse.Namespace) -> int:
     from mcpguard.core.principal import Principal
     from mcpguard.guard import Guard
 
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
-    logging.getLogger("mcp.server.transport_security").setLevel(logging.ERROR)  # it repeats what it refuses
-    audit = logging.getLogger("mcpguard.audit")  # of the sink `logging`, where the policy has it
-    audit.setLevel(logging.INFO)
     if arguments.command and (arguments.http or arguments.servers or not arguments.server):
         return fail(["mcpguard serve: a COMMAND starts the one --server on stdio"])
     if arguments.from_env and (arguments.command or arguments.servers or not arguments.server):

@@ -1,6 +1,7 @@
 """`mcpguard serve`, `wrap` and `init`: a server behind a policy, for whoever starts servers."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -622,6 +623,14 @@ def test_a_file_that_was_wrapped_is_not_served(
     assert main(["wrap", str(file), "--policy", str(policy), "--write"]) == 0
     assert main(["serve", str(policy), "--servers", str(file), "--http", "127.0.0.1:0"]) == 2
     assert "wire is behind a policy already" in capsys.readouterr().err
+
+
+def test_what_is_logged_is_as_it_was_when_serving_is_over(policy: Path) -> None:
+    """Who calls it within a larger program has loggers of their own."""
+    logger = logging.getLogger("mcpguard.audit")
+    before = logger.level
+    assert main(["serve", str(policy), "--server", "nobody", "--http", "127.0.0.1:0"]) == 2
+    assert logger.level == before
 
 
 def test_init_asks_a_server_behind_a_url_with_the_headers_of_the_file(

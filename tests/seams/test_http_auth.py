@@ -256,7 +256,6 @@ async def test_a_call_that_no_guard_saw_has_no_token(site: Site, body: bytes) ->
 async def test_no_token_is_in_a_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """Of ours, the SDK's and the HTTP library's, at the finest level."""
     caplog.set_level(logging.DEBUG)
-    logging.getLogger().setLevel(logging.DEBUG)
     source = ClientCredentials(site.token_url, client_id="agent", client_secret=Secret("y" * 24))
     guard = Guard([Credentials(rules=[bearer(client_credentials=source)])])
     async with connected(guard, site.url) as session:
