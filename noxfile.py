@@ -230,6 +230,16 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("sdk", ["1.30.*", "2.*"], ids=["1.30", "2.x"])
+def fuzz(session: nox.Session, sdk: str) -> None:
+    """Every property with examples of its own, twelve times; `nox -s fuzz -- 3` for three times."""
+    session.install(f"{wheel(session)}[{EXTRAS}]", f"mcp=={sdk}", *dependencies("test"))
+    command = ("-m", "pytest", "tests", "-m", "hypothesis", "--hypothesis-profile=fuzz", *WAITING)
+    for _ in range(int(*session.posargs or ["12"])):
+        session.run("python", *command, "--ignore=tests/integrations", env=installed(session))
+
+
+@nox.session
 def killed(session: nox.Session) -> None:
     """A process that records 50,000 calls and is killed twenty times: none went out without its intent."""
     session.install(f"{wheel(session)}[{EXTRAS}]", "mcp==2.*", *dependencies("test"))

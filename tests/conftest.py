@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")  # how busy the machine is makes no test fail
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("fuzz", settings.get_profile("steady"), derandomize=False)
+settings.load_profile("steady")  # neither how busy the machine is nor luck makes a test fail
 
 
 @pytest.fixture(params=["asyncio", "trio"])

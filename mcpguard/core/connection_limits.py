@@ -18,7 +18,8 @@ class ConnectionLimits:
     Args:
         message_bytes: Size of one message, after decompression. At least 1024.
         depth: Objects and lists inside one another in a message. 1 to 150.
-        values: Values in one message, counting members, items and everything inside them.
+        values: Values in one message, counting members, items and everything inside them; an empty object or
+            list counts for two.
         containers: Objects and lists in one message: parsing these is what takes time.
         integer_digits: Digits of one whole number. At most 300, which still fits a float.
         content_blocks: Content blocks in the answer to one call.

@@ -160,8 +160,8 @@ def _hosts(text: str) -> Iterator[str]:
         if word.isascii():
             runs = _RUNS[0].findall(word)
         else:
-            stopped = word.translate(STOPS)
-            runs = [run for pattern in _RUNS for run in pattern.findall(stopped)]
+            written = {word, word.translate(STOPS)}  # such a stop may also end a sentence
+            runs = [run for one in written for pattern in _RUNS for run in pattern.findall(one)]
         for run in runs:
             host = _host(run) if "." in run else None
             if host is not None:

@@ -49,7 +49,10 @@ def shape_fault(text: bytes | bytearray, limits: ConnectionLimits) -> Broken | N
 
 
 def value_fault(value: JSON, limits: ConnectionLimits) -> Broken | None:
-    """The same of a value that has been parsed already, by somebody who bounded nothing."""
+    """The same of a value that has been parsed already, by somebody who bounded nothing.
+
+    In both an empty container counts for two values: in a text one with a number in it looks the same.
+    """
     left, containers = limits.values, limits.containers
     highest = 10**limits.integer_digits
     level: list[JSON] = [value]
@@ -63,9 +66,11 @@ def value_fault(value: JSON, limits: ConnectionLimits) -> Broken | None:
                     return "integer_digits"
             elif isinstance(one, (dict, Mapping)):
                 containers -= 1
+                left -= not one
                 below.extend(one.values())
             elif isinstance(one, (list, Sequence)) and not isinstance(one, str):
                 containers -= 1
+                left -= not one
                 below.extend(one)
         if containers < 0:
             return "containers"

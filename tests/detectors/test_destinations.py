@@ -1,7 +1,7 @@
 """Destinations in texts: whatever stands around one, it is remembered, and time grows with the text."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcpguard.detectors.destinations import Destination, destinations
@@ -13,6 +13,7 @@ PIECES = st.text(st.sampled_from("ab1 .,/:@-_\né"), max_size=30)
 
 
 @settings(max_examples=60, deadline=None)
+@example("evil.example", "", ":", "。", "1")
 @given(HOSTS, PIECES, AROUND, AROUND, PIECES)
 def test_a_host_in_any_surroundings_has_been_read(
     host: str, before: str, left: str, right: str, after: str
