@@ -1,18 +1,18 @@
 """Who answers what a server of a hub asks, and who is told what it says.
 
-A server asks during a call: whoever made that call is asked. Where calls of several clients are under way it
-cannot be told whose the question is, and it is refused. Calls that come through no server of the hub's are
+A server asks during a call: whoever made that call is asked. Where a question may be about calls of several
+clients it cannot be told whose it is, and it is refused. Calls that come through no server of the hub's are
 answered by the callbacks that the hub was given, or not at all.
 
-Beside: `member`, which knows what is under way.
+Beside: `askers`, on whose behalf it may speak.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from typing import Any, Final, Protocol
 
-__all__ = ["Client", "Desk"]
+__all__ = ["GONE", "Client", "Desk"]
 
 _log = logging.getLogger("mcpguard")
 
@@ -37,12 +37,30 @@ class Client(Protocol):
         ...
 
 
+class _Gone:
+    """Who is neither asked nor told anything any more."""
+
+    key = None
+
+    async def ask(self, method: str, params: Any) -> Any:
+        """Refuse, as a client without the callback does."""
+        del params
+        return _refusal(f"the call that {method} may be about was given up")
+
+    async def tell(self, params: Any) -> None:
+        """Drop it."""
+
+
+GONE: Final[Client] = _Gone()
+"""Stands for a client to which a server may be speaking, and that does not listen."""
+
+
 class Desk:
     """One server's.
 
     Args:
         name: What the hub calls the server.
-        asking: On whose behalf something is under way.
+        speaking: To whom it may be speaking, by what tells one client from another.
         heard: Told of each message of the server's.
         callbacks: What answers calls that come through no server of the hub's.
     """
@@ -50,12 +68,12 @@ class Desk:
     def __init__(
         self,
         name: str,
-        asking: Callable[[], Collection[Client | None]],
+        speaking: Callable[[], Mapping[object, Client | None]],
         heard: Callable[[Any], None],
         callbacks: Mapping[str, Any],
     ) -> None:
         self._name = name
-        self._asking = asking
+        self._speaking = speaking
         self._heard = heard
         self._callbacks = callbacks
         self.is_served = False
@@ -71,7 +89,7 @@ class Desk:
 
     def _answering(self, name: str, method: str) -> Callable[..., Awaitable[Any]]:
         async def answer(context: Any, params: Any = None) -> Any:
-            clients = {None if one is None else one.key: one for one in self._asking()}
+            clients = self._speaking()
             if len(clients) > 1:
                 return _refusal(f"calls of several clients of {self._name} are under way")
             client = next(iter(clients.values()), None)
@@ -85,7 +103,7 @@ class Desk:
         return answer
 
     async def _tell(self, params: Any) -> None:
-        clients = {None if one is None else one.key: one for one in self._asking()}
+        clients = self._speaking()
         if len(clients) > 1:
             _log.debug("dropped a log message of %s: whose it is cannot be told", self._name)
             return

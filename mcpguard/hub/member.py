@@ -16,7 +16,8 @@ import anyio
 from mcpguard.core.causes import cause
 from mcpguard.core.clock import Clock
 from mcpguard.core.errors import HubError
-from mcpguard.hub.desk import Desk
+from mcpguard.hub.askers import TIMED_OUT, Askers
+from mcpguard.hub.desk import Client, Desk
 from mcpguard.hub.lists import CHANGES
 from mcpguard.seams.serving import UNASKED, log_level_set
 
@@ -61,7 +62,7 @@ class Life:
 
     __slots__ = ("ending", "idle", "scope", "session", "settled", "under_way", "why")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.session: Any = None
         self.settled = anyio.Event()
         """Set when it is known whether it starts."""
@@ -71,14 +72,9 @@ class Life:
         """Set when nothing is under way any more, once it is ending."""
         self.scope = anyio.CancelScope()
         """Around its start."""
-        self.under_way: dict[anyio.CancelScope, Any] = {}
+        self.under_way = Askers(clock)
         """What is under way, and on whose behalf."""
         self.why = "its connection ended"
-
-    def end_calls(self) -> None:
-        """End what is under way."""
-        for scope in list(self.under_way):
-            scope.cancel()
 
 
 class Member:
@@ -115,10 +111,12 @@ class Member:
         self._start_timeout = start_timeout
         self._retry_after = retry_after
         self._changed = changed
-        self.desk = Desk(name, self._asking, self._heard, callbacks)
+        self.desk = Desk(name, self._speaking, self._heard, callbacks)
         self._life: Life | None = None
         self._down_until = -inf
         self._is_missing = False
+        self.has_failed_to_start = False
+        """Whether it did not come when it was last started."""
         self._level: str | None = None
         self._reviving: anyio.CancelScope | None = None
 
@@ -140,7 +138,7 @@ class Member:
         Args:
             work: What is done.
             client: Who is asked where the server asks for something meanwhile: a `desk.Client`; None for who
-                calls the hub itself, `UNASKED` for what no server interrupts.
+                calls the hub itself, `UNASKED` for what no server interrupts, `LISTING` for its lists.
 
         Raises:
             HubError: If the server does not start, or did not a short while ago; or if its connection ended,
@@ -150,18 +148,23 @@ class Member:
         if life is None or life.session is None:
             life = await self._started()
         scope = anyio.CancelScope()
-        life.under_way[scope] = client
+        life.under_way.add(scope, client)
         try:
             with scope:
                 return await work(life.session)
+        except anyio.get_cancelled_exc_class():
+            life.under_way.gave_up(scope)
+            raise
         except Exception as error:
             had_ended = life.ending.is_set()
+            if getattr(getattr(error, "error", None), "code", None) in TIMED_OUT:
+                life.under_way.gave_up(scope)
             if _is_end(error):
                 self._die(life)
             if not had_ended or str(error) not in _ENDED:
                 raise
         finally:
-            del life.under_way[scope]
+            life.under_way.remove(scope)
             if not life.under_way and life.ending.is_set():
                 life.idle.set()
         raise HubError(f"{life.why} while this was under way; the server {self.name} may have done it")
@@ -174,7 +177,7 @@ class Member:
         if life is not None:
             life.why = "the hub was left"
             life.ending.set()
-            life.end_calls()
+            life.under_way.cancel()
             if life.session is None:
                 life.scope.cancel()
 
@@ -211,7 +214,7 @@ class Member:
         return life
 
     def _begin(self) -> Life:
-        life = Life()
+        life = Life(self._clock)
 
         async def keep() -> None:
             await self._keep(life)
@@ -228,6 +231,7 @@ class Member:
                 async with self._connect(self.desk.callbacks()) as session:
                     life.scope.deadline = inf
                     life.session = session
+                    self.has_failed_to_start = False
                     life.settled.set()
                     if self._level is not None:
                         self._start(partial(self.set_level, self._level))
@@ -240,7 +244,7 @@ class Member:
                     if life.under_way:
                         with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
                             await life.idle.wait()
-                        life.end_calls()
+                        life.under_way.cancel()
                         with anyio.move_on_after(LEAVING_SECONDS, shield=True):
                             await life.idle.wait()
         except Exception as error:  # noqa: BLE001 - one server's end is nobody else's
@@ -248,7 +252,7 @@ class Member:
         finally:
             self._die(life)
             life.settled.set()
-            life.end_calls()
+            life.under_way.cancel()
 
     def _die(self, life: Life) -> None:
         """Its connection has ended: the server is down for a while."""
@@ -256,6 +260,7 @@ class Member:
             return
         self._life = None
         self._is_missing = True
+        self.has_failed_to_start = life.session is None
         self._down_until = self._clock.now() + self._retry_after
         life.ending.set()
         if life.session is not None:
@@ -276,11 +281,9 @@ class Member:
                     await self._begin().settled.wait()
         self._reviving = None
 
-    def _asking(self) -> list[Any]:
-        """On whose behalf something is under way."""
-        if self._life is None:
-            return []
-        return [client for client in self._life.under_way.values() if client is not UNASKED]
+    def _speaking(self) -> Mapping[object, Client | None]:
+        """To whom it may be speaking."""
+        return {} if self._life is None else self._life.under_way.speaking()
 
     def _heard(self, message: Any) -> None:
         """Take note of a list that changed, and of the end of the connection."""

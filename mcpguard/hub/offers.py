@@ -18,7 +18,7 @@ from mcpguard.core.wire import JSONObject
 from mcpguard.hub.lists import Lists, has
 from mcpguard.hub.member import Member
 from mcpguard.hub.merge import PREFIXED, Merged, Naming, merged, owners, split
-from mcpguard.seams.serving import UNASKED, Unshown
+from mcpguard.seams.serving import LISTING, Unshown
 
 __all__ = ["UNUSED", "Offers"]
 
@@ -27,7 +27,7 @@ _log = logging.getLogger("mcpguard")
 UNUSED: Final = "a hub is used inside its `async with`"
 
 AGAIN_SECONDS: Final = 1.0
-"""How long others wait for the list of a server that failed to give it last time."""
+"""How long others wait for the list of a server that failed to start, or to give it, last time."""
 
 MAX_MERGED: Final = 1024
 """Merged lists that are kept: four for each of 256 principals."""
@@ -180,11 +180,11 @@ class Offers:
         principal: Principal | None,
         lists: dict[str, Sequence[JSONObject] | None],
     ) -> None:
-        """Add a server's list. One that failed to give it last time is not waited for, but for a moment."""
+        """Add a server's list. One that failed to start, or to give it, last time is hardly waited for."""
         if not self._is_open():
             return
         key = name, method, principal
-        if key not in self._failed:
+        if key not in self._failed and not self._members[name].has_failed_to_start:
             lists[name] = await self._ask(*key)
             return
         if key not in self._again:
@@ -219,7 +219,7 @@ class Offers:
             raise HubError(f"the server {name} did not list what it has in time")
 
         try:
-            found = await self._members[name].use(fetch, UNASKED)
+            found = await self._members[name].use(fetch, LISTING)
             self._failed.discard((name, method, principal))
         except Exception as error:  # noqa: BLE001 - a server that cannot be listed loses what it offers
             if len(self._failed) >= MAX_MERGED:

@@ -15,6 +15,7 @@ from mcpguard.seams.session import sdk_major
 __all__ = [
     "INSTRUCTIONS",
     "LAST_WORDS",
+    "LISTING",
     "UNASKED",
     "Hub",
     "Listener",
@@ -39,6 +40,9 @@ _OWN_META: Final = ("io.modelcontextprotocol/", "progressToken")
 
 UNASKED: Final = object()
 """Stands for whoever does something during which a server has nothing to ask."""
+
+LISTING: Final = object()
+"""Stands for whoever has a server list what it has: it asks nobody, but may say something about that."""
 
 LAST_WORDS: Final = 1.0
 """Seconds for telling a server that nobody watches any more, or a client that something changed."""

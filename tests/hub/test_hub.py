@@ -247,6 +247,31 @@ async def test_a_list_that_failed_for_one_principal_is_there_for_the_others() ->
     assert listed == [["git__log"]]
 
 
+async def test_a_server_that_failed_to_start_is_hardly_waited_for_whoever_asks() -> None:
+    """Nor after other rules have come: that it did not come has to do with neither."""
+    git, web, guard, clock = server("log"), server("search"), Guard([]), FakeClock()
+    tries: list[str] = []
+    rules: list[object] = [object()]
+
+    async def fails_and_then_hangs() -> None:
+        tries.append("web")
+        if len(tries) == 1:
+            raise OSError("no such command")
+        await anyio.sleep_forever()
+
+    servers = {"git": opener(guard, git, "git"), "web": opener(guard, web, "web", fails_and_then_hangs)}
+    async with Hub(servers, clock=clock, start_timeout=3600, enforced=lambda: rules[-1]) as hub:
+        assert names(await hub.tools()) == ["git__log"]
+        clock.advance(5)
+        with anyio.fail_after(60):
+            async with guard.run(principal=Principal(user="ana")):
+                assert names(await hub.tools()) == ["git__log"]
+            rules.append(object())
+            async with guard.run(principal=Principal(user="bob")):
+                assert names(await hub.tools()) == ["git__log"]
+    assert len(tries) == 2
+
+
 async def test_what_a_server_lists_late_is_told_to_clients() -> None:
     """It failed once, and nobody waited for long the second time."""
     git, gate, told = server("log"), Gate(), list[tuple[str, str]]()

@@ -182,7 +182,7 @@ class _Serving:
             asked = aimed(request, types.CompleteRequest, ref={"type": ref.type, key: own})
             return await session.send_request(asked, types.CompleteResult)
 
-        return await self._hub.send(method, shown, complete, UNASKED)
+        return await self._hub.send(method, shown, complete, self._client())
 
     async def _set_level(self, request: types.SetLevelRequest) -> types.EmptyResult:
         context = self._context()

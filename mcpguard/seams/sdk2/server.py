@@ -35,7 +35,6 @@ from mcpguard.seams.sdk2.asked import (
 from mcpguard.seams.sdk2.watches import Watches
 from mcpguard.seams.serving import (
     INSTRUCTIONS,
-    UNASKED,
     Hub,
     RunOf,
     Work,
@@ -160,7 +159,8 @@ class _Serving:
             return await caller.complete(asked, params.argument.model_dump(), given)
 
         method, shown = ("prompts/list", ref.name) if is_prompt else ("resources/templates/list", ref.uri)
-        return await self._hub.send(method, shown, complete, UNASKED)
+        client = Silent(ctx) if is_modern(ctx) else Legacy(ctx, partial(self._wants, ctx))
+        return await self._hub.send(method, shown, complete, client)
 
     async def _set_level(self, ctx: _Ctx, params: Any) -> types.EmptyResult:
         connection = connection_of(ctx)
