@@ -333,6 +333,10 @@ class Guard:
         """The policy that is enforced; None where the guard was not made by `from_policy`."""
         return None if self._live is None else self._live.policy
 
+    def is_shared(self, name: str) -> bool:
+        """Whether several principals may use one connection to a server: as is declared of it, else not."""
+        return self._bindings.is_shared(name)
+
     def session(
         self, session: _Session, *, name: str, run: Run | None = None, shared: bool | None = None
     ) -> _Session:

@@ -6,23 +6,28 @@ prompts, and the calls of its apps, are guarded too. A refusal reaches the model
 Where somebody else makes the toolset, `process_tool_call` is a guard as that hook. It is handed what the
 framework makes of a result, which is text and data: rules look at that.
 
-`guarded_runs` is a capability of an agent's: each of its runs is one of the guard's, under the same id.
+`guarded_runs` is a capability of an agent's: each of its runs is one of the guard's, under the same id. It is
+bound around what the run's toolsets do, as well as by context: who drives a run may have another one's.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic_core import to_jsonable_python
 
+from mcpguard.core.run import Run, bound
 from mcpguard.core.wire import JSONObject, mutable_copy
 from mcpguard.integrations.framework import framework
 
 if TYPE_CHECKING:
     from mcpguard.core.principal import Principal
-    from mcpguard.core.run import Run
     from mcpguard.guard import Guard
 
 __all__ = ["guarded_runs", "guarded_toolset", "process_tool_call"]
+
+_CACHES: Final = ("cache_tools", "cache_resources", "cache_prompts")
 
 
 def guarded_toolset(
@@ -43,13 +48,17 @@ def guarded_toolset(
         name: What policy, stores and audit call the server.
         run: Binds every call to this run.
         shared: Whether several principals may use it. None: as the policy says of `name`, else not.
-        options: Further arguments of `MCPToolset`.
+        options: Further arguments of `MCPToolset`. One that is shared keeps no lists, unless `cache_tools`,
+            `cache_resources` or `cache_prompts` says so: they would be those of whoever asked first.
 
     Raises:
         SeamError: If pydantic-ai is not installed with its extra `mcp`, or the transport is guarded already.
     """
     toolset = framework("pydantic_ai.mcp", extra="pydantic-ai").MCPToolset
-    return toolset(guard.fastmcp_transport(transport, name=name, run=run, shared=shared), **options)
+    guarded = guard.fastmcp_transport(transport, name=name, run=run, shared=shared)
+    if run is None and (guard.is_shared(name) if shared is None else shared):
+        options = {**dict.fromkeys(_CACHES, False), **options}
+    return toolset(guarded, **options)
 
 
 def guarded_runs(guard: "Guard", *, principal: "Callable[[Any], Principal | None] | None" = None) -> Any:
@@ -66,21 +75,58 @@ def guarded_runs(guard: "Guard", *, principal: "Callable[[Any], Principal | None
         SeamError: If pydantic-ai is not installed, or a release has no capabilities.
     """
     base = framework("pydantic_ai.capabilities", extra="pydantic-ai").AbstractCapability
+    wrapper = framework("pydantic_ai.toolsets", extra="pydantic-ai").WrapperToolset
 
     class GuardedRuns(base):  # type: ignore[misc, valid-type]  # the class is known at run time only
-        """An agent's runs, as the guard's."""
+        """An agent's runs, as the guard's; of each run one."""
+
+        run: Run | None = None
+
+        async def for_run(self, ctx: Any) -> Any:
+            """Another one for each run."""
+            del ctx
+            return GuardedRuns()
 
         async def wrap_run(self, ctx: Any, *, handler: Callable[[], Any]) -> Any:
             """Keep a run open while the agent's is."""
             whose = None if principal is None else principal(ctx)
-            async with guard.run(id=ctx.run_id, principal=whose):
+            async with guard.run(id=ctx.run_id, principal=whose) as self.run:
                 return await handler()
+
+        def get_wrapper_toolset(self, toolset: Any) -> Any:
+            """Bind the run to what the agent's tools do, and to what they are listed by."""
+            return RunToolset(toolset, self)
+
+    @dataclass
+    class RunToolset(wrapper):  # type: ignore[misc, valid-type]  # the class is known at run time only
+        """Tools that are listed and called in a run of the guard's, whoever drives the agent's."""
+
+        wrapped: Any
+        runs: GuardedRuns
+
+        async def get_tools(self, ctx: Any) -> Any:
+            """List them."""
+            with self._bound():
+                return await self.wrapped.get_tools(ctx)
+
+        async def call_tool(self, *args: Any, **options: Any) -> Any:
+            """Call one."""
+            with self._bound():
+                return await self.wrapped.call_tool(*args, **options)
+
+        def _bound(self) -> AbstractContextManager[None]:
+            return nullcontext() if self.runs.run is None else bound(self.runs.run)
 
     return GuardedRuns()
 
 
 def process_tool_call(
-    guard: "Guard", *, name: str, run: "Run | None" = None, shared: bool | None = None
+    guard: "Guard",
+    *,
+    name: str,
+    run: "Run | None" = None,
+    shared: bool | None = None,
+    tool_error_behavior: Literal["retry", "failed", "error"] = "retry",
 ) -> Any:
     """A `process_tool_call` hook that guards the calls of a toolset's tools.
 
@@ -89,11 +135,18 @@ def process_tool_call(
         name: What policy, stores and audit call the server.
         run: Binds every call to this run.
         shared: Whether several principals may use the toolset. None: as the policy says of `name`, else not.
+        tool_error_behavior: How a refusal is told: as the toolset has it, which a hook is not told.
 
     Raises:
         SeamError: If pydantic-ai is not installed.
+        ValueError: If `tool_error_behavior` is none that the framework has.
     """
-    retry = framework("pydantic_ai.exceptions", extra="pydantic-ai").ModelRetry
+    known = framework("pydantic_ai.exceptions", extra="pydantic-ai")
+    tool_error = framework("fastmcp.exceptions", extra="pydantic-ai").ToolError
+    errors = {"retry": known.ModelRetry, "failed": known.ToolFailed, "error": tool_error}
+    if tool_error_behavior not in errors:
+        raise ValueError(f"tool_error_behavior is one of {', '.join(errors)}, not {tool_error_behavior!r}")
+    refused = errors[tool_error_behavior]
     handed = guard.handed_calls(name=name, run=run, shared=shared)
 
     async def process(_context: Any, call_tool: Any, tool: str, arguments: dict[str, Any]) -> Any:
@@ -103,8 +156,8 @@ def process_tool_call(
             try:
                 answer = await call_tool(tool, arguments)
                 shaped = _shaped(answer)
-            except retry as error:
-                answer, shaped = error, {**_shaped(error.message), "isError": True}
+            except tuple(errors.values()) as error:
+                answer, shaped = error, {**_shaped(str(error)), "isError": True}
             answers.append((shaped, answer))
             return shaped
 
@@ -115,7 +168,8 @@ def process_tool_call(
             if shaped is result:
                 return answer
         if result.get("isError"):
-            raise retry(_text(result))
+            failed = [type(answer) for _, answer in answers if isinstance(answer, Exception)]
+            raise (failed[-1] if failed else refused)(_text(result))
         data = result.get("structuredContent")
         return mutable_copy(data["result"]) if isinstance(data, dict) else _text(result)
 

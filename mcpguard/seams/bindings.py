@@ -89,7 +89,7 @@ class Bindings:
             known = ", ".join(sorted(self._servers))
             raise ValueError(f"the declared servers are {known}; name={name!r} is none of them")
         if shared is None:
-            shared = declared is not None and declared.shared
+            shared = self.is_shared(name)
         http_auth = self._http_auths.get(name)
         for one in self.interceptors:
             one.wrapping(name, shared=shared, http_auth=http_auth is not None)
@@ -104,6 +104,11 @@ class Bindings:
             limits=self._limits,
             is_limited=self._limits is not None,
         )
+
+    def is_shared(self, name: str) -> bool:
+        """Whether several principals may use a connection to the server of this name, as it is declared."""
+        declared = self._servers.get(name)
+        return declared is not None and declared.shared
 
     def openings(self, servers: Mapping[str, Any] | None) -> "dict[str, Opening]":
         """How each of `servers` is opened, for all who use a hub.

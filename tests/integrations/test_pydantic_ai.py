@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ import pytest
 pytest.importorskip("pydantic_ai.mcp")
 
 from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
+from fastmcp.exceptions import ToolError
 from hosts import *
-from hosts import ANA, Face, Host, Server
+from hosts import ANA, POLICY, Face, Host, Server
 from pydantic_ai import Agent, RunContext
-from pydantic_ai.exceptions import ModelRetry
+from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
@@ -34,12 +36,17 @@ def transport(server: Server) -> Any:
     return StdioTransport(server.command, server.args)
 
 
+def context() -> Any:
+    """What a toolset is told of a run."""
+    return RunContext(deps=None, model=TestModel(), usage=RunUsage())
+
+
 class Tools:
     """A toolset, asked as an agent asks it."""
 
     def __init__(self, toolset: Any) -> None:
         self._toolset = toolset
-        self._context: Any = RunContext(deps=None, model=TestModel(), usage=RunUsage())
+        self._context = context()
 
     async def tools(self) -> list[str]:
         return list(await self._toolset.get_tools(self._context))
@@ -78,8 +85,7 @@ async def test_an_agent_goes_on_after_a_refusal(guard: Guard, server: Server) ->
     agent = Agent(FunctionModel(model), toolsets=[guarded_toolset(guard, transport(server), name="wire")])
     async with guard.run(principal=ANA):
         done = await agent.run("Wipe it all.")
-    parts = [part for message in done.all_messages() for part in message.parts]
-    said = [str(part.content) for part in parts if part.part_kind in ("retry-prompt", "tool-return")]
+    said = told(done)
     assert "argument_refused" in said[0]
     assert "echo: all" in said[1]
     assert server.called() == ["echo"]
@@ -157,6 +163,57 @@ async def test_what_comes_back_is_guarded_by_the_hook_too(server: Server) -> Non
     assert "a" * 2000 not in said
 
 
+def told(run: Any) -> list[str]:
+    """What a model reads of its calls."""
+    parts = [part for message in run.all_messages() for part in message.parts]
+    return [str(part.content) for part in parts if part.part_kind in ("retry-prompt", "tool-return")]
+
+
+@pytest.mark.parametrize("behavior", ["retry", "failed", "error"])
+async def test_what_a_failed_tool_says_is_guarded_by_the_hook_too(server: Server, behavior: Any) -> None:
+    """However the toolset tells of it."""
+    guard = Guard([ResultLimit(bytes=2000)])
+    hook = process_tool_call(guard, name="wire")
+    toolset = MCPToolset(transport(server), process_tool_call=hook, tool_error_behavior=behavior)
+
+    async def call() -> None:
+        tools = await toolset.get_tools(context())
+        await toolset.call_tool("echo", {"text": "fail" + "a" * 5000}, context(), tools["echo"])
+
+    async with guard.run(principal=ANA):
+        with pytest.raises(
+            {"retry": ModelRetry, "failed": ToolFailed, "error": ToolError}[behavior]
+        ) as error:
+            await call()
+    assert "echo: fail" in str(error.value)
+    assert "a" * 2000 not in str(error.value)
+
+
+async def test_a_refusal_by_the_hook_is_told_as_the_toolset_tells_of_errors(
+    guard: Guard, server: Server
+) -> None:
+    """Here it uses up no retry, of which there is one."""
+    hook = process_tool_call(guard, name="wire", tool_error_behavior="failed")
+    toolset = MCPToolset(transport(server), process_tool_call=hook, tool_error_behavior="failed")
+
+    def model(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        done = sum(isinstance(message, ModelResponse) for message in messages)
+        return ModelResponse([TextPart("Done.") if done == 3 else ToolCallPart("wipe", {"text": "all"})])
+
+    async with guard.run(principal=ANA):
+        done = await Agent(FunctionModel(model), toolsets=[toolset]).run("Wipe it all.")
+    assert len(told(done)) == 3
+    assert all("argument_refused" in said for said in told(done))
+    assert server.called() == []
+
+
+def test_errors_are_told_in_a_way_that_the_framework_knows(guard: Guard) -> None:
+    """A misspelled one would be found out by the first refusal."""
+    behavior: Any = "fail"
+    with pytest.raises(ValueError, match="retry, failed, error"):
+        process_tool_call(guard, name="wire", tool_error_behavior=behavior)
+
+
 def clerk(guard: Guard, server: Server, *calls: str, **options: Any) -> Agent[Any, str]:
     """An agent whose runs are the guard's, and that makes these calls in each."""
 
@@ -224,3 +281,60 @@ async def test_a_run_that_is_streamed_is_the_guards_too(
                 pass
         assert current_run() is run
     assert called(sink) == [("job", "task", "ana", "ok")]
+
+
+def users(guard: Guard, server: Server, *calls: str) -> Agent[Any, str]:
+    """An agent for all users: whose run it is, its dependencies say."""
+    return clerk(guard, server, *calls, principal=lambda context: context.deps)
+
+
+GUEST = Principal(user="bo", tenant="acme")
+
+
+async def test_two_runs_that_one_task_drives_are_each_its_own(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """One who may call nothing is driven while another's is open, and then that one."""
+    agent = users(guard, server, "echo")
+    async with agent.iter("Go on.", deps=GUEST, run_id="guests") as guests:
+        async with agent.iter("Go on.", deps=ANA, run_id="anas") as anas:
+            async for _ in guests:
+                pass
+            async for _ in anas:
+                pass
+    assert called(sink) == [("anas", "guests", "ana", "ok")]
+    assert "Unknown tool" in told(guests.result)[0]
+
+
+async def test_a_run_stays_its_own_that_another_runs_task_drives(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """What is bound where it is driven is somebody else's."""
+    async with users(guard, server, "echo").iter("Go on.", deps=ANA, run_id="anas") as steps:
+
+        async def drive() -> None:
+            async with guard.run(id="guests", principal=GUEST):
+                async for _ in steps:
+                    pass
+
+        await asyncio.create_task(drive())
+    assert called(sink) == [("anas", None, "ana", "ok")]
+
+
+@pytest.mark.parametrize("order", [(ANA, GUEST), (GUEST, ANA)])
+@pytest.mark.parametrize("declared", [True, False])
+async def test_what_one_is_offered_is_not_kept_for_another(
+    server: Server, order: tuple[Principal, Principal], declared: bool, tmp_path: Path
+) -> None:
+    """The framework would keep the list that came first, for whoever uses a toolset that is shared."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY.replace("wire: {}", "wire: {shared: true}") if declared else POLICY)
+    guard = Guard.from_policy(file)
+    options = {} if declared else {"shared": True}
+    toolset = guarded_toolset(guard, transport(server), name="wire", **options)
+    offered: dict[str | None, list[str]] = {}
+    async with toolset:
+        for who in order:
+            async with guard.run(principal=who):
+                offered[who.user] = await Tools(toolset).tools()
+    assert offered == {"ana": ["echo", "count", "wipe"], "bo": []}

@@ -62,7 +62,7 @@ def answer(message: dict[str, Any], notify: Callable[[dict[str, Any]], None]) ->
 
 
 def called(params: dict[str, Any], notify: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """What a tool says."""
+    """What a tool says, as an error where it is asked to fail."""
     arguments = params.get("arguments") or {}
     said = arguments.get("text", "3")
     token = params.get("_meta", {}).get("progressToken")
@@ -70,7 +70,8 @@ def called(params: dict[str, Any], notify: Callable[[dict[str, Any]], None]) -> 
         for step in (1, 2, 3):
             progress = {"progressToken": token, "progress": step, "total": 3}
             notify({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})
-    return {"content": [{"type": "text", "text": f"{params['name']}: {said}"}]}
+    content = [{"type": "text", "text": f"{params['name']}: {said}"}]
+    return {"content": content, "isError": True} if said.startswith("fail") else {"content": content}
 
 
 def serve_stdio() -> None:
