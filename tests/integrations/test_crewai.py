@@ -1,6 +1,7 @@
 """crewai, as docs/integrations/crewai.md shows it."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -12,14 +13,14 @@ import pytest
 os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"  # before the import: tests tell nobody anything
 pytest.importorskip("crewai.mcp")
 
-from crewai import Agent
+from crewai import Agent, BaseLLM, Crew, Task
 from crewai.mcp import MCPServerHTTP, MCPServerStdio, MCPToolResolver
 from crewai.mcp.transports.http import HTTPTransport
 from hosts import *
 from hosts import ANA, Face, Host, Server, parameters
 from mcp.client.streamable_http import streamablehttp_client
 
-from mcpguard import Guard
+from mcpguard import Guard, Principal, SeamError
 from mcpguard.integrations.crewai import guarded_tools
 from mcpguard.testing import RecordingSink
 
@@ -97,3 +98,45 @@ async def test_the_client_that_a_call_opens_is_guarded(
             await client.list_prompts()
     assert server.called() == []
     assert "prompts/list" in [event.method for event in sink.of("dispatched")]
+
+
+class Scripted(BaseLLM):
+    """A model that calls one tool and then stops."""
+
+    tool: str
+
+    def supports_function_calling(self) -> bool:
+        return False
+
+    def call(self, messages: Any, *args: Any, **options: Any) -> str:
+        if any("Observation:" in message["content"] for message in messages if message["role"] != "system"):
+            return "Thought: I know the answer.\nFinal Answer: Done."
+        return f"Thought: Go on.\nAction: {self.tool}\nAction Input: {json.dumps({'text': 'on'})}"
+
+
+async def test_a_crew_hands_nobody_what_another_was_told(
+    guard: Guard, server: Server, sink: RecordingSink
+) -> None:
+    """With `cache=True` it answers a call that was made before with that one's result, and asks nobody."""
+    async with guard.run(principal=ANA):
+        tools = await guarded_tools(guard, parameters(server), name="wire")
+    model = Scripted(model="scripted", tool="wire_count")
+    clerk = Agent(role="clerk", goal="help", backstory="", tools=tools, llm=model)
+    task = Task(description="Count.", expected_output="A number.", agent=clerk)
+    crew = Crew(agents=[clerk], tasks=[task], cache=True)
+    for principal in (ANA, ANA, Principal(user="bo", tenant="acme")):
+        async with guard.run(principal=principal):
+            await crew.kickoff_async()
+    calls = [(event.user, event.outcome) for event in sink.of("completed") if event.method == "tools/call"]
+    assert calls == [("ana", "ok"), ("ana", "ok"), ("bo", "denied")]
+    assert server.called() == ["count", "count"]
+
+
+@pytest.mark.parametrize("moved", ["_set_streams", "_clear_streams"])
+async def test_a_release_that_moved_the_seam_makes_no_tools(
+    guard: Guard, moved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place is private: when it is gone, nothing may come of it that looks guarded."""
+    monkeypatch.setattr(f"crewai.mcp.transports.BaseTransport.{moved}", None)
+    with pytest.raises(SeamError, match=f"has no BaseTransport.{moved}, which crewai 1.15 has"):
+        await guarded_tools(guard, "http://127.0.0.1:1/mcp", name="wire")
