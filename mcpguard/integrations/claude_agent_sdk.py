@@ -2,12 +2,12 @@
 
 The command that the SDK starts connects to servers itself, where nothing here could guard them; to a server
 object in this process it talks through the SDK. So it is told of those alone: `strict_mcp_config` keeps out
-what configuration files name.
+what settings, plugins and files name, and arguments that bring servers in spite of it are an error.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.core.errors import SeamError
 from mcpguard.integrations.framework import framework
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mcpguard.guard import Guard
 
 __all__ = ["guarded_options"]
+
+BRINGING: Final = frozenset({"agents", "chrome", "ide", "mcp-config"})
+"""Arguments of the command that bring servers in spite of `strict_mcp_config`: by configuration, with agents,
+and those of Claude's own for a browser and an editor."""
 
 
 @asynccontextmanager
@@ -40,12 +44,24 @@ async def guarded_options(
     for option in sorted({"mcp_servers", "strict_mcp_config"} & options.keys()):
         raise SeamError(f"{option}= makes Claude open servers that nothing guards; leave it out")
     agents: Mapping[str, Any] = options.get("agents") or {}
-    inline = [one for one in agents.values() for named in one.mcpServers or () if not isinstance(named, str)]
-    if inline or "mcp-config" in (options.get("extra_args") or {}):
-        raise SeamError("servers of agents= and extra_args= are opened by Claude itself; name guarded ones")
+    if any(not isinstance(named, str) for one in agents.values() for named in one.mcpServers or ()):
+        raise SeamError("servers of agents= are opened by Claude itself; name guarded ones")
+    for argument in _bringing(options.get("extra_args") or {}):
+        raise SeamError(
+            f"{argument} in extra_args= makes Claude open servers that nothing guards; leave it out"
+        )
     async with AsyncExitStack() as stack:
         configured: dict[str, Any] = {}
         for name, source in servers.items():
             hub = await stack.enter_async_context(guard.hub({name: source}, naming="refuse"))
             configured[name] = {"type": "sdk", "name": name, "instance": hub.server(name=name, run=run)}
         yield make(mcp_servers=configured, strict_mcp_config=True, **options)
+
+
+def _bringing(extra: Mapping[str, object]) -> Iterator[str]:
+    """Which arguments bring servers: by name, or as a value, which early releases hand on by itself."""
+    for name, value in extra.items():
+        for argument in (f"--{name}", str(value)):
+            found = argument.partition("=")[0]
+            if found.startswith("-") and found.strip("-") in BRINGING:
+                yield found

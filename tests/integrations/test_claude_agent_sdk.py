@@ -182,6 +182,11 @@ async def test_configuration_files_bring_no_servers(guard: Guard) -> None:
         {"mcp_servers": {}},
         {"strict_mcp_config": False},
         {"extra_args": {"mcp-config": "servers.json"}},
+        {"extra_args": {"mcp-config=servers.json": None}},
+        {"extra_args": {"model": "sonnet", "debug": "--mcp-config=servers.json"}},
+        {"extra_args": {"agents": '{"clerk": {"mcpServers": [{"wire": {"command": "wire"}}]}}'}},
+        {"extra_args": {"chrome": None}},
+        {"extra_args": {"ide": None}},
         {
             "agents": {
                 "clerk": AgentDefinition(
@@ -190,7 +195,17 @@ async def test_configuration_files_bring_no_servers(guard: Guard) -> None:
             }
         },
     ],
-    ids=["mcp_servers", "strict_mcp_config", "extra_args", "agents"],
+    ids=[
+        "mcp_servers",
+        "strict_mcp_config",
+        "configuration",
+        "configuration in one word",
+        "configuration as a value",
+        "agents by an argument",
+        "a browser",
+        "an editor",
+        "agents",
+    ],
 )
 async def test_what_would_open_servers_that_nothing_guards_is_refused(
     guard: Guard, option: dict[str, Any]
@@ -199,3 +214,10 @@ async def test_what_would_open_servers_that_nothing_guards_is_refused(
     with pytest.raises(SeamError, match=r"opened by Claude itself|makes Claude open servers"):
         async with guarded_options(guard, {"wire": "http://127.0.0.1:1/mcp"}, **option):
             raise AssertionError
+
+
+async def test_what_brings_no_servers_is_handed_on(guard: Guard) -> None:
+    """A value may be a word that is an argument elsewhere."""
+    extra = {"debug": "mcp-config", "add-dir=agents": None, "name": "--agents-of-ana"}
+    async with guarded_options(guard, {"wire": "http://127.0.0.1:1/mcp"}, extra_args=extra) as options:
+        assert options.extra_args == extra
