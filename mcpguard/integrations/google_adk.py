@@ -7,7 +7,7 @@ the releases named in the documentation. Where they have moved this fails, and n
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
-from mcpguard.integrations.framework import framework, seam
+from mcpguard.integrations.framework import framework, refuse_kept_list, seam
 
 if TYPE_CHECKING:
     from mcpguard.core.run import Run
@@ -39,8 +39,11 @@ def guarded_toolset(
         options: Further arguments of `McpToolset`.
 
     Raises:
-        SeamError: If google-adk is not installed, or a release has moved what is guarded.
+        SeamError: If google-adk is not installed, or a release has moved what is guarded; if the list of
+            tools is kept (`tool_list_cache_ttl_seconds`) and the server is shared.
     """
+    if options.get("tool_list_cache_ttl_seconds") is not None:
+        refuse_kept_list(guard, "tool_list_cache_ttl_seconds=", name=name, shared=shared)
     toolset = framework("google.adk.tools.mcp_tool", extra="google-adk").McpToolset(
         connection_params=connection_params, **options
     )

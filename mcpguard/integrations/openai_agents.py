@@ -8,7 +8,7 @@ and refuses nothing, and whatever replaces `server.session` is gone round by the
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcpguard.core.errors import SeamError
-from mcpguard.integrations.framework import framework, seam
+from mcpguard.integrations.framework import framework, refuse_kept_list, seam
 
 if TYPE_CHECKING:
     from mcpguard.core.run import Run
@@ -34,7 +34,8 @@ def guarded_server(
         shared: Whether several principals may use it. None: as the policy says of `name`, else not.
 
     Raises:
-        SeamError: If it is no such server, is guarded already, or has connected.
+        SeamError: If it is no such server, is guarded already, or has connected; if it keeps its list of
+            tools (`cache_tools_list`) and is shared.
     """
     base = framework("agents.mcp", extra="openai-agents").MCPServer
     if not isinstance(server, base):
@@ -44,6 +45,8 @@ def guarded_server(
         raise SeamError("this server is guarded already; put all interceptors into one guard")
     if members.get("session") is not None:
         raise SeamError("this server has connected already; guard it before `connect()` or `async with`")
+    if getattr(server, "cache_tools_list", False):
+        refuse_kept_list(guard, "cache_tools_list=", name=name, shared=shared)
     streams = seam(server, "create_streams", distribution="openai-agents", known="0.24")
 
     def create_streams() -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from google.adk.tools.mcp_tool import McpToolset, StdioConnectionParams, Streama
 from hosts import *
 from hosts import ANA, Face, Host, Server, parameters
 
-from mcpguard import Guard, SeamError
+from mcpguard import Guard, Principal, SeamError
 from mcpguard.integrations.google_adk import guarded_toolset
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore")]
@@ -100,3 +101,38 @@ def test_a_release_that_moved_the_seam_makes_no_toolset(
         monkeypatch.setattr("google.adk.tools.mcp_tool.McpToolset", lambda **options: object())
     with pytest.raises(SeamError, match=f"has no .*{moved}, which google-adk 2.13 has"):
         guarded_toolset(guard, StreamableHTTPConnectionParams(url="http://127.0.0.1:1/"), name="wire")
+
+
+async def test_a_toolset_that_is_shared_offers_everybody_what_is_theirs(guard: Guard, server: Server) -> None:
+    """One that is not belongs to whom it was first used for."""
+    bo = Principal(user="bo", tenant="acme")
+    for shared in (True, False):
+        toolset = guarded_toolset(guard, params(server), name="wire", shared=shared)
+        async with guard.run(principal=ANA):
+            assert [tool.name for tool in await toolset.get_tools()] == ["count", "echo", "wipe"]
+        async with guard.run(principal=bo):
+            if shared:
+                assert await toolset.get_tools() == []
+            else:
+                with pytest.raises(ConnectionError, match="session_not_shared"):
+                    await toolset.get_tools()
+        await toolset.close()
+
+
+async def test_a_list_that_is_kept_is_for_one_principal(guard: Guard, server: Server, tmp_path: Path) -> None:
+    """The framework asks nobody whose it is: a server that is shared would offer one's tools to the next."""
+    path = tmp_path / "shared.yaml"
+    path.write_text("version: 1\nservers:\n  wire: {shared: true}\n")
+    declared = Guard.from_policy(path)
+    kept: dict[str, Any] = {"name": "wire", "tool_list_cache_ttl_seconds": 60}
+    match = "tool_list_cache_ttl_seconds= offers one principal's tools to all who share wire"
+    with pytest.raises(SeamError, match=match):
+        guarded_toolset(guard, params(server), shared=True, **kept)
+    with pytest.raises(SeamError, match=match):
+        guarded_toolset(declared, params(server), **kept)
+    own = guarded_toolset(declared, params(server), shared=False, **kept)
+    async with declared.run(principal=ANA):
+        listed = [await own.get_tools() for _ in range(2)]
+    await own.close()
+    assert [len(tools) for tools in listed] == [4, 4]
+    assert [one["method"] for one in server.got()].count("tools/list") == 1

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from hosts import *
 from hosts import ANA, Face, Host, Server
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
-from mcpguard import Guard, SeamError
+from mcpguard import Guard, Principal, SeamError
 from mcpguard.integrations.openai_agents import guarded_server
 from mcpguard.testing import RecordingSink
 
@@ -200,3 +201,37 @@ async def test_only_a_server_that_has_not_connected_is_guarded_once(guard: Guard
     async with bare(server) as connected:
         with pytest.raises(SeamError, match="connected already"):
             guarded_server(guard, connected, name="wire")
+
+
+async def test_a_server_that_is_shared_offers_everybody_what_is_theirs(guard: Guard, server: Server) -> None:
+    """One that is not belongs to whom it was first used for."""
+    bo = Principal(user="bo", tenant="acme")
+    for shared in (True, False):
+        async with guarded_server(guard, bare(server), name="wire", shared=shared) as served:
+            async with guard.run(principal=ANA):
+                assert [tool.name for tool in await served.list_tools()] == ["echo", "count", "wipe"]
+            async with guard.run(principal=bo):
+                if shared:
+                    assert await served.list_tools() == []
+                else:
+                    with pytest.raises(Exception, match="session_not_shared"):
+                        await served.list_tools()
+
+
+async def test_a_list_that_is_kept_is_for_one_principal(guard: Guard, server: Server, tmp_path: Path) -> None:
+    """The framework asks nobody whose it is: a server that is shared would offer one's tools to the next."""
+    path = tmp_path / "shared.yaml"
+    path.write_text("version: 1\nservers:\n  wire: {shared: true}\n")
+    declared = Guard.from_policy(path)
+    with pytest.raises(
+        SeamError, match="cache_tools_list= offers one principal's tools to all who share wire"
+    ):
+        guarded_server(guard, bare(server, cache_tools_list=True), name="wire", shared=True)
+    with pytest.raises(
+        SeamError, match="cache_tools_list= offers one principal's tools to all who share wire"
+    ):
+        guarded_server(declared, bare(server, cache_tools_list=True), name="wire")
+    own = guarded_server(declared, bare(server, cache_tools_list=True), name="wire", shared=False)
+    async with declared.run(principal=ANA), own:
+        await own.list_tools()
+        assert [tool.name for tool in own.cached_tools] == ["echo", "count", "wipe", "delete"]
