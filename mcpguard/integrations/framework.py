@@ -1,15 +1,12 @@
-"""Finding a framework, and saying what is missing where it is not there or has changed, or does too much."""
+"""Finding a framework, and saying what is missing where it is not there or has changed."""
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mcpguard.core.errors import SeamError
 
-if TYPE_CHECKING:
-    from mcpguard.guard import Guard
-
-__all__ = ["framework", "refuse_kept_list", "seam"]
+__all__ = ["framework", "seam"]
 
 DISTRIBUTION: Final = "mcpguard-inline"
 """This distribution, whose extras say which releases of a framework work."""
@@ -80,25 +77,3 @@ def seam(owner: object, name: str, *, distribution: str, known: str) -> Any:
         what = f"{getattr(owner, '__name__', type(owner).__name__)}.{name}"
         raise SeamError(f"{distribution} {installed} has no {what}, which {distribution} {known} has")
     return found
-
-
-def refuse_kept_list(guard: "Guard", option: str, *, name: str, shared: bool | None) -> None:
-    """Refuse an option that answers everybody with the list of tools that somebody was given.
-
-    What is declared in code, by `Guard(servers=)`, is not seen here.
-
-    Args:
-        guard: The guard.
-        option: What keeps the list.
-        name: What the policy calls the server.
-        shared: Whether several principals may use it. None: as the policy says of `name`, else not.
-
-    Raises:
-        SeamError: If several principals may use the server.
-    """
-    declared = None if guard.policy is None else guard.policy.servers.get(name)
-    if shared or (shared is None and declared is not None and declared.shared):
-        raise SeamError(
-            f"{option} offers one principal's tools to all who share {name}: leave it out, or guard a "
-            "connection for each principal that is not shared"
-        )

@@ -7,7 +7,8 @@ the releases named in the documentation. Where they have moved this fails, and n
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
-from mcpguard.integrations.framework import framework, refuse_kept_list, seam
+from mcpguard.integrations.framework import framework, seam
+from mcpguard.integrations.kept import refuse_kept_list
 
 if TYPE_CHECKING:
     from mcpguard.core.run import Run
@@ -43,7 +44,7 @@ def guarded_toolset(
             tools is kept (`tool_list_cache_ttl_seconds`) and the server is shared.
     """
     if options.get("tool_list_cache_ttl_seconds") is not None:
-        refuse_kept_list(guard, "tool_list_cache_ttl_seconds=", name=name, shared=shared)
+        refuse_kept_list(guard, "tool_list_cache_ttl_seconds=", name=name, run=run, shared=shared)
     toolset = framework("google.adk.tools.mcp_tool", extra="google-adk").McpToolset(
         connection_params=connection_params, **options
     )

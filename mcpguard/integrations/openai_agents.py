@@ -8,7 +8,8 @@ and refuses nothing, and whatever replaces `server.session` is gone round by the
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcpguard.core.errors import SeamError
-from mcpguard.integrations.framework import framework, refuse_kept_list, seam
+from mcpguard.integrations.framework import framework, seam
+from mcpguard.integrations.kept import refuse_kept_list
 
 if TYPE_CHECKING:
     from mcpguard.core.run import Run
@@ -46,7 +47,7 @@ def guarded_server(
     if members.get("session") is not None:
         raise SeamError("this server has connected already; guard it before `connect()` or `async with`")
     if getattr(server, "cache_tools_list", False):
-        refuse_kept_list(guard, "cache_tools_list=", name=name, shared=shared)
+        refuse_kept_list(guard, "cache_tools_list=", name=name, run=run, shared=shared)
     streams = seam(server, "create_streams", distribution="openai-agents", known="0.24")
 
     def create_streams() -> Any:

@@ -20,6 +20,7 @@ from pydantic_core import to_jsonable_python
 from mcpguard.core.run import Run, bound
 from mcpguard.core.wire import JSONObject, mutable_copy
 from mcpguard.integrations.framework import framework
+from mcpguard.integrations.kept import has_several_users
 
 if TYPE_CHECKING:
     from mcpguard.core.principal import Principal
@@ -56,7 +57,7 @@ def guarded_toolset(
     """
     toolset = framework("pydantic_ai.mcp", extra="pydantic-ai").MCPToolset
     guarded = guard.fastmcp_transport(transport, name=name, run=run, shared=shared)
-    if run is None and (guard.is_shared(name) if shared is None else shared):
+    if has_several_users(guard, name=name, run=run, shared=shared):
         options = {**dict.fromkeys(_CACHES, False), **options}
     return toolset(guarded, **options)
 
