@@ -30,7 +30,7 @@ from mcpguard.hub.member import Connect, Member
 from mcpguard.hub.merge import SEPARATOR, Naming
 from mcpguard.hub.news import News
 from mcpguard.hub.offers import UNUSED, Offers
-from mcpguard.seams.serving import Listener, RunOf, Unshown, Work
+from mcpguard.seams.serving import UNASKED, Listener, RunOf, Unshown, Work
 from mcpguard.seams.session import sdk_major
 
 __all__ = ["Hub"]
@@ -265,14 +265,25 @@ class Hub:
         """
         return (await self._offers.find(method, shown))[0].name
 
+    async def at(self, server: str, work: Callable[[Any], Awaitable[Any]]) -> None:
+        """Do something with a server of this name, if it is up, during which it has nothing to ask.
+
+        Raises:
+            HubError: If that server ends meanwhile.
+        """
+        member = self._members[server]
+        if member.session is not None:
+            await member.use(work, UNASKED)
+
     def told(self, listener: Listener) -> None:
         """Tell `listener` of what changes: the server, the notification's method, and a resource's URI."""
         self._news.listeners.append(listener)
 
     async def set_level(self, level: str) -> None:
         """Set the log level of every server, also of those that are started later."""
-        for member in self._members.values():
-            await member.set_level(level)
+        async with anyio.create_task_group() as tasks:
+            for member in self._members.values():
+                tasks.start_soon(member.set_level, level)
 
     def look(self) -> None:
         """See whether other rules are enforced than before, and tell clients that their lists have changed.

@@ -20,8 +20,6 @@ __all__ = [
     "Hub",
     "Listener",
     "RunOf",
-    "Stop",
-    "Subscribers",
     "Unshown",
     "Work",
     "failure",
@@ -31,9 +29,6 @@ __all__ = [
 ]
 
 INSTRUCTIONS: Final = "The tools of several servers; what stands before two underscores is the server's name."
-
-MAX_SUBSCRIPTIONS: Final = 1024
-"""Resources that clients of one hub may watch; further ones are refused."""
 
 _OWN_META: Final = ("io.modelcontextprotocol/", "progressToken")
 """Members of `_meta` that are about one connection, and are made anew on the other."""
@@ -45,7 +40,7 @@ LISTING: Final = object()
 """Stands for whoever has a server list what it has: it asks nobody, but may say something about that."""
 
 LAST_WORDS: Final = 1.0
-"""Seconds for telling a server that nobody watches any more, or a client that something changed."""
+"""Seconds for telling a client that something changed."""
 
 Listener: TypeAlias = Callable[[str, str, str | None], Awaitable[None]]
 """Told of what changes: the server, the notification's method, and the URI of one about a resource."""
@@ -54,7 +49,6 @@ RunOf: TypeAlias = Callable[[Any, Any], Run | None]
 """The run that a request belongs to, by the transport's own request and the client's connection, either of
 which may be None; None: that of the context."""
 
-Stop: TypeAlias = Callable[[], Awaitable[None]]
 Work: TypeAlias = Callable[[Any, str], Awaitable[Any]]
 """Does something with a session, or a client, by the server's own name for it."""
 
@@ -84,6 +78,10 @@ class Hub(Protocol):
         """The name of the server that something is shown of."""
         ...
 
+    async def at(self, server: str, work: Callable[[Any], Awaitable[Any]]) -> None:
+        """Do something with a server of this name, if it is up, during which it has nothing to ask."""
+        ...
+
     def told(self, listener: "Listener") -> None:
         """Tell `listener` of what changes."""
         ...
@@ -91,45 +89,6 @@ class Hub(Protocol):
     async def set_level(self, level: str) -> None:
         """Set the log level of every server."""
         ...
-
-
-class Subscribers:
-    """Which clients watch which resources, by `resources/subscribe`."""
-
-    def __init__(self) -> None:
-        self._watches: dict[tuple[str, object], tuple[Any, Stop]] = {}
-
-    def has(self, key: object) -> bool:
-        """Whether a client watches anything."""
-        return any(key == other for _, other in self._watches)
-
-    async def add(self, uri: str, key: object, session: Any, stop: Stop) -> None:
-        """`session`, known as `key`, watches `uri` until `stop` is called.
-
-        Raises:
-            HubError: If too many watch something.
-        """
-        await self.remove(uri, key)
-        if len(self._watches) >= MAX_SUBSCRIPTIONS:
-            await stop()
-            raise HubError(f"more than {MAX_SUBSCRIPTIONS} resources are watched")
-        self._watches[uri, key] = session, stop
-
-    async def remove(self, uri: str, key: object) -> None:
-        """A client watches `uri` no longer."""
-        known = self._watches.pop((uri, key), None)
-        if known is not None:
-            await known[1]()
-
-    async def forget(self, key: object) -> None:
-        """A client has gone."""
-        for uri, other in list(self._watches):
-            if other == key:
-                await self.remove(uri, other)
-
-    def of(self, uri: str) -> list[Any]:
-        """The clients that watch `uri`."""
-        return [session for (one, _), (session, _) in self._watches.items() if one == uri]
 
 
 def forwarded(meta: Mapping[str, Any] | None) -> dict[str, Any] | None:

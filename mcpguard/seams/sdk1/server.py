@@ -5,11 +5,11 @@ The SDK carries no context from client to server: whose a call is that comes thr
 request, or is whoever runs the server. Above: `hub.server()`. Beside: `sdk2.server`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
-from weakref import WeakKeyDictionary, WeakSet, finalize, ref
+from weakref import WeakSet, finalize, ref
 
 import anyio
 from mcp import types
@@ -20,6 +20,7 @@ from mcp.shared.exceptions import McpError
 from mcpguard.core.asking import client_asked
 from mcpguard.core.errors import Denied, HubError
 from mcpguard.core.wire import LISTINGS
+from mcpguard.seams.levels import Levels
 from mcpguard.seams.sdk1.asked import Client, aimed, meta_of
 from mcpguard.seams.serving import (
     INSTRUCTIONS,
@@ -27,15 +28,16 @@ from mcpguard.seams.serving import (
     UNASKED,
     Hub,
     RunOf,
-    Stop,
-    Subscribers,
     failure,
     in_run,
 )
+from mcpguard.seams.watched import Subscribers, Watched
 
 __all__ = ["serve"]
 
-_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+_NO_SESSION: Final = "no session"
+"""Stands for a framework that calls the handlers itself, for whom servers are told a log level."""
+
 _LISTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "tools/list": (types.ListToolsRequest, types.ListToolsResult),
     "prompts/list": (types.ListPromptsRequest, types.ListPromptsResult),
@@ -83,9 +85,9 @@ class _Serving:
         self._hub = hub
         self._runs = runs
         self._clients: WeakSet[Any] = WeakSet()
-        self._levels: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-        self._subscribers = Subscribers()
-        self._watched: dict[tuple[str, str], int] = {}
+        self._levels = Levels(hub)
+        self._watched = Watched(hub, _Upstream(hub))
+        self._subscribers = Subscribers(self._watched)
         hub.told(self._heard)
         self.server = _HubServer(name, instructions=INSTRUCTIONS)
         handlers: Mapping[Any, _Handler] = {
@@ -108,18 +110,25 @@ class _Serving:
 
         async def handled(request: Any) -> types.ServerResult:
             context = self._context()
-            if context is not None:
+            if context is not None and context.session not in self._clients:
                 self._clients.add(context.session)
+                finalize(context.session, self._leave, id(context.session))
             asked, connection = (None, None) if context is None else (context.request, context.session)
             try:
                 run = self._runs(asked, connection)
                 client = self._client()
                 with client_asked(None if client is None else client.elicit):
-                    return types.ServerResult(await in_run(run, partial(handler, request)))
+                    return types.ServerResult(await in_run(run, partial(self._met, handler, request)))
             except (HubError, Denied) as error:
                 raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message=str(error))) from error
 
         return handled
+
+    async def _met(self, handler: _Handler, request: Any) -> Any:
+        context = self._context()
+        if context is not None:
+            self._levels.meet(id(context.session))
+        return await handler(request)
 
     def _context(self) -> Any:
         """What the SDK knows of the request; None where a framework calls the handler itself."""
@@ -130,7 +139,7 @@ class _Serving:
 
     def _client(self) -> Client | None:
         context = self._context()
-        return None if context is None else Client(context, partial(self._wants, context.session))
+        return None if context is None else Client(context, partial(self._levels.wants, id(context.session)))
 
     async def _list(self, method: str, result: Any, _request: Any) -> Any:
         items = [dict(one) for one in await self._hub.items(method)]
@@ -186,55 +195,28 @@ class _Serving:
 
     async def _set_level(self, request: types.SetLevelRequest) -> types.EmptyResult:
         context = self._context()
-        level: str = request.params.level
-        if context is not None:
-            self._levels[context.session] = level
-            level = min(self._levels.values(), key=_LEVELS.index)
-        await self._hub.set_level(level)
+        client = _NO_SESSION if context is None else id(context.session)
+        await self._levels.set(client, request.params.level)
         return types.EmptyResult()
 
     async def _subscribe(self, request: types.SubscribeRequest) -> types.EmptyResult:
         context = self._context()
         if context is None:
             raise HubError("who has no session cannot watch a resource")
-        key, uri = id(context.session), str(request.params.uri)
-        if not self._subscribers.has(key):
-            finalize(context.session, self._leave, key)
-        await self._subscribers.add(uri, key, ref(context.session), await self._watch(uri))
+        session = context.session
+        await self._subscribers.add(str(request.params.uri), id(session), ref(session))
         return types.EmptyResult()
 
     async def _unsubscribe(self, request: types.UnsubscribeRequest) -> types.EmptyResult:
         context = self._context()
         if context is not None:
-            await self._subscribers.remove(str(request.params.uri), id(context.session))
+            self._subscribers.remove(str(request.params.uri), id(context.session))
         return types.EmptyResult()
 
-    def _leave(self, key: object) -> None:
+    def _leave(self, client: Hashable) -> None:
         """A client has gone."""
-        with suppress(HubError):
-            self._hub.start(partial(self._subscribers.forget, key))
-
-    async def _watch(self, uri: str) -> Stop:
-        """Have the server of a resource tell of its changes, as whoever asks may; what ends that."""
-
-        async def subscribe(session: Any, own: str) -> None:
-            await session.subscribe_resource(own)
-
-        async def unsubscribe(session: Any, own: str) -> None:
-            await session.unsubscribe_resource(own)
-
-        server = await self._hub.where("resources/list", uri)
-        await self._hub.send("resources/list", uri, subscribe, UNASKED)
-        self._watched[uri, server] = self._watched.get((uri, server), 0) + 1
-
-        async def stop() -> None:
-            self._watched[uri, server] -= 1
-            if not self._watched[uri, server]:
-                del self._watched[uri, server]
-                with suppress(HubError, McpError):
-                    await self._hub.send("resources/list", uri, unsubscribe, UNASKED)
-
-        return stop
+        self._subscribers.forget(client)
+        self._levels.leave(client)
 
     async def _heard(self, server: str, method: str, uri: str | None) -> None:
         """Tell the clients of a change; of a resource only where this server is watched for it."""
@@ -247,6 +229,29 @@ class _Serving:
             with suppress(Exception), anyio.move_on_after(LAST_WORDS):  # one that has gone, or does not read
                 await session.send_notification(note)
 
-    def _wants(self, session: Any, level: str) -> bool:
-        """Whether a client wants messages of this level."""
-        return _LEVELS.index(level) >= _LEVELS.index(self._levels.get(session, _LEVELS[0]))
+
+class _Upstream:
+    """How the servers behind the hub are told what is watched.
+
+    Args:
+        hub: The hub.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def subscribe(self, uri: str) -> None:
+        """Watch a resource."""
+
+        async def subscribe(session: Any, own: str) -> None:
+            await session.subscribe_resource(own)
+
+        await self._hub.send("resources/list", uri, subscribe, UNASKED)
+
+    async def unsubscribe(self, server: str, uri: str) -> None:
+        """Have a server that was subscribed tell of a resource no longer."""
+
+        async def unsubscribe(session: Any) -> None:
+            await session.unsubscribe_resource(uri)
+
+        await self._hub.at(server, unsubscribe)

@@ -5,7 +5,7 @@ modern one inside results, while the call it interrupts is parked. Above: `hub.s
 `sdk1.server`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +21,7 @@ from mcpguard.core.nesting import taken_up
 from mcpguard.core.principal import Principal
 from mcpguard.core.run import current_run
 from mcpguard.core.wire import LISTINGS, canonical
+from mcpguard.seams.levels import Levels
 from mcpguard.seams.parked import Lot, Parked
 from mcpguard.seams.sdk2.asked import (
     CAPABILITIES,
@@ -45,7 +46,8 @@ from mcpguard.seams.serving import (
 
 __all__ = ["serve"]
 
-_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+_MODERN: Final = "modern clients"
+"""Stands for the clients that do not say when they come and go, for whom servers are told a log level."""
 
 _Ctx: TypeAlias = Any
 _Handler: TypeAlias = Callable[[_Ctx, Any], Awaitable[Any]]
@@ -82,7 +84,7 @@ class _Serving:
         self._wait_for = wait_for
         self._runs = runs
         self._lot = Lot()
-        self._levels: dict[int, str] = {}
+        self._levels = Levels(hub)
         self._watches = Watches(hub)
         self.server: Server[Any] = _HubServer(name, instructions=INSTRUCTIONS)
         handlers: Mapping[str, tuple[Any, _Handler]] = {
@@ -106,15 +108,20 @@ class _Serving:
 
         async def handled(ctx: _Ctx, params: Any) -> Any:
             connection = None if is_modern(ctx) else connection_of(ctx)
-            if connection is not None:
+            if connection is not None and connection not in self._watches.clients:
                 self._watches.clients.add(connection)
+                connection.exit_stack.callback(self._leave, id(connection))
             try:
                 run = self._runs(ctx.request, connection)
-                return await in_run(run, partial(handler, ctx, params))
+                return await in_run(run, partial(self._met, handler, ctx, params))
             except (HubError, Denied) as error:
                 raise MCPError(code=types.INVALID_PARAMS, message=str(error)) from error
 
         return handled
+
+    async def _met(self, handler: _Handler, ctx: _Ctx, params: Any) -> Any:
+        self._levels.meet(_MODERN if is_modern(ctx) else id(connection_of(ctx)))
+        return await handler(ctx, params)
 
     async def _list(self, method: str, items: str, _ctx: _Ctx, _params: Any) -> Any:
         listed = [dict(one) for one in await self._hub.items(method)]
@@ -163,13 +170,13 @@ class _Serving:
         return await self._hub.send(method, shown, complete, client)
 
     async def _set_level(self, ctx: _Ctx, params: Any) -> types.EmptyResult:
-        connection = connection_of(ctx)
-        key = id(connection)
-        if key not in self._levels:
-            connection.exit_stack.callback(self._levels.pop, key, None)
-        self._levels[key] = params.level
-        await self._hub.set_level(min(self._levels.values(), key=_LEVELS.index))
+        await self._levels.set(id(connection_of(ctx)), params.level)
         return types.EmptyResult()
+
+    def _leave(self, client: Hashable) -> None:
+        """A legacy client has gone."""
+        self._watches.forget(client)
+        self._levels.leave(client)
 
     async def _asking(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
         """Do something during which the server may ask its client."""
@@ -179,7 +186,7 @@ class _Serving:
     async def _sent(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
         arguments = getattr(params, "arguments", None)
         if not is_modern(ctx):
-            legacy = Legacy(ctx, partial(self._wants, ctx))
+            legacy = Legacy(ctx, partial(self._levels.wants, id(connection_of(ctx))))
             with client_asked(legacy.elicit):
                 return await self._hub.send(method, shown, work, legacy, arguments=arguments)
         capabilities = ctx.session.client_capabilities
@@ -229,11 +236,6 @@ class _Serving:
             if key in given:
                 answers[key] = response_to(ask, given[key])
         parked.answer(answers)
-
-    def _wants(self, ctx: _Ctx, level: str) -> bool:
-        """Whether a client wants messages of this level."""
-        least = self._levels.get(id(connection_of(ctx)), _LEVELS[0])
-        return _LEVELS.index(level) >= _LEVELS.index(least)
 
 
 _NOTHING_WAITS: Final = (
