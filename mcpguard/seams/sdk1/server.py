@@ -112,7 +112,7 @@ class _Serving:
             context = self._context()
             if context is not None and context.session not in self._clients:
                 self._clients.add(context.session)
-                finalize(context.session, self._leave, id(context.session))
+                finalize(context.session, self._leave, ref(context.session))
             asked, connection = (None, None) if context is None else (context.request, context.session)
             try:
                 run = self._runs(asked, connection)
@@ -127,7 +127,7 @@ class _Serving:
     async def _met(self, handler: _Handler, request: Any) -> Any:
         context = self._context()
         if context is not None:
-            self._levels.meet(id(context.session))
+            self._levels.meet(ref(context.session))
         return await handler(request)
 
     def _context(self) -> Any:
@@ -139,7 +139,7 @@ class _Serving:
 
     def _client(self) -> Client | None:
         context = self._context()
-        return None if context is None else Client(context, partial(self._levels.wants, id(context.session)))
+        return None if context is None else Client(context, partial(self._levels.wants, ref(context.session)))
 
     async def _list(self, method: str, result: Any, _request: Any) -> Any:
         items = [dict(one) for one in await self._hub.items(method)]
@@ -195,7 +195,7 @@ class _Serving:
 
     async def _set_level(self, request: types.SetLevelRequest) -> types.EmptyResult:
         context = self._context()
-        client = _NO_SESSION if context is None else id(context.session)
+        client = _NO_SESSION if context is None else ref(context.session)
         await self._levels.set(client, request.params.level)
         return types.EmptyResult()
 
@@ -204,17 +204,21 @@ class _Serving:
         if context is None:
             raise HubError("who has no session cannot watch a resource")
         session = context.session
-        await self._subscribers.add(str(request.params.uri), id(session), ref(session))
+        await self._subscribers.add(str(request.params.uri), ref(session), ref(session))
         return types.EmptyResult()
 
     async def _unsubscribe(self, request: types.UnsubscribeRequest) -> types.EmptyResult:
         context = self._context()
         if context is not None:
-            self._subscribers.remove(str(request.params.uri), id(context.session))
+            self._subscribers.remove(str(request.params.uri), ref(context.session))
         return types.EmptyResult()
 
     def _leave(self, client: Hashable) -> None:
-        """A client has gone."""
+        """A client has gone; sessions are collected in the middle of anything, so it is seen to later."""
+        with suppress(HubError):  # the hub was left
+            self._hub.start(partial(self._left, client))
+
+    async def _left(self, client: Hashable) -> None:
         self._subscribers.forget(client)
         self._levels.leave(client)
 
