@@ -37,7 +37,8 @@ UNASKED: Final = object()
 """Stands for whoever does something during which a server has nothing to ask."""
 
 LISTING: Final = object()
-"""Stands for whoever has a server list what it has: it asks nobody, but may say something about that."""
+"""Stands for whoever has a server list what it has, or watches it: it asks nobody, but may say something
+about that."""
 
 LAST_WORDS: Final = 1.0
 """Seconds for telling a client that something changed."""

@@ -25,7 +25,7 @@ from mcpguard.seams.sdk1.asked import Client, aimed, meta_of
 from mcpguard.seams.serving import (
     INSTRUCTIONS,
     LAST_WORDS,
-    UNASKED,
+    LISTING,
     Hub,
     RunOf,
     failure,
@@ -250,7 +250,7 @@ class _Upstream:
         async def subscribe(session: Any, own: str) -> None:
             await session.subscribe_resource(own)
 
-        await self._hub.send("resources/list", uri, subscribe, UNASKED)
+        await self._hub.send("resources/list", uri, subscribe, LISTING)
 
     async def unsubscribe(self, server: str, uri: str) -> None:
         """Have a server that was subscribed tell of a resource no longer."""

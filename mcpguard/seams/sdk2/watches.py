@@ -25,7 +25,7 @@ from mcp.shared.exceptions import MCPError
 
 from mcpguard.core.errors import HubError
 from mcpguard.seams.sdk2.asked import FIRST_WITH_ROUNDS, connection_of
-from mcpguard.seams.serving import LAST_WORDS, UNASKED, Hub
+from mcpguard.seams.serving import LAST_WORDS, LISTING, UNASKED, Hub
 from mcpguard.seams.watched import MAX_STREAMS, Full, Places, Subscribers, Watch, Watched, owner_of
 
 __all__ = ["Watches"]
@@ -132,7 +132,7 @@ class _Upstream:
             await session.send_request(request, types.EmptyResult)
             return True
 
-        if await self._hub.send("resources/list", uri, subscribe, UNASKED):
+        if await self._hub.send("resources/list", uri, subscribe, LISTING):
             return None
         return await self._opened(uri)
 
