@@ -128,6 +128,11 @@ class Lot:
         self._parked[state] = parked
         return state
 
+    def has(self, state: str) -> bool:
+        """Whether a call waits under `state`."""
+        parked = self._parked.get(state)
+        return parked is not None and not parked.is_done
+
     def take(self, state: str, key: bytes) -> Parked | None:
         """The call that waits under `state` for this very message; once."""
         parked = self._parked.get(state)

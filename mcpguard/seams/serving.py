@@ -4,8 +4,9 @@ Above: `sdk1.server` and `sdk2.server`. Below: nothing of the hub but what it pr
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from mcpguard.core.errors import Denied, HubError
 from mcpguard.core.run import Run, bound
@@ -18,6 +19,7 @@ __all__ = [
     "LISTING",
     "UNASKED",
     "Hub",
+    "Keeper",
     "Listener",
     "RunOf",
     "Unshown",
@@ -25,6 +27,7 @@ __all__ = [
     "failure",
     "forwarded",
     "in_run",
+    "kept",
     "log_level_set",
 ]
 
@@ -92,6 +95,15 @@ class Hub(Protocol):
         ...
 
 
+@runtime_checkable
+class Keeper(Protocol):
+    """A `RunOf` that closes runs which nobody uses, and is told which are in use."""
+
+    def kept(self, run: Run) -> AbstractContextManager[None]:
+        """Have a run be in use while inside."""
+        ...
+
+
 def forwarded(meta: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What goes on of a request's `_meta`."""
     kept = {name: value for name, value in (meta or {}).items() if not name.startswith(_OWN_META)}
@@ -103,6 +115,11 @@ def failure(error: Exception) -> str | None:
     if isinstance(error, HubError):
         return f"This call could not be made: {error}."
     return str(error) if isinstance(error, Denied) else None
+
+
+def kept(runs: RunOf, run: Run | None) -> AbstractContextManager[None]:
+    """Have a run be in use while inside, where whoever says which run it is wants to know."""
+    return runs.kept(run) if run is not None and isinstance(runs, Keeper) else nullcontext()
 
 
 async def in_run(run: Run | None, work: Callable[[], Awaitable[Any]]) -> Any:

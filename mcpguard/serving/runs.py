@@ -1,17 +1,18 @@
 """Which run a request that comes over HTTP belongs to, by the principal that the request itself has proved.
 
 A session of a legacy client is one run. A client of MCP 2026-07-28, and every client where there are no
-sessions, has one run for all requests of its principal, until it has made none for a while. A token that says
-something new of the same session (other roles, other claims) goes on in a run inside that one, so that what
-was used up stays used up.
+sessions, has one run for all requests of its principal, until none was under way for a while. A token that
+says something new of the same session (other roles, other claims) goes on in a run inside that one, so that
+what was used up stays used up.
 
 Above: `endpoint`, which has verified the token. Below: the guard.
 """
 
 import math
 import weakref
-from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Generator, Hashable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -40,7 +41,7 @@ class _Known:
     Args:
         first: Its run.
         latest: The same, or one inside of it with what its newest token says.
-        used: When it made its last request.
+        used: When its last request came, or ended.
     """
 
     first: Run
@@ -76,6 +77,7 @@ class Runs:
         self._sessions: weakref.WeakKeyDictionary[Any, _Known] = weakref.WeakKeyDictionary()
         self._clients: OrderedDict[Hashable, _Known] = OrderedDict()
         self._left: deque[_Known] = deque()
+        self._in_use: Counter[Run] = Counter()
 
     def __call__(self, request: Any, connection: Any) -> Run:
         """The run of a request.
@@ -95,10 +97,32 @@ class Runs:
         known = self._client(principal) if connection is None or not self._has_sessions else None
         if known is None:
             known = self._session(connection, principal)
-        known.used = self._clock.now()
         if not _is_same(known.latest.principal, principal):
             known.latest = self._guard.open_run(principal=principal, parent=known.first)
         return known.latest
+
+    @contextmanager
+    def kept(self, run: Run) -> Generator[None]:
+        """Have a run be in use while inside: a request, or a call that waits for its client, is under way."""
+        first = run.lineage[-1]
+        self._in_use[first] += 1
+        try:
+            yield
+        finally:
+            self._in_use[first] -= 1
+            if not self._in_use[first]:
+                del self._in_use[first]
+            known = self._clients.get(_who(first.principal))
+            if known is not None and known.first is first:
+                self._use(known)
+
+    def has_room(self, principal: Principal | None) -> bool:
+        """Whether a client without a session is known, or may be one more."""
+        if _who(principal) in self._clients:
+            return True
+        if len(self._clients) >= self._limit:
+            self.close_idle()
+        return len(self._clients) < self._limit
 
     async def sweep(self) -> None:
         """Close the runs of those who have left, for ever."""
@@ -115,8 +139,11 @@ class Runs:
         while self._left:
             self._close(self._left.popleft())
         since = math.inf if every else self._clock.now() - self._idle
-        while self._clients and next(iter(self._clients.values())).used <= since:
-            self._close(self._clients.popitem(last=False)[1])
+        for who, known in list(self._clients.items()):
+            if known.used > since:
+                break
+            if every or known.first not in self._in_use:
+                self._close(self._clients.pop(who))
         if every:
             for known in list(self._sessions.values()):
                 self._close(known)
@@ -135,13 +162,16 @@ class Runs:
         who = _who(principal)
         known = self._clients.get(who)
         if known is None:
-            if len(self._clients) >= self._limit:
-                self.close_idle()
-            if len(self._clients) >= self._limit:
+            if not self.has_room(principal):
                 raise HubError("too many clients are served at the moment; try again later")
             known = self._clients[who] = self._opened(principal)
-        self._clients.move_to_end(who)
+        self._use(known)
         return known
+
+    def _use(self, known: _Known) -> None:
+        """A client is the last that may be forgotten."""
+        known.used = self._clock.now()
+        self._clients.move_to_end(_who(known.first.principal))
 
     def _opened(self, principal: Principal | None) -> _Known:
         run = self._guard.open_run(principal=principal)

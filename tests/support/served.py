@@ -1,12 +1,13 @@
 """Clients of a guard that is served over HTTP."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import anyio
 import httpx
 from harness import V1
 from mcp import ClientSession
@@ -98,6 +99,35 @@ class Served:
         """What was recorded."""
         assert self.sink is not None
         return [event for event in self.sink.events if event.kind == kind]
+
+    async def is_draining(self) -> bool:
+        """Whether it says that it takes no more calls."""
+        return (await self.get("/readyz")).json() == {"status": "draining"}
+
+
+async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
+    """Wait for what another task brings about."""
+    with anyio.fail_after(seconds):
+        while not await holds():  # noqa: ASYNC110 - nobody could set an event
+            await anyio.sleep(0.02)
+
+
+MODERN = "2026-07-28"
+
+
+def modern(
+    method: str, params: Mapping[str, Any], capabilities: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A request of MCP 2026-07-28 as it is on the wire, and its headers."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": capabilities or {},
+    }
+    headers = {"mcp_protocol_version": MODERN, "mcp_method": method}
+    if "name" in params:
+        headers["mcp_name"] = params["name"]
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}, headers
 
 
 Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[Served]]

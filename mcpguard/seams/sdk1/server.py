@@ -30,6 +30,7 @@ from mcpguard.seams.serving import (
     RunOf,
     failure,
     in_run,
+    kept,
 )
 from mcpguard.seams.watched import Subscribers, Watched
 
@@ -117,7 +118,8 @@ class _Serving:
             try:
                 run = self._runs(asked, connection)
                 client = self._client()
-                with client_asked(None if client is None else client.elicit):
+                elicit = None if client is None else client.elicit
+                with client_asked(elicit), kept(self._runs, run):
                     return types.ServerResult(await in_run(run, partial(self._met, handler, request)))
             except (HubError, Denied) as error:
                 raise McpError(types.ErrorData(code=types.INVALID_PARAMS, message=str(error))) from error

@@ -42,6 +42,7 @@ from mcpguard.seams.serving import (
     failure,
     forwarded,
     in_run,
+    kept,
 )
 
 __all__ = ["serve"]
@@ -66,7 +67,20 @@ def serve(hub: Hub, *, name: str, runs: RunOf, wait_for: float) -> Server[Any]:
 
 
 class _HubServer(Server[Any]):
-    """A server that says of itself that its lists may change, whoever runs it."""
+    """A server that says of itself that its lists may change, whoever runs it, and which calls wait.
+
+    Args:
+        name: What it calls itself.
+        lot: The calls that wait for the message that continues them.
+    """
+
+    def __init__(self, name: str, lot: Lot) -> None:
+        super().__init__(name, instructions=INSTRUCTIONS)
+        self._lot = lot
+
+    def awaits(self, state: str) -> bool:
+        """Whether a call waits for the message that continues it under `state`."""
+        return self._lot.has(state)
 
     def create_initialization_options(
         self, notification_options: NotificationOptions | None = None, *args: Any, **options: Any
@@ -86,7 +100,7 @@ class _Serving:
         self._lot = Lot()
         self._levels = Levels(hub)
         self._watches = Watches(hub)
-        self.server: Server[Any] = _HubServer(name, instructions=INSTRUCTIONS)
+        self.server: Server[Any] = _HubServer(name, self._lot)
         handlers: Mapping[str, tuple[Any, _Handler]] = {
             "tools/call": (types.CallToolRequestParams, self._call),
             "prompts/get": (types.GetPromptRequestParams, self._prompt),
@@ -113,7 +127,8 @@ class _Serving:
                 connection.exit_stack.callback(self._leave, id(connection))
             try:
                 run = self._runs(ctx.request, connection)
-                return await in_run(run, partial(self._met, handler, ctx, params))
+                with kept(self._runs, run):
+                    return await in_run(run, partial(self._met, handler, ctx, params))
             except (HubError, Denied) as error:
                 raise MCPError(code=types.INVALID_PARAMS, message=str(error)) from error
 
@@ -200,7 +215,7 @@ class _Serving:
             client = Modern(parked, ctx, answers)
             call = partial(self._hub.send, method, shown, work, client, arguments=arguments)
             with client_asked(client.elicit):
-                self._hub.start(partial(parked.run, call))
+                self._hub.start(partial(self._made, parked, call))
         else:
             waiting = self._lot.take(params.request_state or "", key)
             if waiting is None:
@@ -208,6 +223,11 @@ class _Serving:
             parked = waiting
             self._answer(parked, params.input_responses or {})
         return await self._news(parked)
+
+    async def _made(self, parked: Parked, call: Callable[[], Awaitable[Any]]) -> None:
+        """Make a call that outlives the messages it is made by, and its run with it."""
+        with kept(self._runs, current_run()):
+            await parked.run(call)
 
     async def _news(self, parked: Parked) -> Any:
         """What came of a parked call, or what its server wants to know."""
