@@ -22,7 +22,8 @@ class HTTPLimits:
         resource: The URL that clients know it by, for the metadata of RFC 9728. None: none is published.
         stateless: Whether legacy clients have no session, so that any replica may answer any request. Servers
             can ask such clients nothing.
-        sessions: Sessions that may be open; a further one is answered 503.
+        sessions: Sessions that may be open, and principals without one whose run is kept; a further one is
+            answered 503.
         idle: Seconds after which an unused session, or an unused client of MCP 2026-07-28, is forgotten.
         connections: Connections that may be open; a further one is closed at once.
         share: Part of `sessions`, and of `connections` with a request under way, that one principal may have

@@ -1,9 +1,9 @@
 """The ASGI application: what is checked before the SDK's HTTP server sees a request, and answered here.
 
 `/mcp` is the hub; `/healthz` and `/readyz` are for whoever runs it. In this order: can it be read in one way
-only, is it draining, are host and origin ours, on whose behalf is it; then the SDK's session manager, which
-bounds body and sessions, and keeps one principal's session from another. Above: `listening`. Below: the hub's
-server object.
+only, is it draining, are host and origin ours, on whose behalf is it, has it a place; then the SDK's session
+manager, which bounds body and sessions, and keeps one principal's session from another. Above: `listening`.
+Below: the hub's server object.
 """
 
 import json
@@ -20,8 +20,8 @@ from mcpguard.serving.answers import Answers
 from mcpguard.serving.clarity import is_clear
 from mcpguard.serving.identity import Refused, Verify, verified
 from mcpguard.serving.refusals import Refusals
-from mcpguard.serving.runs import PRINCIPAL
-from mcpguard.serving.sdk import security, session_manager, user
+from mcpguard.serving.runs import PRINCIPAL, Runs
+from mcpguard.serving.sdk import is_modern, security, session_manager, user
 from mcpguard.serving.shares import Shares
 
 __all__ = ["PATH", "Endpoint"]
@@ -50,6 +50,7 @@ class Endpoint:
     Args:
         server: The hub's.
         limits: Who may reach it, and how much they may take.
+        runs: The clients that are known.
         verify: Verifies tokens.
         issuer: Who issues tokens, by the policy that is enforced now; None where it asks for none. Where it
             asked for none when this was made, and does not now, everybody is `principal`.
@@ -65,12 +66,14 @@ class Endpoint:
         server: Any,
         limits: HTTPLimits,
         *,
+        runs: Runs,
         verify: Verify,
         issuer: Callable[[], str | None],
         principal: Principal | None = None,
         is_local: bool = True,
     ) -> None:
         self._limits = limits
+        self._runs = runs
         self._verify = verify
         self._principal = principal
         self._issuer = issuer
@@ -147,18 +150,26 @@ class Endpoint:
             await self._handed(self._principal, scope, receive, send)
             return
         principal = await verified(scope["headers"], self._verify, self._metadata())
-        opens = is_post and not any(name == SESSION for name, _ in scope["headers"])
-        with self._shares.taken(principal, opens=opens and not self._limits.stateless):
+        with self._shares.taken(principal):
             await self._handed(principal, scope, receive, send)
 
     async def _handed(self, principal: Principal | None, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have the SDK answer, on somebody's behalf."""
+        """Answer on somebody's behalf."""
         scope[PRINCIPAL] = principal
         scope["user"] = user(principal)
         scope["headers"] = [one for one in scope["headers"] if one[0] != RESUMED]
         for name, value in scope["headers"]:
             if name == SESSION:
                 self._answers.shorten(value.decode("latin-1"))
+        is_post = scope["method"] == "POST"
+        is_alone = self._limits.stateless or is_modern(scope["headers"])
+        if is_post and is_alone and not self._runs.has_room(principal):
+            raise Refused(503, "too_many_clients", ("retry-after", "30"))
+        else:
+            await self._sent(scope, receive, send)
+
+    async def _sent(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the SDK answer a request, which is under way meanwhile."""
         is_call = scope["method"] == "POST" and not _is_listening(scope["headers"])
         self._under_way += is_call
         try:

@@ -108,6 +108,7 @@ async def listening(
     endpoint = Endpoint(
         hub.server(name="mcpguard", runs=runs),
         limits,
+        runs=runs,
         verify=guard.principal,
         issuer=partial(_issuer, guard),
         principal=principal,

@@ -1,20 +1,23 @@
-"""What is taken of the SDK's HTTP server: sessions, checks of host and origin, and who a request is from.
+"""What is taken of the SDK's HTTP server: sessions, checks of host and origin, who a request is from.
 
 Above: `endpoint`. Below: the SDK, both majors.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from importlib import import_module
 from inspect import signature
-from typing import Any
+from typing import Any, Final
 
 from mcpguard.core.errors import SeamError
 from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.principal import Principal
+from mcpguard.seams.session import sdk_major
 from mcpguard.serving.identity import KNOWN, fingerprint
 
-__all__ = ["security", "session_manager", "user"]
+__all__ = ["is_modern", "security", "session_manager", "user"]
+
+_VERSION: Final = b"mcp-protocol-version"
 
 
 def session_manager(server: Any, limits: HTTPLimits) -> Any:
@@ -36,6 +39,15 @@ def session_manager(server: Any, limits: HTTPLimits) -> Any:
         max_request_body_size=limits.body,
         max_sessions=limits.sessions,
     )
+
+
+def is_modern(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether the SDK answers a request with these headers as one of MCP 2026-07-28: without a session."""
+    if sdk_major() < 2:
+        return False
+    versions: Any = import_module("mcp_types.version")
+    given = next((value.decode("latin-1") for name, value in headers if name == _VERSION), None)
+    return given is not None and given not in versions.HANDSHAKE_PROTOCOL_VERSIONS
 
 
 def security(limits: HTTPLimits, own: Collection[str]) -> Any:

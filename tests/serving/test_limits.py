@@ -4,7 +4,6 @@ import asyncio
 import gc
 import json
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import anyio.lowlevel
 import httpx
 import pytest
 import uvicorn
-from harness import text, wire
+from harness import V1, text, wire
 from issuer import token
-from served import INITIALIZE, Serve, Served
+from served import INITIALIZE, MODERN, Serve, Served, modern, until
 
 from mcpguard import Guard
 from mcpguard.core.http_limits import HTTPLimits
@@ -193,6 +192,73 @@ async def test_a_principal_takes_no_place_from_the_others(serve: Serve) -> None:
         assert (await opened("ana")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"mcp_protocol_version": MODERN},
+        {"mcp_protocol_version": MODERN, "mcp_method": "tools/call", "mcp_name": "git__log"},
+        {"mcp_method": "tools/call"},
+        {"mcp_method": "subscriptions/listen"},
+        {"mcp_protocol_version": "2025-06-18"},
+        {"mcp_protocol_version": "unknown"},
+    ],
+)
+async def test_no_header_opens_a_session_beyond_a_share(serve: Serve, headers: dict[str, str]) -> None:
+    """A session counts when it is opened, whatever a client says of itself."""
+    async with serve(http="{sessions: 8, share: 0.25}") as served:
+        answers = [await served.post(token=token("ana"), **headers) for _ in range(3)]
+        opened = ["mcp-session-id" in answer.headers for answer in answers]
+        plain = [await served.post(token=token("ana")) for _ in range(3)]
+        opened += ["mcp-session-id" in answer.headers for answer in plain]
+        assert opened.count(True) == 2
+        assert plain[2].status_code == 429
+
+
+@pytest.mark.skipif(V1, reason="SDK 1.x serves no clients of MCP 2026-07-28")
+async def test_a_client_without_a_session_takes_none(serve: Serve) -> None:
+    """More calls at a time than a share of sessions, listening meanwhile, and none left to be opened."""
+    gate, git = Gate(), FakeServer()
+    git.tool("slow").waits_for(gate).returns("in the end")
+    git.tool("log").returns("a commit")
+    async with serve(servers={"git": git}, http="{sessions: 8, share: 0.25}") as served:
+        answers = list[str]()
+
+        async def call(tool: str) -> None:
+            message, headers = modern("tools/call", {"name": f"git__{tool}", "arguments": {}})
+            answers.append((await served.post(message, token("ana"), **headers)).text)
+
+        async with anyio.create_task_group() as tasks, served.client(token("ana"), "modern") as client:
+            async with client.listen(tools_list_changed=True), client.listen(tools_list_changed=True):
+                for _ in range(5):
+                    tasks.start_soon(call, "slow")
+                with anyio.fail_after(30):
+                    await gate.reached(5)
+                opened = [(await served.post(token=token("ana"))).status_code for _ in range(3)]
+                assert opened == [200, 200, 429]
+                await call("log")
+                gate.open()
+        assert "a commit" in answers[0]
+        assert ["in the end" in answer for answer in answers] == [False, *[True] * 5]
+
+
+@pytest.mark.parametrize("kind", ["session", "stateless", *([] if V1 else ["modern"])])
+async def test_who_is_one_too_many_is_told_when_to_come_again(serve: Serve, kind: str) -> None:
+    """Sessions are counted, and where there are none those whose run is kept; who is known goes on."""
+    stateless = str(kind == "stateless").lower()
+    async with serve(http=f"{{sessions: 2, share: 1.0, stateless: {stateless}}}") as served:
+        message, headers = INITIALIZE if kind == "session" else CALL, dict[str, str]()
+        if kind == "modern":
+            message, headers = modern("tools/call", {"name": "git__log", "arguments": {}})
+        for who in ("ana", "bob"):
+            answer = await served.post(message, token(who), **headers)
+            assert answer.status_code == 200
+        refused = await served.post(message, token("eve"), **headers)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+        assert refused.json() == {"error": "too_many_clients"}
+        if kind != "session":
+            assert "a commit" in (await served.post(message, token("ana"), **headers)).text
+
+
 async def test_a_principal_has_so_many_requests_under_way(serve: Serve) -> None:
     """However they are held: here bodies that do not come. Others are served, and so is it once they end."""
     async with serve(http="{connections: 8, share: 0.25, reading: 6.0}") as served:
@@ -358,13 +424,6 @@ async def test_a_client_that_leaves_a_little_of_its_answer_is_let_go_as_well() -
         await server.wait_closed()
 
 
-async def until(holds: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
-    """Wait for what another task brings about."""
-    with anyio.fail_after(seconds):
-        while not await holds():  # noqa: ASYNC110 - nobody could set an event
-            await anyio.sleep(0.02)
-
-
 async def test_connections_are_counted(serve: Serve) -> None:
     """A further one is closed at once; those that are there go on."""
     async with serve(http="{connections: 3}", tokens=False) as served:
@@ -448,10 +507,7 @@ async def test_told_to_end_it_answers_what_is_under_way_and_takes_nothing_new(
     async def look(served: Served) -> None:
         await left.wait()
 
-        async def is_draining() -> bool:
-            return (await served.get("/readyz")).json() == {"status": "draining"}
-
-        await until(is_draining)
+        await until(served.is_draining)
         refused = await served.post()
         answers.append(f"{refused.status_code} {refused.headers['retry-after']}")
         gate.open()
