@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import anyio
 
-from mcpguard.seams.session import sdk_major
+from mcpguard.serving.messages import inner, is_request, message_in
 
 __all__ = ["Answers"]
 
@@ -94,7 +94,7 @@ async def _answer(
 ) -> Callable[..., Awaitable[None]] | None:
     """The answer to a request in one body; None where it was sent in a stream."""
     http: Any = import_module("mcp.server.streamable_http")
-    key = str(_inner(message).id)
+    key = str(inner(message).id)
     version = request.headers.get(_VERSION, http.DEFAULT_NEGOTIATED_VERSION)
     pair = anyio.create_memory_object_stream[Any](http.REQUEST_STREAM_BUFFER_SIZE)
     transport._request_streams[key] = pair
@@ -172,26 +172,15 @@ async def _stream(
         events.close()
 
 
-def _inner(message: Any) -> Any:
-    """What SDK 1.x wraps."""
-    return message.root if sdk_major() < 2 else message
-
-
 def _is_last(message: Any) -> bool:
     """Whether nothing comes after it: an answer or an error."""
     types: Any = import_module("mcp.types")
-    return isinstance(_inner(message), types.JSONRPCResponse | types.JSONRPCError)
+    return isinstance(inner(message), types.JSONRPCResponse | types.JSONRPCError)
 
 
 def _request_in(body: bytes) -> Any:
     """The request that a body is; None for what opens a session, expects no answer, or is none."""
-    types: Any = import_module("mcp.types")
-    try:
-        if sdk_major() < 2:
-            message = types.JSONRPCMessage.model_validate_json(body)
-        else:
-            message = types.jsonrpc.jsonrpc_message_adapter.validate_json(body, by_name=False)
-    except ValueError:
+    message = message_in(body)
+    if message is None or not is_request(message) or inner(message).method == "initialize":
         return None
-    inner = _inner(message)
-    return message if isinstance(inner, types.JSONRPCRequest) and inner.method != "initialize" else None
+    return message

@@ -1,7 +1,7 @@
 """The ASGI application: what is checked before the SDK's HTTP server sees a request, and answered here.
 
 `/mcp` is the hub; `/healthz` and `/readyz` are for whoever runs it. In this order: can it be read in one way
-only, is it draining, are host and origin ours, on whose behalf is it, has it a place; then the SDK's session
+only, are host and origin ours, on whose behalf is it, has it a place, is it draining; then the SDK's session
 manager, which bounds body and sessions, and keeps one principal's session from another. Above: `listening`.
 Below: the hub's server object.
 """
@@ -18,10 +18,11 @@ from mcpguard.core.http_limits import HTTPLimits
 from mcpguard.core.principal import Principal
 from mcpguard.serving.answers import Answers
 from mcpguard.serving.clarity import is_clear
+from mcpguard.serving.draining import belongs
 from mcpguard.serving.identity import Refused, Verify, verified
 from mcpguard.serving.refusals import Refusals
 from mcpguard.serving.runs import PRINCIPAL, Runs
-from mcpguard.serving.sdk import is_modern, security, session_manager, user
+from mcpguard.serving.sdk import bounded, is_modern, security, session_manager, user
 from mcpguard.serving.shares import Shares
 
 __all__ = ["PATH", "Endpoint"]
@@ -81,6 +82,8 @@ class Endpoint:
         self._manager = session_manager(server, limits)
         self._shares = Shares(self._manager, limits)
         self._answers = Answers(self._manager)
+        self._late = bounded(self._belonging, limits)
+        self._awaits: Callable[[str], bool] = getattr(server, "awaits", _never)
         self._refusals = Refusals()
         self._request: Any = import_module("starlette.requests").Request
         self._security = security(limits, LOOPBACK if is_local else ())
@@ -141,8 +144,6 @@ class Endpoint:
 
     async def _mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_post = scope["method"] == "POST"
-        if self.is_draining and is_post:
-            raise Refused(503, "draining", ("retry-after", "1"), ("connection", "close"))
         answer = await self._security.validate_request(self._request(scope), is_post=is_post)
         if answer is not None:
             raise Refused(answer.status_code, _WRONG.get(answer.status_code, "refused"))
@@ -163,7 +164,9 @@ class Endpoint:
                 self._answers.shorten(value.decode("latin-1"))
         is_post = scope["method"] == "POST"
         is_alone = self._limits.stateless or is_modern(scope["headers"])
-        if is_post and is_alone and not self._runs.has_room(principal):
+        if is_post and self.is_draining:
+            await self._late(scope, receive, send)
+        elif is_post and is_alone and not self._runs.has_room(principal):
             raise Refused(503, "too_many_clients", ("retry-after", "30"))
         else:
             await self._sent(scope, receive, send)
@@ -179,6 +182,24 @@ class Endpoint:
             if not self._under_way:
                 self._idle.set()
 
+    async def _belonging(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have what belongs to a call that is under way answered, and nothing else."""
+        whole = await receive()
+        has_session = any(name == SESSION for name, _ in scope["headers"])
+        if not belongs(
+            whole.get("body", b""),
+            is_modern=is_modern(scope["headers"]),
+            has_session=has_session and not self._limits.stateless,
+            awaits=self._awaits,
+        ):
+            raise Refused(503, "draining", ("retry-after", "1"), ("connection", "close"))
+        unread = [whole]
+
+        async def again() -> MutableMapping[str, Any]:
+            return unread.pop() if unread else await receive()
+
+        await self._sent(scope, again, send)
+
     def _metadata(self) -> str | None:
         """Where clients learn who issues tokens."""
         resource = self._limits.resource
@@ -189,6 +210,11 @@ class Endpoint:
 
 
 _WRONG: Final = {400: "content_type", 403: "origin", 421: "host"}
+
+
+def _never(_state: str) -> bool:
+    """For servers whose calls do not wait between two messages."""
+    return False
 
 
 def _is_listening(headers: Collection[tuple[bytes, bytes]]) -> bool:

@@ -1,4 +1,4 @@
-"""What is taken of the SDK's HTTP server: sessions, checks of host and origin, who a request is from.
+"""What is taken of the SDK's HTTP server: sessions, checks of host, origin and body, who a request is from.
 
 Above: `endpoint`. Below: the SDK, both majors.
 """
@@ -15,7 +15,7 @@ from mcpguard.core.principal import Principal
 from mcpguard.seams.session import sdk_major
 from mcpguard.serving.identity import KNOWN, fingerprint
 
-__all__ = ["is_modern", "security", "session_manager", "user"]
+__all__ = ["bounded", "is_modern", "security", "session_manager", "user"]
 
 _VERSION: Final = b"mcp-protocol-version"
 
@@ -39,6 +39,12 @@ def session_manager(server: Any, limits: HTTPLimits) -> Any:
         max_request_body_size=limits.body,
         max_sessions=limits.sessions,
     )
+
+
+def bounded(app: Any, limits: HTTPLimits) -> Any:
+    """An ASGI application that is given each body whole, and none that is too large."""
+    module: Any = import_module("mcp.server.transport_security")
+    return module.RequestBodyLimitMiddleware(app, limits.body)
 
 
 def is_modern(headers: Sequence[tuple[bytes, bytes]]) -> bool:
