@@ -181,7 +181,7 @@ class _Serving:
             return await caller.complete(asked, params.argument.model_dump(), given)
 
         method, shown = ("prompts/list", ref.name) if is_prompt else ("resources/templates/list", ref.uri)
-        client = Silent(ctx) if is_modern(ctx) else Legacy(ctx, partial(self._wants, ctx))
+        client = Silent(ctx) if is_modern(ctx) else self._legacy(ctx)
         return await self._hub.send(method, shown, complete, client)
 
     async def _set_level(self, ctx: _Ctx, params: Any) -> types.EmptyResult:
@@ -193,6 +193,9 @@ class _Serving:
         self._watches.forget(client)
         self._levels.leave(client)
 
+    def _legacy(self, ctx: _Ctx) -> Legacy:
+        return Legacy(ctx, partial(self._levels.wants, id(connection_of(ctx))))
+
     async def _asking(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
         """Do something during which the server may ask its client."""
         with taken_up(ctx.method, shown, getattr(params, "arguments", None) or {}):
@@ -201,7 +204,7 @@ class _Serving:
     async def _sent(self, method: str, shown: str, work: Work, ctx: _Ctx, params: Any) -> Any:
         arguments = getattr(params, "arguments", None)
         if not is_modern(ctx):
-            legacy = Legacy(ctx, partial(self._levels.wants, id(connection_of(ctx))))
+            legacy = self._legacy(ctx)
             with client_asked(legacy.elicit):
                 return await self._hub.send(method, shown, work, legacy, arguments=arguments)
         capabilities = ctx.session.client_capabilities
