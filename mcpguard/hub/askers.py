@@ -23,10 +23,7 @@ GIVEN_UP_SECONDS: Final = 60.0
 """How long after a call was given up what its server says may be about it."""
 
 MAX_GIVEN_UP: Final = 1024
-"""Clients of which it is remembered that they gave up a call; with more, the server speaks to nobody."""
-
-TIMED_OUT: Final = frozenset({408, -32001})
-"""Error codes of a call whose answer came too late, of SDK 1.x and 2.x."""
+"""Principals of which it is remembered that they gave up a call; with more, the server speaks to nobody."""
 
 
 class _Asker(NamedTuple):
@@ -49,7 +46,7 @@ class Askers:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._under_way: dict[anyio.CancelScope, _Asker] = {}
-        self._given_up: dict[tuple[object, Principal | None], float] = {}
+        self._given_up: dict[object, float] = {}
 
     def __bool__(self) -> bool:
         return bool(self._under_way)
@@ -73,32 +70,31 @@ class Askers:
         asker = self._under_way[scope]
         if asker.client is UNASKED or asker.client is LISTING:
             return
-        known = (asker.key, asker.principal) if len(self._given_up) < MAX_GIVEN_UP else (GONE, None)
-        self._given_up.pop(known, None)
-        self._given_up[known] = self._clock.now() + GIVEN_UP_SECONDS
+        who = asker.principal if len(self._given_up) < MAX_GIVEN_UP else GONE
+        self._given_up.pop(who, None)
+        self._given_up[who] = self._clock.now() + GIVEN_UP_SECONDS
 
     def cancel(self) -> None:
         """End all that is under way."""
         for scope in list(self._under_way):
             scope.cancel()
 
-    def speaking(self) -> Mapping[object, Client | None]:
+    def speaking(self, *, lists: bool) -> Mapping[object, Client | None]:
         """To whom the server may be speaking, by what tells one client from another.
 
-        What a principal's other client gave up, or lists, may be told to the one that calls.
+        What a principal gave up, or lists, may be told to any client of the same principal.
+
+        Args:
+            lists: Whether it may speak of a list, which is no reason to ask anything.
         """
         now = self._clock.now()
         while self._given_up and next(iter(self._given_up.values())) <= now:
             del self._given_up[next(iter(self._given_up))]
         callers = [one for one in self._under_way.values() if one.client not in (UNASKED, LISTING)]
         found = {one.key: one.client for one in callers}
-        whose = {one.principal for one in callers}
-        for key, principal in self._given_up:
-            if key not in found and (principal is None or principal not in whose):
-                found[key] = GONE
-        listing = {one.principal for one in self._under_way.values() if one.client is LISTING}
-        if found and not listing <= whose:
-            found[LISTING] = GONE
-        if list(found) == [None]:
-            found[None] = None
+        others = set(self._given_up)
+        if lists:
+            others |= {one.principal for one in self._under_way.values() if one.client is LISTING}
+        if found and not others <= {one.principal for one in callers}:
+            found[GONE] = GONE
         return found

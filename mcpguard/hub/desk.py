@@ -37,22 +37,14 @@ class Client(Protocol):
         ...
 
 
-class _Gone:
-    """Who is neither asked nor told anything any more."""
-
-    key = None
-
-    async def ask(self, method: str, params: Any) -> Any:
-        """Refuse, as a client without the callback does."""
-        del params
-        return _refusal(f"the call that {method} may be about was given up")
-
-    async def tell(self, params: Any) -> None:
-        """Drop it."""
-
-
-GONE: Final[Client] = _Gone()
+GONE: Final[Any] = object()
 """Stands for a client to which a server may be speaking, and that does not listen."""
+
+
+class Speaking(Protocol):
+    """Says to whom a server may be speaking."""
+
+    def __call__(self, *, lists: bool) -> Mapping[object, Client | None]: ...
 
 
 class Desk:
@@ -60,7 +52,7 @@ class Desk:
 
     Args:
         name: What the hub calls the server.
-        speaking: To whom it may be speaking, by what tells one client from another.
+        speaking: To whom it may be speaking, by what tells one client from another: `Askers.speaking`.
         heard: Told of each message of the server's.
         callbacks: What answers calls that come through no server of the hub's.
     """
@@ -68,7 +60,7 @@ class Desk:
     def __init__(
         self,
         name: str,
-        speaking: Callable[[], Mapping[object, Client | None]],
+        speaking: Speaking,
         heard: Callable[[Any], None],
         callbacks: Mapping[str, Any],
     ) -> None:
@@ -89,7 +81,9 @@ class Desk:
 
     def _answering(self, name: str, method: str) -> Callable[..., Awaitable[Any]]:
         async def answer(context: Any, params: Any = None) -> Any:
-            clients = self._speaking()
+            clients = self._speaking(lists=False)
+            if GONE in clients:
+                return _refusal(f"it may be about a call of another client of {self._name} that was given up")
             if len(clients) > 1:
                 return _refusal(f"calls of several clients of {self._name} are under way")
             client = next(iter(clients.values()), None)
@@ -103,7 +97,7 @@ class Desk:
         return answer
 
     async def _tell(self, params: Any) -> None:
-        clients = self._speaking()
+        clients = self._speaking(lists=True)
         if len(clients) > 1:
             _log.debug("dropped a log message of %s: whose it is cannot be told", self._name)
             return

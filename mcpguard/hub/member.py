@@ -16,10 +16,10 @@ import anyio
 from mcpguard.core.causes import cause
 from mcpguard.core.clock import Clock
 from mcpguard.core.errors import HubError
-from mcpguard.hub.askers import TIMED_OUT, Askers
+from mcpguard.hub.askers import Askers
 from mcpguard.hub.desk import Client, Desk
 from mcpguard.hub.lists import CHANGES
-from mcpguard.seams.serving import UNASKED, log_level_set
+from mcpguard.seams.serving import TIMED_OUT, UNASKED, log_level_set
 
 __all__ = ["Callbacks", "Connect", "Member"]
 
@@ -281,9 +281,9 @@ class Member:
                     await self._begin().settled.wait()
         self._reviving = None
 
-    def _speaking(self) -> Mapping[object, Client | None]:
+    def _speaking(self, *, lists: bool) -> Mapping[object, Client | None]:
         """To whom it may be speaking."""
-        return {} if self._life is None else self._life.under_way.speaking()
+        return {} if self._life is None else self._life.under_way.speaking(lists=lists)
 
     def _heard(self, message: Any) -> None:
         """Take note of a list that changed, and of the end of the connection."""

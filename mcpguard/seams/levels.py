@@ -43,7 +43,9 @@ class Levels:
         self._asked: dict[Hashable, str | None] = {}
         self._told: str | None = None
         self._run: Run | None = None
-        self._telling: anyio.Event | None = None
+        self._is_telling = False
+        self._round = anyio.Event()
+        """Set when servers have been told what is asked for before that begins."""
 
     def meet(self, client: Hashable) -> None:
         """A client is there, which may not ask for any level."""
@@ -55,9 +57,10 @@ class Levels:
         """A client asks for a level; servers are told again, also of the same."""
         self._asked[client] = level
         self._told = None
+        done = self._round
         self._retell()
-        if self._telling is not None:
-            await self._telling.wait()
+        if self._is_telling:
+            await done.wait()
 
     def leave(self, client: Hashable) -> None:
         """A client has gone; servers are told of it if it has asked for a level."""
@@ -78,18 +81,22 @@ class Levels:
     def _retell(self) -> None:
         """Tell servers if they have to know anything else, on behalf of whoever brought that about last."""
         self._run = current_run() or self._run
-        if self._telling is None and self._least() != self._told:
+        if not self._is_telling and self._least() != self._told:
             with suppress(HubError):  # the hub was left
                 self._hub.start(self._tell)
-                self._telling = anyio.Event()
+                self._is_telling = True
 
     async def _tell(self) -> None:
+        done = self._round
         try:
             while (level := self._least()) is not None and level != self._told:
                 self._told = level
+                done, self._round = self._round, anyio.Event()
                 with anyio.move_on_after(TELLING_SECONDS):
                     await in_run(self._run, partial(self._hub.set_level, level))
+                done.set()
         finally:
-            if self._telling is not None:
-                self._telling.set()
-            self._telling = None
+            self._is_telling = False
+            done.set()
+            self._round.set()
+            self._round = anyio.Event()

@@ -17,6 +17,7 @@ __all__ = [
     "INSTRUCTIONS",
     "LAST_WORDS",
     "LISTING",
+    "TIMED_OUT",
     "UNASKED",
     "Hub",
     "Keeper",
@@ -42,6 +43,9 @@ UNASKED: Final = object()
 LISTING: Final = object()
 """Stands for whoever has a server list what it has, or watches it: it asks nobody, but may say something
 about that."""
+
+TIMED_OUT: Final = frozenset({408, -32001})
+"""Codes of the errors of SDK 1.x and 2.x for an answer that came too late: the server may be at it still."""
 
 LAST_WORDS: Final = 1.0
 """Seconds for telling a client that something changed."""

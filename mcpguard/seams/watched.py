@@ -18,7 +18,7 @@ import anyio
 
 from mcpguard.core.errors import HubError
 from mcpguard.core.run import Run, current_run
-from mcpguard.seams.serving import Hub, in_run
+from mcpguard.seams.serving import TIMED_OUT, Hub, in_run
 
 __all__ = ["MAX_STREAMS", "Full", "Places", "Subscribers", "Upstream", "Watch", "Watched", "owner_of"]
 
@@ -33,9 +33,6 @@ SHARE: Final = 4
 
 UNSUBSCRIBE_SECONDS: Final = 10.0
 """How long a server may take to answer that something is watched no longer, before that counts as done."""
-
-_TIMED_OUT: Final = (408, -32001)
-"""Codes of the SDKs' errors after which a request may have been carried out all the same."""
 
 _Key: TypeAlias = tuple[str, str]
 """A resource's URI and its server's name."""
@@ -54,7 +51,7 @@ class Places:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._taken: Counter[Hashable] = Counter()
+        self._taken: dict[Hashable, Counter[Hashable]] = {}
 
     @contextmanager
     def taken(self, owner: Hashable) -> Generator[None]:
@@ -63,30 +60,41 @@ class Places:
         Raises:
             Full: Likewise.
         """
-        self.take(owner, 1)
+        place = object()
+        self.take(owner, [place])
         try:
             yield
         finally:
-            self.give_back(owner)
+            self.give_back(owner, place)
 
-    def take(self, owner: Hashable, count: int) -> None:
-        """Take places, all or none.
+    def take(self, owner: Hashable, things: Collection[Hashable]) -> None:
+        """Take a place for each thing, all or none; one that the owner has a place for needs no other.
 
         Raises:
             Full: If there are not as many, or that is more than the owner's share.
         """
-        taken, owned = self._taken.total(), self._taken[owner]
-        free = self._most - taken
+        own = self._taken.get(owner, Counter[Hashable]())
+        free = self._most - sum(map(len, self._taken.values()))
+        count = len(set(things) - own.keys())
         if count > free:
             raise Full(f"more than {self._most} resources are watched")
-        if owner is not None and owned + count > min(self._most // SHARE, (free + owned) // 2):
+        if (
+            owner is not None
+            and count
+            and len(own) + count > min(self._most // SHARE, (free + len(own)) // 2)
+        ):
             raise Full(f"that is more than one principal's share of the {self._most} resources to watch")
-        self._taken[owner] = owned + count
+        if things:
+            own.update(list(things))
+            self._taken[owner] = own
 
-    def give_back(self, owner: Hashable) -> None:
-        """A place is free again."""
-        self._taken[owner] -= 1
-        if not self._taken[owner]:
+    def give_back(self, owner: Hashable, thing: Hashable) -> None:
+        """A thing that a place was taken for needs none, unless it was taken again."""
+        own = self._taken[owner]
+        own[thing] -= 1
+        if not own[thing]:
+            del own[thing]
+        if not own:
             del self._taken[owner]
 
 
@@ -160,7 +168,7 @@ class Watched:
             Full: If there is no place for all of them.
         """
         run, owner = current_run(), owner_of()
-        self._places.take(owner, len(uris))
+        self._places.take(owner, uris)
         return [Watch(uri, run, owner) for uri in uris]
 
     async def begin(self, watch: Watch) -> None:
@@ -221,7 +229,7 @@ class Watched:
 
     def _free(self, watches: Sequence[Watch]) -> None:
         for watch in watches:
-            self._places.give_back(watch.owner)
+            self._places.give_back(watch.owner, watch.uri)
             self._forget(watch)
 
     def _forget(self, watch: Watch) -> None:
@@ -282,4 +290,4 @@ def owner_of() -> Hashable:
 
 def _may_be_done(error: Exception) -> bool:
     """Whether a server may have carried out what was answered with an error."""
-    return getattr(getattr(error, "error", None), "code", None) in _TIMED_OUT
+    return getattr(getattr(error, "error", None), "code", None) in TIMED_OUT

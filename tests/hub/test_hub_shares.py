@@ -1,7 +1,7 @@
 """What one client of a hub leaves to the others: watches that end with it, places, and log levels."""
 
 import gc
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import anyio
@@ -164,6 +164,43 @@ async def test_streams_take_of_their_principals_share() -> None:
                     peer.caller.listen(resource_subscriptions=[page("b")]) as stream,
                 ):
                     assert stream.honored.resource_subscriptions == [page("b")]
+
+
+@STREAMS
+async def test_a_resource_that_one_principal_watches_again_takes_no_other_place() -> None:
+    """A stream that is opened anew before the end of the last was told, or beside it; a subscription."""
+    web, guard = pages(), Guard([])
+    uris = [page(number) for number in range(256)]
+    async with guard.hub({"web": web}) as hub:
+        server = hub.server(run=RUNS[0])
+        async with client(server) as peer, client(server, "legacy") as other:
+            for _ in range(3):
+                async with peer.caller.listen(resource_subscriptions=uris) as stream:
+                    assert len(stream.honored.resource_subscriptions) == 256
+            async with (
+                peer.caller.listen(resource_subscriptions=uris),
+                peer.caller.listen(resource_subscriptions=uris) as stream,
+            ):
+                assert len(stream.honored.resource_subscriptions) == 256
+                for _ in range(2):
+                    await other.caller.subscribe_resource(page(0))
+
+
+@STREAMS
+async def test_there_is_always_room_for_another_principal() -> None:
+    """Of what is free nobody gets more than half."""
+    web, guard = pages(), Guard([])
+    async with (
+        guard.hub({"web": web}) as hub,
+        client(hub.server()) as peer,
+        AsyncExitStack() as streams,
+    ):
+        for who, room in (("a", 256), ("b", 256), ("c", 256), ("d", 128), ("e", 64)):
+            async with guard.run(principal=Principal(user=who)):
+                uris = [page(f"{who}{number}") for number in range(room + 1)]
+                with pytest.raises(MCPError, match="more than one principal's share"):
+                    await streams.enter_async_context(peer.caller.listen(resource_subscriptions=uris))
+                await streams.enter_async_context(peer.caller.listen(resource_subscriptions=uris[1:]))
 
 
 async def test_one_principal_does_not_take_all_watches() -> None:

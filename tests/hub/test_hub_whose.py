@@ -52,10 +52,11 @@ class Upstream:
             return answer
 
         async with guard.hub({"git": self.server}) as hub:
-            served = hub.server()
+            runs = [guard.open_run(principal=who) for who in (ANA, BOB)]
+            one, other = (hub.server(run=run) for run in runs)
             async with (
-                client(served, "legacy", elicitation_callback=answering("ana")) as ana,
-                client(served, "legacy", elicitation_callback=answering("bob")) as bob,
+                client(one, "legacy", elicitation_callback=answering("ana")) as ana,
+                client(other, "legacy", elicitation_callback=answering("bob")) as bob,
             ):
                 yield ana, bob
 
@@ -90,12 +91,12 @@ async def test_what_a_server_says_of_a_call_that_was_given_up_reaches_no_other_c
 
 
 async def test_what_a_server_says_of_a_call_whose_client_has_left_reaches_no_other() -> None:
-    """Its session ended with it."""
-    git = Upstream()
-    async with Guard([]).hub({"git": git.server}) as hub:
-        served = hub.server()
-        async with client(served, "legacy", elicitation_callback=elicited) as bob:
-            async with anyio.create_task_group() as tasks, client(served, "legacy") as ana:
+    """Its session ended with it. It is asked itself when it comes back, as whoever it was."""
+    git, guard = Upstream(), Guard([])
+    async with guard.hub({"git": git.server}) as hub:
+        of_ana, of_bob = (hub.server(run=guard.open_run(principal=who)) for who in (ANA, BOB))
+        async with client(of_bob, "legacy", elicitation_callback=elicited) as bob:
+            async with anyio.create_task_group() as tasks, client(of_ana, "legacy") as ana:
                 tasks.start_soon(ana.call, "git__hang")
                 await git.server.until_seen("tools/call")
                 tasks.cancel_scope.cancel()
@@ -104,12 +105,19 @@ async def test_what_a_server_says_of_a_call_whose_client_has_left_reaches_no_oth
                 await git.gate.reached()
                 assert "error" in await git.says()
                 git.gate.open()
+        async with client(of_ana, "legacy", elicitation_callback=elicited) as ana:
+            git.server.tool("later").waits_for(later := Gate()).returns("done")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ana.call, "git__later")
+                await later.reached()
+                assert (await git.says())["action"] == "accept"
+                later.open()
     assert bob.said == []
 
 
 @pytest.mark.skipif(V1, reason="SDK 1.x does not tell a server that a call is given up")
 async def test_who_gave_a_call_up_is_asked_in_the_next_one() -> None:
-    """By the same connection: it is nobody else's, whichever call it is about."""
+    """It is nobody else's, whichever call it is about; and outside of a call nobody is asked."""
     git = Upstream()
     async with git.clients(Guard([])) as (ana, _):
         await given_up(git.server, ana)
@@ -163,52 +171,76 @@ async def test_what_a_server_says_while_it_completes_is_the_clients_who_asks_for
 
 @pytest.mark.skipif(V1, reason="SDK 1.x does not carry the context from client to server")
 @pytest.mark.parametrize("who", [ANA, BOB])
-async def test_what_a_server_says_while_it_lists_for_another_principal_is_nobodys(who: Principal) -> None:
-    """A list for the same principal is as good as none."""
+async def test_what_a_server_logs_while_it_lists_for_another_principal_is_nobodys(who: Principal) -> None:
+    """A list for the same principal is as good as none, and none is a reason to ask."""
     git, listing, guard = Upstream(), Gate(), Guard([])
-    async with git.clients(guard) as (ana, _):
-        async with guard.run(principal=ANA):
-            await ana.tools()
-        git.server.on("tools/list").waits_for(listing).returns(LIST)
-        async with anyio.create_task_group() as tasks:
+    async with guard.hub({"git": git.server}) as hub:
+        async with client(hub.server(), "legacy", elicitation_callback=elicited) as peer:
+            async with guard.run(principal=ANA):
+                await peer.tools()
+            git.server.on("tools/list").waits_for(listing).returns(LIST)
 
             async def call() -> None:
                 async with guard.run(principal=ANA):
-                    await ana.call("git__wait")
+                    await peer.call("git__wait")
 
             async def again() -> None:
                 async with guard.run(principal=who):
-                    await ana.tools()
+                    await peer.tools()
 
-            tasks.start_soon(call)
-            await git.gate.reached()
-            await git.server.notify("notifications/tools/list_changed")
-            with anyio.fail_after(20):
-                while "notifications/tools/list_changed" not in ana.heard:
-                    await anyio.lowlevel.checkpoint()
-            tasks.start_soon(again)
-            await listing.reached()
-            told = await git.says()
-            listing.open()
-            git.gate.open()
-    assert (told.get("action"), git.asked) == (("accept", ["ana"]) if who is ANA else (None, []))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(call)
+                await git.gate.reached()
+                await git.server.notify("notifications/tools/list_changed")
+                with anyio.fail_after(20):
+                    while "notifications/tools/list_changed" not in peer.heard:
+                        await anyio.lowlevel.checkpoint()
+                tasks.start_soon(again)
+                await listing.reached()
+                assert (await git.says())["action"] == "accept"
+                listing.open()
+                git.gate.open()
+    assert peer.said == (["a secret"] if who is ANA else [])
 
 
-@pytest.mark.skipif("modern" not in ERAS, reason="SDK 1.x knows no connections without a session")
-async def test_more_calls_that_were_given_up_than_are_remembered_silence_a_server() -> None:
-    """Nothing is guessed. Clients of MCP 2026-07-28 without a run are each a client of their own."""
-    git = Upstream()
-    async with Guard([]).hub({"git": git.server}) as hub:
-        served = hub.server()
-        async with client(served, "modern") as peer:
+@pytest.mark.skipif(V1, reason="SDK 1.x does not carry the context from client to server")
+async def test_more_principals_that_gave_calls_up_than_are_remembered_silence_a_server() -> None:
+    """Nothing is guessed; and after a minute it is heard again."""
+    git, clock = Upstream(), FakeClock()
+    guard = Guard([], clock=clock)
+    async with guard.hub({"git": git.server}) as hub:
+        async with client(hub.server(), "modern") as peer:
             for number in range(1, 1030):
-                async with anyio.create_task_group() as tasks:
+                async with (
+                    guard.run(principal=Principal(user=str(number))),
+                    anyio.create_task_group() as tasks,
+                ):
                     tasks.start_soon(peer.call, "git__hang")
                     await git.server.until_seen("tools/call", number)
                     tasks.cancel_scope.cancel()
-        async with client(served, "legacy", elicitation_callback=elicited) as bob:
+        async with client(hub.server(), "legacy", elicitation_callback=elicited) as bob:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(bob.call, "git__wait")
                 await git.gate.reached()
                 assert "error" in await git.says()
+                clock.advance(60)
+                assert (await git.says())["action"] == "accept"
+                git.gate.open()
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_client_that_nobody_is_named_for_is_asked_after_it_gave_a_call_up(era: str) -> None:
+    """There is no other principal whose call it could be about, of a client of MCP 2026-07-28 neither."""
+    git = Upstream()
+    async with Guard([]).hub({"git": git.server}) as hub:
+        async with client(hub.server(), era, elicitation_callback=elicited) as peer:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(peer.call, "git__hang")
+                await git.server.until_seen("tools/call")
+                tasks.cancel_scope.cancel()
+        async with client(hub.server(), "legacy", elicitation_callback=elicited) as peer:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(peer.call, "git__wait")
+                await git.gate.reached()
+                assert (await git.says())["action"] == "accept"
                 git.gate.open()
