@@ -30,7 +30,7 @@ from mcpguard.hub.member import Connect, Member
 from mcpguard.hub.merge import SEPARATOR, Naming
 from mcpguard.hub.news import News
 from mcpguard.hub.offers import UNUSED, Offers
-from mcpguard.seams.serving import UNASKED, Listener, RunOf, Unshown, Work
+from mcpguard.seams.serving import LISTING, Listener, RunOf, Unshown, Work
 from mcpguard.seams.session import sdk_major
 
 __all__ = ["Hub"]
@@ -273,7 +273,7 @@ class Hub:
         """
         member = self._members[server]
         if member.session is not None:
-            await member.use(work, UNASKED)
+            await member.use(work, LISTING)
 
     def told(self, listener: Listener) -> None:
         """Tell `listener` of what changes: the server, the notification's method, and a resource's URI."""

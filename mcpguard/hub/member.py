@@ -19,7 +19,7 @@ from mcpguard.core.errors import HubError
 from mcpguard.hub.askers import Askers
 from mcpguard.hub.desk import Client, Desk
 from mcpguard.hub.lists import CHANGES
-from mcpguard.seams.serving import TIMED_OUT, UNASKED, log_level_set
+from mcpguard.seams.serving import UNASKED, has_timed_out, log_level_set
 
 __all__ = ["Callbacks", "Connect", "Member"]
 
@@ -157,7 +157,7 @@ class Member:
             raise
         except Exception as error:
             had_ended = life.ending.is_set()
-            if getattr(getattr(error, "error", None), "code", None) in TIMED_OUT:
+            if has_timed_out(error):
                 life.under_way.gave_up(scope)
             if _is_end(error):
                 self._die(life)

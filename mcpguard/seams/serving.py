@@ -17,7 +17,6 @@ __all__ = [
     "INSTRUCTIONS",
     "LAST_WORDS",
     "LISTING",
-    "TIMED_OUT",
     "UNASKED",
     "Hub",
     "Keeper",
@@ -27,6 +26,7 @@ __all__ = [
     "Work",
     "failure",
     "forwarded",
+    "has_timed_out",
     "in_run",
     "kept",
     "log_level_set",
@@ -44,8 +44,8 @@ LISTING: Final = object()
 """Stands for whoever has a server list what it has, or watches it: it asks nobody, but may say something
 about that."""
 
-TIMED_OUT: Final = frozenset({408, -32001})
-"""Codes of the errors of SDK 1.x and 2.x for an answer that came too late: the server may be at it still."""
+_TIMED_OUT: Final = frozenset({408, -32001})
+"""Codes of the errors of SDK 1.x and 2.x for an answer that does not come in time."""
 
 LAST_WORDS: Final = 1.0
 """Seconds for telling a client that something changed."""
@@ -124,6 +124,11 @@ def failure(error: Exception) -> str | None:
 def kept(runs: RunOf, run: Run | None) -> AbstractContextManager[None]:
     """Have a run be in use while inside, where whoever says which run it is wants to know."""
     return runs.kept(run) if run is not None and isinstance(runs, Keeper) else nullcontext()
+
+
+def has_timed_out(error: Exception) -> bool:
+    """Whether no answer came in time: the server may be at it still, or have done it."""
+    return getattr(getattr(error, "error", None), "code", None) in _TIMED_OUT
 
 
 async def in_run(run: Run | None, work: Callable[[], Awaitable[Any]]) -> Any:

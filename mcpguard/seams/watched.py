@@ -18,7 +18,7 @@ import anyio
 
 from mcpguard.core.errors import HubError
 from mcpguard.core.run import Run, current_run
-from mcpguard.seams.serving import TIMED_OUT, Hub, in_run
+from mcpguard.seams.serving import Hub, has_timed_out, in_run
 
 __all__ = ["MAX_STREAMS", "Full", "Places", "Subscribers", "Upstream", "Watch", "Watched", "owner_of"]
 
@@ -183,7 +183,7 @@ class Watched:
         try:
             watch.stop = await self._upstream.subscribe(watch.uri)
         except Exception as error:
-            held.sent -= not _may_be_done(error)
+            held.sent -= not has_timed_out(error)
             raise
         if watch.stop is not None:
             held.sent -= 1
@@ -286,8 +286,3 @@ def owner_of() -> Hashable:
     run = current_run()
     principal = None if run is None else run.principal
     return None if principal is None else (principal.tenant, principal.user)
-
-
-def _may_be_done(error: Exception) -> bool:
-    """Whether a server may have carried out what was answered with an error."""
-    return getattr(getattr(error, "error", None), "code", None) in TIMED_OUT
